@@ -1,0 +1,55 @@
+/* Contract: where memory lives and work is done. Each back end fills one constant table; model code sees rf_device only.
+ *
+ * A device is `dry` while a plan is measured: nothing is allocated, copied or computed, only counted. */
+#ifndef RF_TENSOR_DEVICE_H
+#define RF_TENSOR_DEVICE_H
+
+#include "tensor/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct rf_device rf_device;
+
+typedef struct rf_device_table {
+    const char *name;   /* "cpu", "cuda" */
+    bool host_readable; /* device pointers can be read by the host as they are */
+    rf_status (*open)(rf_device *device, int index, rf_error *error); /* fills device->state */
+    void (*close)(rf_device *device);
+    rf_status (*allocate)(rf_device *device, size_t size, const char *what, void **memory, rf_error *error);
+    void (*release)(rf_device *device, void *memory);
+    rf_status (*upload)(rf_device *device, void *to, const void *from, size_t size, rf_error *error);
+    rf_status (*download)(rf_device *device, void *to, const void *from, size_t size, rf_error *error);
+    rf_status (*copy)(rf_device *device, void *to, const void *from, size_t size, rf_error *error);
+    rf_status (*zero)(rf_device *device, void *to, size_t size, rf_error *error);
+    rf_status (*sync)(rf_device *device, rf_error *error); /* execution errors surface here */
+    rf_status (*memory)(rf_device *device, size_t *available, size_t *total, rf_error *error);
+} rf_device_table;
+
+struct rf_op_entry;
+
+struct rf_device {
+    const rf_device_table *table;
+    const struct rf_op_entry *ops; /* RF_OP_COUNT entries, see ops/ops.h */
+    void *state;                   /* the back end's own */
+    int threads;                   /* CPU threads; results do not depend on it */
+    bool dry;
+};
+
+/* name: "cpu". threads: 0 = one a core. The caller destroys. */
+RF_MUST_CHECK rf_status rf_device_create(const char *name, int threads, rf_device **device, rf_error *error);
+void rf_device_destroy(rf_device *device); /* NULL allowed */
+
+/* All do nothing on a dry device. */
+RF_MUST_CHECK rf_status rf_device_upload(rf_device *device, void *to, const void *from, size_t size, rf_error *error);
+RF_MUST_CHECK rf_status rf_device_download(rf_device *device, void *to, const void *from, size_t size, rf_error *error);
+RF_MUST_CHECK rf_status rf_device_copy(rf_device *device, void *to, const void *from, size_t size, rf_error *error);
+RF_MUST_CHECK rf_status rf_device_zero(rf_device *device, void *to, size_t size, rf_error *error);
+RF_MUST_CHECK rf_status rf_device_sync(rf_device *device, rf_error *error);
+RF_MUST_CHECK rf_status rf_device_memory(rf_device *device, size_t *available, size_t *total, rf_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
