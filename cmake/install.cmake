@@ -22,6 +22,7 @@ else()
 endif()
 # The .pc file is found by pkg-config in LIBDIR/pkgconfig and knows the prefix from there, so an installed tree can be moved.
 file(RELATIVE_PATH prefix_from_pkgconfig /P/${CMAKE_INSTALL_LIBDIR}/pkgconfig /P)
+string(REGEX REPLACE "/$" "" prefix_from_pkgconfig ${prefix_from_pkgconfig})
 configure_file(cmake/reformer.pc.in reformer.pc @ONLY)
 configure_package_config_file(cmake/reformer-config.cmake.in reformer-config.cmake
     INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/reformer)

@@ -8,7 +8,7 @@ if [ ! -f "$library" ] || ! command -v objdump >/dev/null; then
     exit 77
 fi
 objdump -t "$library" | awk '
-    /^[^ ]+\.o:/ { file = $1; sub(/:$/, "", file) }
+    /^[^ ]+\.o:/ { file = $1; sub(/\.o:$/, "", file) }
     / O / && ($0 ~ / \.(data|bss|tdata|tbss)(\.[^r][^ ]*)?\t/ || / \*COM\*\t/) {
         name = $NF; sub(/\.[0-9]+$/, "", name)
         print file, name, "is writable data: state that outlives a call"
