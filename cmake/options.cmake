@@ -27,8 +27,26 @@ endfunction()
 
 find_package(dnnl QUIET)
 reformer_part(ONEDNN "${dnnl_FOUND}" DNNL::dnnl)
+# Event files need protobuf-c's library, and its compiler for src/io/tensorboard.proto.
 pkg_check_modules(protobuf_c QUIET IMPORTED_TARGET libprotobuf-c)
-reformer_part(PROTOBUF_C "${protobuf_c_FOUND}" PkgConfig::protobuf_c)
+find_program(PROTOC_C protoc-c)
+set(protobuf_c_usable FALSE)
+if(protobuf_c_FOUND AND PROTOC_C)
+    set(protobuf_c_usable TRUE)
+endif()
+reformer_part(PROTOBUF_C "${protobuf_c_usable}" PkgConfig::protobuf_c)
+if(protobuf_c_usable AND REFORMER_WITH_PROTOBUF_C)
+    set(generated_folder ${CMAKE_CURRENT_BINARY_DIR}/generated)
+    file(MAKE_DIRECTORY ${generated_folder})
+    add_custom_command(
+        OUTPUT ${generated_folder}/tensorboard.pb-c.c ${generated_folder}/tensorboard.pb-c.h
+        COMMAND ${PROTOC_C} --c_out=${generated_folder} --proto_path=${CMAKE_CURRENT_SOURCE_DIR}/src/io tensorboard.proto
+        DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/io/tensorboard.proto)
+    set_source_files_properties(${generated_folder}/tensorboard.pb-c.c PROPERTIES COMPILE_OPTIONS -w)
+    cmake_language(DEFER CALL target_sources reformer PRIVATE ${generated_folder}/tensorboard.pb-c.c
+                   ${generated_folder}/tensorboard.pb-c.h)
+    cmake_language(DEFER CALL target_include_directories reformer SYSTEM PRIVATE ${generated_folder})
+endif()
 pkg_check_modules(cairo QUIET IMPORTED_TARGET cairo)
 reformer_part(CAIRO "${cairo_FOUND}" PkgConfig::cairo)
 pkg_check_modules(lzma QUIET IMPORTED_TARGET liblzma)
