@@ -1,26 +1,8 @@
 /* The CPU's table of operations. */
 #include "ops/cpu/cpu.h"
 
-/* Operations whose file is still to come have a NULL entry, "not available". Whoever adds the file removes its line. */
-#pragma weak rf_cpu_cast
-#pragma weak rf_cpu_activate
-#pragma weak rf_cpu_activate_backward
-#pragma weak rf_cpu_add
-#pragma weak rf_cpu_dropout
-#pragma weak rf_cpu_residual
-#pragma weak rf_cpu_embedding
-#pragma weak rf_cpu_embedding_backward
-#pragma weak rf_cpu_position
-#pragma weak rf_cpu_position_backward
-#pragma weak rf_cpu_layer_norm
-#pragma weak rf_cpu_layer_norm_backward
-#pragma weak rf_cpu_layer_norm_backward_scratch_size
-#pragma weak rf_cpu_cross_entropy
-#pragma weak rf_cpu_reduce
-#pragma weak rf_cpu_reduce_scratch_size
-#pragma weak rf_cpu_adamw
-
-/* The same for the operations of attention. */
+/* An operation whose file is still to come has a NULL entry, "not available". Whoever adds the file
+ * removes its line. */
 #pragma weak rf_cpu_gemm
 #pragma weak rf_cpu_bucket_hash
 #pragma weak rf_cpu_bucket_sort
