@@ -13,7 +13,7 @@ static double round_binary(double x, int bits, int lowest, double greatest)
     int exponent = ilogb(x) < lowest ? lowest : ilogb(x);
     double unit = ldexp(1.0, exponent - bits + 1);
     double rounded = nearbyint(x / unit) * unit;
-    return fabs(rounded) > greatest ? copysign(INFINITY, x) : rounded;
+    return fabs(rounded) > greatest ? copysign(HUGE_VAL, x) : rounded;
 }
 
 double oracle_round(double x, rf_dtype dtype, int fraction_bits)
