@@ -1,17 +1,9 @@
 /* The CPU's table of operations. */
 #include "ops/cpu/cpu.h"
 
-/* An operation whose file is still to come has a NULL entry, "not available". Whoever adds the file
- * removes its line. */
-#pragma weak rf_cpu_gemm
-#pragma weak rf_cpu_bucket_hash
-#pragma weak rf_cpu_bucket_sort
-#pragma weak rf_cpu_block_attention
-#pragma weak rf_cpu_block_attention_backward
-#pragma weak rf_cpu_combine_rounds
 
 const rf_op_entry rf_ops_cpu[RF_OP_COUNT] = {
-    [RF_OP_GEMM] = {rf_cpu_gemm, NULL},
+    [RF_OP_GEMM] = {rf_cpu_gemm, rf_cpu_gemm_scratch_size},
     [RF_OP_CAST] = {rf_cpu_cast, NULL},
     [RF_OP_ACTIVATE] = {rf_cpu_activate, NULL},
     [RF_OP_ACTIVATE_BACKWARD] = {rf_cpu_activate_backward, NULL},
@@ -25,10 +17,11 @@ const rf_op_entry rf_ops_cpu[RF_OP_COUNT] = {
     [RF_OP_LAYER_NORM] = {rf_cpu_layer_norm, NULL},
     [RF_OP_LAYER_NORM_BACKWARD] = {rf_cpu_layer_norm_backward,
                                    rf_cpu_layer_norm_backward_scratch_size},
-    [RF_OP_BUCKET_HASH] = {rf_cpu_bucket_hash, NULL},
-    [RF_OP_BUCKET_SORT] = {rf_cpu_bucket_sort, NULL},
-    [RF_OP_BLOCK_ATTENTION] = {rf_cpu_block_attention, NULL},
-    [RF_OP_BLOCK_ATTENTION_BACKWARD] = {rf_cpu_block_attention_backward, NULL},
+    [RF_OP_BUCKET_HASH] = {rf_cpu_bucket_hash, rf_cpu_bucket_hash_scratch_size},
+    [RF_OP_BUCKET_SORT] = {rf_cpu_bucket_sort, rf_cpu_bucket_sort_scratch_size},
+    [RF_OP_BLOCK_ATTENTION] = {rf_cpu_block_attention, rf_cpu_block_attention_scratch_size},
+    [RF_OP_BLOCK_ATTENTION_BACKWARD] = {rf_cpu_block_attention_backward,
+                                        rf_cpu_block_attention_backward_scratch_size},
     [RF_OP_COMBINE_ROUNDS] = {rf_cpu_combine_rounds, NULL},
     [RF_OP_CROSS_ENTROPY] = {rf_cpu_cross_entropy, NULL},
     [RF_OP_REDUCE] = {rf_cpu_reduce, rf_cpu_reduce_scratch_size},
