@@ -58,6 +58,9 @@ printf 'calls src/base/gone.c:free no such file\n' >"$tree/scripts/budget-except
 objects calls 'nothing needs this exception'
 awk 'BEGIN { print "int f(void)\n{"; for (i = 0; i < 61; i++) print "    x();"; print "}" }' >"$tree/src/base/b.c"
 objects budgets 'src/base/b.c: f: 62 lines, at most 60'
+awk 'BEGIN { print "int f(void)\n{"; for (i = 0; i < 5; i++) print "    if (x) {"; for (i = 0; i < 5; i++) print "    }"; print "}" }' \
+    >"$tree/src/base/b.c"
+objects budgets 'src/base/b.c: f: nested 5 deep, at most 4'
 awk 'BEGIN { for (i = 0; i < 601; i++) print "/* */" }' >"$tree/src/base/b.c"
 objects budgets 'src/base/b.c: length: 601 lines, at most 600'
 awk 'BEGIN { for (i = 0; i < 301; i++) print "/* */" }' >"$tree/include/reformer/b.h"
