@@ -7,7 +7,7 @@ trap 'rm -rf "$tree"' EXIT
 failures=0
 
 fresh() {
-    rm -rf "$tree"/*
+    rm -rf "${tree:?}"/*
     mkdir -p "$tree/src/base" "$tree/src/model" "$tree/src/cli" "$tree/include/reformer" "$tree/docs" "$tree/scripts"
     printf '/* Map. */\n`src/base/` `src/model/` `src/cli/` [link](design.md)\n' >"$tree/docs/design.md"
     printf '/* Clean. */\n#include "base/a.h"\nint rf_a(void)\n{\n    return 0; /* free(x) */\n}\n' >"$tree/src/base/a.c"
