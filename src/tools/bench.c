@@ -13,7 +13,8 @@ typedef struct bench {
     const rf_bench_options *options;
     rf_model *model;
     rf_runner *runner;
-    rf_optimizer *optimizer;
+    rf_optimizer optimizer;
+    int64_t updates;
     int32_t *ids;
     rf_batch batch;
     double loss;
@@ -46,8 +47,9 @@ static rf_status step(bench *b, int64_t number, rf_error *error)
         RF_TRY(rf_runner_zero_gradients(b->runner, error));
         RF_TRY(rf_runner_train(b->runner, &b->batch, 0, number, 1.0F / (float)scored, &outcome,
                                error));
-        RF_TRY(rf_optimizer_norm(b->optimizer, rf_runner_gradients(b->runner), &norm, error));
-        RF_TRY(rf_optimizer_update(b->optimizer, rf_runner_gradients(b->runner), 1e-4, 1.0, error));
+        RF_TRY(rf_optimizer_norm(&b->optimizer, rf_runner_gradients(b->runner), &norm, error));
+        RF_TRY(rf_optimizer_update(&b->optimizer, b->model->values, rf_runner_gradients(b->runner),
+                                   1e-4, rf_optimizer_clip_factor(norm, 1.0), ++b->updates, error));
     }
     b->loss = outcome.nll_sum / (double)scored;
     return RF_OK;
@@ -134,7 +136,7 @@ rf_status rf_bench_step(const rf_bench_options *options, char **report, rf_error
 done:
     rf_release(memory);
     rf_release(b.ids);
-    rf_optimizer_destroy(b.optimizer);
+    rf_optimizer_clear(&b.optimizer);
     rf_runner_destroy(b.runner);
     rf_model_destroy(b.model);
     return status;
