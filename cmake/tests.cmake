@@ -1,20 +1,48 @@
-# One executable and one CTest entry per tests/FOLDER/test_NAME.c; helpers are the other .c files of its folder and tests/oracle.
+# Adds to CTest: tests/FOLDER/test_NAME.c as a program FOLDER_NAME (helpers are the other .c files of its folder and tests/oracle),
+# tests/FOLDER/test_NAME.sh as a script of that name, and the install test.
 pkg_check_modules(cmocka REQUIRED IMPORTED_TARGET cmocka)
 file(GLOB oracle_sources CONFIGURE_DEPENDS tests/oracle/*.c)
 add_library(test_oracle STATIC ${oracle_sources} tests/support.c)
 target_include_directories(test_oracle PUBLIC src include tests)
-target_link_libraries(test_oracle PUBLIC reformer reformer_options reformer_parts PkgConfig::cmocka)
-foreach(folder base tensor io ops model tokenizer data train generate tools cli)
+target_include_directories(test_oracle SYSTEM PUBLIC ${PROJECT_BINARY_DIR}/generated)
+target_link_libraries(test_oracle PUBLIC reformer_internal reformer_options reformer_parts PkgConfig::cmocka)
+
+# What every test may rely on. Threads that wait do not spin: tests run side by side.
+set(test_environment OMP_WAIT_POLICY=passive REFORMER_SOURCE=${PROJECT_SOURCE_DIR} REFORMER_BUILD=${PROJECT_BINARY_DIR}
+    REFORMER_PROGRAM=${PROJECT_BINARY_DIR}/reformer CC=${CMAKE_C_COMPILER})
+if(REFORMER_SANITIZE)
+    list(APPEND test_environment OMP_NUM_THREADS=2 ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
+        LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/leaks.supp:print_suppressions=0)
+endif()
+function(register_test name)
+    add_test(NAME ${name} COMMAND ${ARGN} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    set_tests_properties(${name} PROPERTIES TIMEOUT 600 SKIP_RETURN_CODE 77 ENVIRONMENT "${test_environment}")
+endfunction()
+
+file(GLOB folders RELATIVE ${PROJECT_SOURCE_DIR}/tests CONFIGURE_DEPENDS tests/*)
+foreach(folder ${folders})
     file(GLOB test_sources CONFIGURE_DEPENDS tests/${folder}/test_*.c)
     file(GLOB all_sources CONFIGURE_DEPENDS tests/${folder}/*.c)
     list(REMOVE_ITEM all_sources ${test_sources} "")
     foreach(source ${test_sources})
         get_filename_component(name ${source} NAME_WE)
-        string(REPLACE "test_" "${folder}_" name ${name})
+        string(REGEX REPLACE "^test_" "${folder}_" name ${name})
         add_executable(test_${name} ${source} ${all_sources})
         target_link_libraries(test_${name} PRIVATE test_oracle)
         target_compile_definitions(test_${name} PRIVATE RF_SOURCE_FOLDER="${PROJECT_SOURCE_DIR}" RF_BUILD_FOLDER="${CMAKE_BINARY_DIR}")
         set_target_properties(test_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-        add_test(NAME ${name} COMMAND test_${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+        if(TARGET program AND folder STREQUAL cli)
+            add_dependencies(test_${name} program)
+        endif()
+        register_test(${name} test_${name})
+    endforeach()
+    file(GLOB test_scripts CONFIGURE_DEPENDS tests/${folder}/test_*.sh)
+    foreach(script ${test_scripts})
+        get_filename_component(name ${script} NAME_WE)
+        string(REGEX REPLACE "^test_" "${folder}_" name ${name})
+        # Sanitizers and coverage change what is installed and what the objects hold; the scripts there judge the product.
+        if(NOT (folder MATCHES "^(house|install)$" AND (REFORMER_SANITIZE OR REFORMER_COVERAGE OR REFORMER_FUZZ)))
+            register_test(${name} sh ${script})
+        endif()
     endforeach()
 endforeach()

@@ -50,6 +50,7 @@ RF_API RF_MUST_CHECK rf_status rf_model_save(const rf_model *model, const char *
                                              rf_error *error);
 RF_API void rf_model_destroy(rf_model *model); /* NULL allowed */
 
+/* What a model is like: numbers it holds, token ids it knows, width of one stream. */
 RF_API int64_t rf_model_parameter_count(const rf_model *model);
 RF_API int64_t rf_model_vocabulary(const rf_model *model);
 RF_API int64_t rf_model_hidden(const rf_model *model);

@@ -90,6 +90,7 @@ typedef struct rf_train_result {
     bool stopped_early;                /* patience, time limit, stop_after */
 } rf_train_result;
 
+/* Fills in what `reformer train` does where nothing is said. */
 RF_API void rf_train_options_default(rf_train_options *options);
 /* Train. RF_ERR_CANCELLED after an orderly stop on request (everything saved; message says how to resume). */
 RF_API RF_MUST_CHECK rf_status rf_train(const rf_train_options *options, rf_train_result *result, rf_error *error);

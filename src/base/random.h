@@ -38,7 +38,7 @@ typedef struct rf_random_key {
     uint32_t purpose; /* rf_purpose; 8 bits are used */
 } rf_random_key;
 
-/* 32 random bits at `index` (62 bits are used). */
+/* 32 random bits at `index` (50 bits are used). */
 uint32_t rf_random_bits(const rf_random_key *key, uint64_t index);
 /* Four consecutive ones, index a multiple of 4: one Philox block. */
 void rf_random_block(const rf_random_key *key, uint64_t index, uint32_t bits[4]);
@@ -49,7 +49,7 @@ float rf_random_normal(const rf_random_key *key, uint64_t index);
 void rf_random_normals(const rf_random_key *key, uint64_t first_index, float *values, size_t count);
 /* The normal quantile of 32 random bits, which both back ends share: (bits + 1/2) / 2^32 -> x. */
 float rf_normal_from_bits(uint32_t bits);
-/* Uniform integer in [0, bound), bound > 0, without bias worth naming (64-bit multiply and shift). */
+/* Uniform integer in [0, bound), bound > 0, without bias worth naming (64 bits, multiply and shift). Uses the bits of 2 index and 2 index + 1. */
 uint64_t rf_random_below(const rf_random_key *key, uint64_t index, uint64_t bound);
 
 /* PyTorch's CPU generator (MT19937), for hash_seed: uniforms equal bit for bit, normals within 4 ulp. */

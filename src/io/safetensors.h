@@ -13,6 +13,7 @@ typedef struct rf_safetensors rf_safetensors;
 typedef struct rf_safetensors_entry {
     const char *name; /* owned by the file */
     rf_tensor tensor; /* data points into the mapping, possibly unaligned: read it with rf_safetensors_read_* */
+    const char *stored; /* type in the file: "F32", "I8", ...; I8 and BOOL are bytes, RF_U8, in `tensor` */
     const char *path; /* the file or shard it is in, for messages */
 } rf_safetensors_entry;
 
@@ -34,7 +35,8 @@ RF_MUST_CHECK rf_status rf_safetensors_read_f32(const rf_safetensors_entry *entr
 RF_MUST_CHECK rf_status rf_safetensors_read_i64(const rf_safetensors_entry *entry, int64_t *values, int64_t count,
                                                 rf_error *error);
 
-/* Writing: tensors as given (host memory), stored as tensor.dtype, in the order given; metadata {"format": "pt"} plus the pairs.
+/* Writing: tensors as given (host memory), stored as tensor.dtype; the header is in the order given, the data in the order of falling
+ * element size, so that every tensor is aligned (PyTorch's loader needs it). Metadata is {"format": "pt"} plus the pairs (key, value).
  * Atomic: temporary, fsync, rename. A tensor whose store_as differs from its dtype (f32 -> bf16 or f16) is converted while writing. */
 typedef struct rf_safetensors_item {
     const char *name;
@@ -44,7 +46,7 @@ typedef struct rf_safetensors_item {
 RF_MUST_CHECK rf_status rf_safetensors_write(const char *path, const rf_safetensors_item *items, size_t count,
                                              const char *const *metadata_pairs, size_t pair_count, rf_error *error);
 /* As above, in shards of at most shard_size bytes named model-00001-of-0000N.safetensors with model.safetensors.index.json. A single
- * shard is written as model.safetensors. */
+ * shard is written as model.safetensors. A model file of the other kind that was in the folder is removed last. */
 RF_MUST_CHECK rf_status rf_safetensors_write_model(const char *folder, const rf_safetensors_item *items, size_t count,
                                                    uint64_t shard_size, rf_error *error);
 

@@ -41,11 +41,12 @@ typedef struct rf_config {
     int64_t rounds;                        /* num_hashes */
     int bucket_factors;                    /* 0: null, to be resolved from a length (rf_config_resolve_buckets) */
     int64_t buckets[RF_MAX_BUCKET_FACTORS];
+    bool buckets_automatic;                /* chosen by the automatic rule, not given */
     int64_t pad_token, eos_token;          /* -1: null */
     bool fixed_stream;                     /* fixed32 (default) or float32 streams */
     int fraction_bits;                     /* default 22 */
     int64_t training_length;               /* 0: not recorded */
-    bool applies_head_bias_unknown;        /* file written by transformers 5 or later: D1 auto leaves the bias out */
+    bool written_by_transformers_5;        /* transformers_version is 5 or later: D1 auto leaves the head's bias out */
     json_t *json;                          /* the whole object as read, unknown keys included; owned */
 } rf_config;
 

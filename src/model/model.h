@@ -37,15 +37,17 @@ typedef struct rf_hooks {
     void *user;
     /* The second stream before layer `layer` (= layers: after the last), as stored (f32 or fixed32). [batch * length, hidden] */
     rf_status (*hidden)(void *user, int64_t layer, const rf_tensor *stream, rf_error *error);
-    /* Buckets of heads first_head ... of a hashing LSH layer, without round offsets; may be overwritten before they are sorted.
-     * [batch, heads of the group, rounds, length] i32 */
+    /* Buckets of heads first_head ... of a hashing LSH layer, without round offsets; may be overwritten before they are sorted. Called in
+     * the recomputation of the backward too, where it must do the same. [batch, heads of the group, rounds, length] i32 */
     rf_status (*buckets)(void *user, int64_t layer, int64_t first_head, const rf_tensor *buckets, rf_error *error);
     /* What attention is about to use: query [batch, length, heads of the group, head width], key (absent in LSH layers), value;
      * buckets absent where nothing was hashed. Forward passes only, not the recomputation of the backward. */
     rf_status (*attention)(void *user, int64_t layer, int64_t first_head, const rf_tensor *query, const rf_tensor *key,
                            const rf_tensor *value, const rf_tensor *buckets, rf_error *error);
-    /* Logits of rows first_row ... of [batch * length], evaluation only; with targets where there are labels.  [rows, vocabulary] */
+    /* Logits of rows first_row ... of [batch * length]: of all positions, or of logits_count positions from logits_first
+     * of every sequence where logits_count > 0 (only without labels). [rows, vocabulary] */
     rf_status (*logits)(void *user, int64_t first_row, const rf_tensor *logits, rf_error *error);
+    int64_t logits_first, logits_count;
     /* nll of the same rows (0 where not scored) [rows] */
     rf_status (*nll)(void *user, int64_t first_row, const rf_tensor *nll, rf_error *error);
     /* Rotations to use instead of drawn ones: device f32 [heads, head width, rounds, columns], for LSH layer `layer`; absent = draw. */

@@ -38,6 +38,7 @@ typedef struct rf_parameters {
     int64_t decay_count; /* floats of a block that decay: [0, decay_count) */
 } rf_parameters;
 
+/* The table of the model that the configuration describes. On failure *parameters is zeroed. */
 RF_MUST_CHECK rf_status rf_parameters_create(const rf_config *config, rf_parameters *parameters, rf_error *error);
 void rf_parameters_clear(rf_parameters *parameters);
 /* The parameter of that role; layer -1 and axis 0 where they do not apply; NULL if the model has none. */

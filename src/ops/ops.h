@@ -324,12 +324,8 @@ typedef enum rf_op {
         RF_OP_COUNT
 } rf_op;
 
-/* A back end's entry. `arguments` points at the operation's struct. `scratch_size` may be NULL (none needed); its memory is handed to
- * `run`, aligned to 256, uninitialised. */
-typedef struct rf_op_entry {
-    rf_status (*run)(rf_device *device, const void *arguments, void *scratch, rf_error *error);
-    size_t (*scratch_size)(const rf_device *device, const void *arguments);
-} rf_op_entry;
+/* A back end's entry: tensor/device.h has it, because a device points at its table. */
+typedef struct rf_op_entry rf_op_entry;
 
 extern const rf_op_entry rf_ops_cpu[RF_OP_COUNT];
 

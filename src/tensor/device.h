@@ -27,7 +27,12 @@ typedef struct rf_device_table {
     rf_status (*memory)(rf_device *device, size_t *available, size_t *total, rf_error *error);
 } rf_device_table;
 
-struct rf_op_entry;
+/* One operation of a back end; which, and what `arguments` points at, is ops/ops.h's. `scratch_size` may be NULL (none needed);
+ * its memory is handed to `run`, aligned to 256, uninitialised. */
+struct rf_op_entry {
+    rf_status (*run)(rf_device *device, const void *arguments, void *scratch, rf_error *error);
+    size_t (*scratch_size)(const rf_device *device, const void *arguments);
+};
 
 struct rf_device {
     const rf_device_table *table;
@@ -36,6 +41,9 @@ struct rf_device {
     int threads;                   /* CPU threads; results do not depend on it */
     bool dry;
 };
+
+/* The host's memory. */
+extern const rf_device_table rf_device_table_cpu;
 
 /* name: "cpu". threads: 0 = one a core. The caller destroys. */
 RF_MUST_CHECK rf_status rf_device_create(const char *name, int threads, rf_device **device, rf_error *error);

@@ -1,0 +1,56 @@
+/* The shape rule of every operation, checked once for all back ends, and what the rules are written
+ * with. */
+#ifndef RF_OPS_CHECK_H
+#define RF_OPS_CHECK_H
+
+#include "ops/ops.h"
+
+/* RF_OK, or RF_ERR_ARGUMENT with a message that names the operation, the tensor and both shapes.
+ * With `dry` tensors may lack data. `op` is below RF_OP_COUNT. */
+RF_MUST_CHECK rf_status rf_op_check(rf_op op, const void *arguments, bool dry, rf_error *error);
+
+/* ---- for the rules ---- */
+
+/* Which call is being checked. */
+typedef struct rf_check_scope {
+    const char *op;
+    bool dry;
+    rf_error *error;
+} rf_check_scope;
+
+enum { RF_CHECK_TEXT_BYTES = 160 }; /* for rf_tensor_describe */
+
+/* Sets of types. */
+#define RF_CHECK_F32 (1U << RF_F32)
+#define RF_CHECK_BF16 (1U << RF_BF16)
+#define RF_CHECK_F16 (1U << RF_F16)
+#define RF_CHECK_I32 (1U << RF_I32)
+#define RF_CHECK_FIXED32 (1U << RF_FIXED32)
+
+/* A tensor that fixes sizes for others: one of the types, and `rank` dimensions (0: any number from
+ * 1). */
+RF_MUST_CHECK rf_status rf_check_free(const rf_check_scope *scope, const char *name,
+                                      const rf_tensor *tensor, unsigned dtypes, int rank);
+/* A tensor whose type and shape must be those of `needed`, because of `source`. */
+RF_MUST_CHECK rf_status rf_check_like(const rf_check_scope *scope, const char *name,
+                                      const rf_tensor *tensor, rf_tensor needed,
+                                      const char *source_name, const rf_tensor *source);
+/* The same, or absent. */
+RF_MUST_CHECK rf_status rf_check_optional(const rf_check_scope *scope, const char *name,
+                                          const rf_tensor *tensor, rf_tensor needed,
+                                          const char *source_name, const rf_tensor *source);
+RF_MUST_CHECK rf_status rf_check_range(const rf_check_scope *scope, const char *name, int64_t value,
+                                       int64_t low, int64_t high);
+RF_MUST_CHECK rf_status rf_check_probability(const rf_check_scope *scope, double probability);
+
+/* ---- the rules of attention (check_attention.c) ---- */
+
+RF_MUST_CHECK rf_status rf_check_bucket_hash(const rf_check_scope *scope, const void *arguments);
+RF_MUST_CHECK rf_status rf_check_bucket_sort(const rf_check_scope *scope, const void *arguments);
+RF_MUST_CHECK rf_status rf_check_block_attention(const rf_check_scope *scope,
+                                                 const void *arguments);
+RF_MUST_CHECK rf_status rf_check_block_attention_backward(const rf_check_scope *scope,
+                                                          const void *arguments);
+RF_MUST_CHECK rf_status rf_check_combine_rounds(const rf_check_scope *scope, const void *arguments);
+
+#endif

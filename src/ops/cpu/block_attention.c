@@ -1,0 +1,145 @@
+/* Block attention, forward: each query block over its list of key blocks, per head and part
+ * (Kitaev, Kaiser, Levskaya 2020, section 2, and docs/design.md, "The attention plan"). Per tile of
+ * up to 64 queries: one product for the scores, the rules and exponentials row by row, one product
+ * with the values. The sum is multiplied by exp(m - log_norm) and never divided by l, as the
+ * reference's rounding demands. Time O(slots x window x width); scratch per thread is one run's
+ * keys and values and one tile of scores. */
+#include "ops/cpu/block_attention_rows.h"
+#include "ops/cpu/gemm_tile.h"
+
+#include <math.h>
+#include <omp.h>
+
+/* One call. */
+typedef struct call {
+    const rf_block_attention *attention;
+    rf_attention_cut cut;
+    rf_attention_source source;
+} call;
+
+static call call_of(const rf_block_attention *attention)
+{
+    const bool has_key = !attention->plan.normalise_keys;
+    return (call){.attention = attention,
+                  .cut = rf_cpu_attention_cut(&attention->plan, attention->query.shape[3]),
+                  .source = {.query = attention->query.data,
+                             .key = has_key ? attention->key.data : NULL,
+                             .value = attention->value.data}};
+}
+
+/* One query: its row of products becomes probabilities times l (and dropout); gives exp(m -
+ * log_norm) and writes log_norm. */
+static float weigh_row(const call *in, const rf_attention_run *run, const rf_attention_space *space,
+                       const rf_attention_tile *tile, int64_t row)
+{
+    const rf_attention_plan *plan = in->cut.plan;
+    const int32_t token = tile->tokens[row];
+    const rf_attention_rule rule = rf_cpu_attention_rule(plan, token);
+    const rf_attention_columns columns = {.positions = space->positions + tile->first,
+                                          .tokens = space->tokens + tile->first,
+                                          .count = tile->count};
+    float *products = space->scores + row * tile->count;
+    float maximum;
+    float sum;
+    rf_cpu_attention_softmax(products, &columns, &rule, &maximum, &sum);
+    const float log_norm = maximum + logf(sum);
+    const int64_t part = (run->batch * plan->heads + run->head) * plan->parts + run->part;
+    ((float *)in->attention->log_norm.data)[part * plan->length + token] = log_norm;
+    if (plan->probability > 0.0F) {
+        rf_cpu_attention_keep(&in->cut, run, tile, token, space->keep);
+        rf_cpu_attention_multiply(products, space->keep, tile->count);
+    }
+    return expf(maximum - log_norm);
+}
+
+/* output's row of the token = sums [width] x factor. */
+static void write_row(const call *in, const rf_attention_run *run, int32_t token, const float *sums,
+                      float factor)
+{
+    const rf_attention_plan *plan = in->cut.plan;
+    const int64_t row = (run->batch * plan->parts + run->part) * plan->length + token;
+    float *output =
+        (float *)in->attention->output.data + (row * plan->heads + run->head) * in->cut.width;
+    for (int64_t i = 0; i < in->cut.width; i++) {
+        output[i] = sums[i] * factor;
+    }
+}
+
+static void attend_tile(const call *in, const rf_attention_run *run,
+                        const rf_attention_space *space, const rf_attention_tile *tile)
+{
+    const int64_t width = in->cut.width;
+    float factors[64]; /* a tile has no more rows */
+    rf_cpu_attention_gather_rows(&in->cut, run, tile, in->source.query, space->queries);
+    rf_cpu_gemm_tile(&(rf_cpu_tile){.transpose_b = true,
+                                    .m = tile->rows,
+                                    .n = tile->count,
+                                    .k = width,
+                                    .a = space->queries,
+                                    .a_leading = width,
+                                    .b = space->keys + tile->first * width,
+                                    .b_leading = width,
+                                    .c = space->scores,
+                                    .c_leading = tile->count});
+    for (int64_t row = 0; row < tile->rows; row++) {
+        if (tile->tokens[row] >= 0) {
+            factors[row] = weigh_row(in, run, space, tile, row);
+        }
+    }
+    rf_cpu_gemm_tile(&(rf_cpu_tile){.m = tile->rows,
+                                    .n = width,
+                                    .k = tile->count,
+                                    .a = space->scores,
+                                    .a_leading = tile->count,
+                                    .b = space->values + tile->first * width,
+                                    .b_leading = width,
+                                    .c = space->result,
+                                    .c_leading = width});
+    for (int64_t row = 0; row < tile->rows; row++) {
+        if (tile->tokens[row] >= 0) {
+            write_row(in, run, tile->tokens[row], space->result + row * width, factors[row]);
+        }
+    }
+}
+
+static void attend_run(const call *in, const rf_attention_run *run, const rf_attention_space *space)
+{
+    rf_attention_tile tile;
+    rf_cpu_attention_gather(&in->cut, run, &in->source, space);
+    for (int64_t block = 0; block < run->blocks; block++) {
+        for (int64_t row = 0; row < in->cut.plan->block; row += in->cut.tile_rows) {
+            if (rf_cpu_attention_tile(&in->cut, run, space, block, row, &tile)) {
+                attend_tile(in, run, space, &tile);
+            }
+        }
+    }
+}
+
+size_t rf_cpu_block_attention_scratch_size(const rf_device *device, const void *arguments)
+{
+    const call in = call_of(arguments);
+    return (size_t)device->threads * rf_cpu_attention_space_size(&in.cut, false);
+}
+
+rf_status rf_cpu_block_attention(rf_device *device, const void *arguments, void *scratch,
+                                 rf_error *error)
+{
+    (void)error;
+    const call in = call_of(arguments);
+    const rf_attention_plan *plan = in.cut.plan;
+    const int64_t runs = plan->batch * plan->heads * plan->parts * in.cut.runs;
+    const int threads =
+        rf_cpu_threads(device, runs, in.cut.run_keys * in.cut.columns * in.cut.width);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t index = 0; index < runs; index++) {
+        const int64_t part = index / in.cut.runs;
+        const int64_t head = part / plan->parts;
+        const rf_attention_run run =
+            rf_cpu_attention_run(&in.cut, head / plan->heads, head % plan->heads,
+                                 part % plan->parts, index % in.cut.runs);
+        const rf_attention_space space =
+            rf_cpu_attention_space(&in.cut, false, scratch, omp_get_thread_num());
+        attend_run(&in, &run, &space);
+    }
+    return RF_OK;
+}

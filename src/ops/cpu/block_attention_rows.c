@@ -1,0 +1,125 @@
+/* One row of scores (see the header). About 25 vector instructions per 8 or 16 pairs, most of them
+ * the exponential. */
+#include "ops/cpu/block_attention_rows.h"
+
+#include <math.h>
+
+static const float masked_score = -1e9F;
+static const float self_score = -1e5F;
+
+rf_attention_rule rf_cpu_attention_rule(const rf_attention_plan *plan, int32_t query_token)
+{
+    return (rf_attention_rule){.scale = plan->scale,
+                               .limit = plan->causal ? query_token : INT32_MAX - 1,
+                               .self = plan->self == RF_SELF_LAST_RESORT ? query_token : -2};
+}
+
+/* e^x for x <= 88, exactly 0 below -87: no denormals, which some processors are slow at. */
+RF_INLINE float weight_of(float x)
+{
+    const float weight = rf_cpu_exp(x < -87.0F ? -87.0F : x);
+    return x < -87.0F ? 0.0F : weight;
+}
+
+RF_INLINE float score_of(float product, int32_t position, int32_t token, rf_attention_rule rule)
+{
+    const float score = position > rule.limit ? masked_score : product * rule.scale;
+    return token == rule.self ? self_score : score;
+}
+
+/* Products become scores; gives the largest. */
+RF_VECTOR_CLONES static float apply_rule(float *products, const int32_t *positions,
+                                         const int32_t *tokens, int64_t count,
+                                         rf_attention_rule rule)
+{
+    float lanes[RF_LANES];
+    for (int i = 0; i < RF_LANES; i++) {
+        lanes[i] = -INFINITY;
+    }
+    int64_t j = 0;
+    for (; j + RF_LANES <= count; j += RF_LANES) {
+        for (int i = 0; i < RF_LANES; i++) {
+            const float score = score_of(products[j + i], positions[j + i], tokens[j + i], rule);
+            products[j + i] = score;
+            lanes[i] = score > lanes[i] ? score : lanes[i];
+        }
+    }
+    for (int i = 0; j < count; i++, j++) {
+        products[j] = score_of(products[j], positions[j], tokens[j], rule);
+        lanes[i] = products[j] > lanes[i] ? products[j] : lanes[i];
+    }
+    for (int i = 1; i < RF_LANES; i++) {
+        lanes[0] = lanes[i] > lanes[0] ? lanes[i] : lanes[0];
+    }
+    return lanes[0];
+}
+
+/* Scores become exp(score - maximum); gives the sum. */
+RF_VECTOR_CLONES static float exponentiate(float *scores, int64_t count, float maximum)
+{
+    float lanes[RF_LANES] = {0};
+    int64_t j = 0;
+    for (; j + RF_LANES <= count; j += RF_LANES) {
+        for (int i = 0; i < RF_LANES; i++) {
+            const float weight = weight_of(scores[j + i] - maximum);
+            scores[j + i] = weight;
+            lanes[i] += weight;
+        }
+    }
+    for (int i = 0; j < count; i++, j++) {
+        scores[j] = weight_of(scores[j] - maximum);
+        lanes[i] += scores[j];
+    }
+    return rf_cpu_sum_lanes(lanes);
+}
+
+void rf_cpu_attention_softmax(float *products, const rf_attention_columns *columns,
+                              const rf_attention_rule *rule, float *maximum, float *sum)
+{
+    *maximum = apply_rule(products, columns->positions, columns->tokens, columns->count, *rule);
+    *sum = exponentiate(products, columns->count, *maximum);
+}
+
+RF_VECTOR_CLONES static void differentiate(float *products, float *gradients,
+                                           const rf_attention_columns *columns,
+                                           rf_attention_rule rule, float norm, float delta)
+{
+    const int32_t *positions = columns->positions;
+    const int32_t *tokens = columns->tokens;
+    for (int64_t j = 0; j < columns->count; j++) {
+        const bool is_fixed = (positions[j] > rule.limit) | (tokens[j] == rule.self);
+        const float weight = weight_of(score_of(products[j], positions[j], tokens[j], rule) - norm);
+        const float gradient = rule.scale * (weight * (gradients[j] - delta));
+        products[j] = weight;
+        gradients[j] = is_fixed ? 0.0F : gradient;
+    }
+}
+
+void rf_cpu_attention_softmax_backward(float *products, float *gradients,
+                                       const rf_attention_columns *columns,
+                                       const rf_attention_rule *rule, const float norm_and_delta[2])
+{
+    differentiate(products, gradients, columns, *rule, norm_and_delta[0], norm_and_delta[1]);
+}
+
+void rf_cpu_attention_keep(const rf_attention_cut *cut, const rf_attention_run *run,
+                           const rf_attention_tile *tile, int32_t query_token, float *keep)
+{
+    const rf_attention_plan *plan = cut->plan;
+    const int64_t sample_head =
+        (plan->first_sample + run->batch) * plan->all_heads + plan->first_head + run->head;
+    const int64_t row = (sample_head * plan->parts + run->part) * plan->length + query_token;
+    const uint64_t first = (uint64_t)(row * cut->columns + tile->first_column);
+    const float scale = 1.0F / (1.0F - plan->probability);
+    for (int64_t j = 0; j < tile->count; j++) {
+        const float uniform = rf_random_uniform(&plan->dropout_key, first + (uint64_t)j);
+        keep[j] = uniform >= plan->probability ? scale : 0.0F;
+    }
+}
+
+RF_VECTOR_CLONES void rf_cpu_attention_multiply(float *x, const float *factors, int64_t count)
+{
+    for (int64_t j = 0; j < count; j++) {
+        x[j] *= factors[j];
+    }
+}

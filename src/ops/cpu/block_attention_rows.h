@@ -1,0 +1,44 @@
+/* One row of scores: the rules of a plan and the softmax, in vectors; and which probabilities
+ * dropout keeps. */
+#ifndef RF_OPS_CPU_BLOCK_ATTENTION_ROWS_H
+#define RF_OPS_CPU_BLOCK_ATTENTION_ROWS_H
+
+#include "ops/cpu/block_attention_run.h"
+
+/* What a query's pairs score: -1e9 where positions[j] > limit; then -1e5 where tokens[j] == self;
+ * else scale x product. */
+typedef struct rf_attention_rule {
+    float scale;
+    int32_t limit;
+    int32_t self; /* a token, or a number that none has */
+} rf_attention_rule;
+
+/* The columns of a row: positions, tokens [count] as gathered. */
+typedef struct rf_attention_columns {
+    const int32_t *positions, *tokens;
+    int64_t count;
+} rf_attention_columns;
+
+rf_attention_rule rf_cpu_attention_rule(const rf_attention_plan *plan, int32_t query_token);
+
+/* products [count] become exp(score - maximum); gives the maximum and the sum. */
+void rf_cpu_attention_softmax(float *products, const rf_attention_columns *columns,
+                              const rf_attention_rule *rule, float *maximum, float *sum);
+
+/* products [count] become the probabilities exp(score - norm); gradients [count], those of the
+ * probabilities, become those of the products: scale x P x (gradient - delta), 0 where a rule set
+ * the score. */
+void rf_cpu_attention_softmax_backward(float *products, float *gradients,
+                                       const rf_attention_columns *columns,
+                                       const rf_attention_rule *rule,
+                                       const float norm_and_delta[2]);
+
+/* keep [tile->count]: 1 / (1 - probability) where the pair of the query and the column is kept,
+ * else 0. */
+void rf_cpu_attention_keep(const rf_attention_cut *cut, const rf_attention_run *run,
+                           const rf_attention_tile *tile, int32_t query_token, float *keep);
+
+/* x [count] *= factors [count]. */
+void rf_cpu_attention_multiply(float *x, const float *factors, int64_t count);
+
+#endif

@@ -1,0 +1,254 @@
+/* Runs of query blocks: geometry and gathering (see the header). */
+#include "ops/cpu/block_attention_run.h"
+
+#include <math.h>
+
+enum {
+    RUN_SLOTS = 256, /* query slots of a run, about: enough to share the gathering, few enough for
+                        the cache */
+    TILE_ROWS = 64
+};
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+rf_attention_cut rf_cpu_attention_cut(const rf_attention_plan *plan, int64_t width)
+{
+    rf_attention_cut cut = {.plan = plan, .width = width};
+    cut.part_blocks = plan->slots / plan->block;
+    if (plan->wrap != RF_WRAP_NONE) {
+        cut.wrap_blocks = cut.part_blocks * (plan->wrap == RF_WRAP_ALL_PARTS ? plan->parts : 1);
+    }
+    cut.window = plan->before + 1 + plan->after;
+    cut.columns = cut.window * plan->block;
+    const int64_t reach = plan->before > plan->after ? plan->before : plan->after;
+    /* A shift of all blocks or more acts as none: then neighbours do not see neighbouring blocks,
+     * and nothing can be shared. */
+    const bool is_shared = cut.wrap_blocks == 0 || reach < cut.wrap_blocks;
+    cut.run_blocks = is_shared && plan->block < RUN_SLOTS ? RUN_SLOTS / plan->block : 1;
+    cut.run_blocks = cut.part_blocks > 0 ? least(cut.run_blocks, cut.part_blocks) : 1;
+    cut.runs = rf_cpu_blocks(cut.part_blocks, cut.run_blocks);
+    cut.run_keys = (cut.run_blocks + cut.window - 1) * plan->block;
+    cut.tile_rows = least(plan->block, TILE_ROWS);
+    return cut;
+}
+
+/* Hand out memory: `count` values of 4 bytes from *used on, which moves on by whole cache lines;
+ * NULL while only counting. */
+static void *take(char *memory, size_t *used, int64_t count)
+{
+    char *start = memory != NULL ? memory + *used : NULL;
+    *used += ((size_t)count * sizeof(float) + 63) / 64 * 64;
+    return start;
+}
+
+static size_t lay_out(const rf_attention_cut *cut, bool backward, char *memory,
+                      rf_attention_space *space)
+{
+    size_t used = 0;
+    const int64_t keys = cut->run_keys;
+    space->tokens = take(memory, &used, keys);
+    space->positions = take(memory, &used, keys);
+    space->keys = take(memory, &used, keys * cut->width);
+    space->values = take(memory, &used, keys * cut->width);
+    space->factors = take(memory, &used, keys);
+    space->queries = take(memory, &used, cut->tile_rows * cut->width);
+    space->scores = take(memory, &used, cut->tile_rows * cut->columns);
+    space->keep = take(memory, &used, cut->columns);
+    space->result = take(memory, &used, cut->tile_rows * cut->width);
+    if (backward) {
+        space->key_gradients = take(memory, &used, keys * cut->width);
+        space->value_gradients = take(memory, &used, keys * cut->width);
+        space->output_gradients = take(memory, &used, cut->tile_rows * cut->width);
+        space->score_gradients = take(memory, &used, cut->tile_rows * cut->columns);
+    }
+    return used;
+}
+
+size_t rf_cpu_attention_space_size(const rf_attention_cut *cut, bool backward)
+{
+    rf_attention_space space = {0};
+    return lay_out(cut, backward, NULL, &space);
+}
+
+rf_attention_space rf_cpu_attention_space(const rf_attention_cut *cut, bool backward, void *memory,
+                                          int64_t index)
+{
+    rf_attention_space space = {0};
+    const size_t size = rf_cpu_attention_space_size(cut, backward);
+    (void)lay_out(cut, backward, (char *)memory + (size_t)index * size, &space);
+    return space;
+}
+
+rf_attention_run rf_cpu_attention_run(const rf_attention_cut *cut, int64_t batch, int64_t head,
+                                      int64_t part, int64_t index)
+{
+    rf_attention_run run = {.batch = batch, .head = head, .part = part};
+    run.first_block = index * cut->run_blocks;
+    run.blocks = rf_cpu_block_length(cut->part_blocks, cut->run_blocks, index);
+    run.present = run.blocks + cut->window - 1;
+    if (cut->wrap_blocks == 0) {
+        const int64_t start = run.first_block - cut->plan->before;
+        const int64_t end = least(start + run.present, cut->part_blocks);
+        run.first_present = start < 0 ? -start : 0;
+        run.present = end - start - run.first_present;
+    }
+    return run;
+}
+
+bool rf_cpu_attention_run_wraps(const rf_attention_cut *cut, const rf_attention_run *run)
+{
+    const int64_t last = run->first_block + run->blocks - 1;
+    const bool leaves =
+        run->first_block - cut->plan->before < 0 || last + cut->plan->after >= cut->part_blocks;
+    return cut->wrap_blocks > 0 && leaves;
+}
+
+/* The block, counted over all parts, that gathered block `index` of the run is. */
+static int64_t block_of(const rf_attention_cut *cut, const rf_attention_run *run, int64_t index)
+{
+    const int64_t shift = index - cut->plan->before;
+    const int64_t first_of_part = run->part * cut->part_blocks;
+    if (cut->wrap_blocks == 0) {
+        return first_of_part + run->first_block + shift;
+    }
+    const int64_t base = cut->plan->wrap == RF_WRAP_PART ? first_of_part : 0;
+    const int64_t own = first_of_part - base + run->first_block;
+    if (cut->run_blocks == 1 && (shift >= cut->wrap_blocks || -shift >= cut->wrap_blocks)) {
+        return base + own;
+    }
+    return base + ((own + shift) % cut->wrap_blocks + cut->wrap_blocks) % cut->wrap_blocks;
+}
+
+/* Tokens and positions [block] of the block numbered `from` over all parts. */
+static void gather_tokens(const rf_attention_cut *cut, const rf_attention_run *run, int64_t from,
+                          int32_t *tokens, int32_t *positions)
+{
+    const rf_attention_plan *plan = cut->plan;
+    const int64_t slot = from % cut->part_blocks * plan->block;
+    const uint8_t *mask = rf_tensor_is_absent(&plan->key_mask) ? NULL : plan->key_mask.data;
+    const int32_t *order = NULL;
+    if (!rf_tensor_is_absent(&plan->order)) {
+        const int64_t row =
+            (run->batch * plan->heads + run->head) * plan->parts + from / cut->part_blocks;
+        order = (const int32_t *)plan->order.data + row * plan->slots;
+    }
+    for (int64_t i = 0; i < plan->block; i++) {
+        const int64_t as_written = slot + i < plan->length ? slot + i : -1;
+        const int32_t token = order != NULL ? order[slot + i] : (int32_t)as_written;
+        const bool is_seen =
+            token >= 0 && (mask == NULL || mask[run->batch * plan->length + token] != 0);
+        tokens[i] = token;
+        positions[i] = is_seen ? token : INT32_MAX;
+    }
+}
+
+/* key [width] = query / root mean square / sqrt(width); gives the factor. Hugging Face's epsilon.
+ */
+RF_VECTOR_CLONES static float normalise_key(const float *query, int64_t width, float *key)
+{
+    float lanes[RF_LANES] = {0};
+    int64_t j = 0;
+    for (; j + RF_LANES <= width; j += RF_LANES) {
+        for (int i = 0; i < RF_LANES; i++) {
+            lanes[i] += query[j + i] * query[j + i];
+        }
+    }
+    for (int i = 0; j < width; i++, j++) {
+        lanes[i] += query[j] * query[j];
+    }
+    const float mean = rf_cpu_sum_lanes(lanes) / (float)width;
+    const float factor = 1.0F / sqrtf(mean + 1e-6F) / sqrtf((float)width);
+    for (j = 0; j < width; j++) {
+        key[j] = query[j] * factor;
+    }
+    return factor;
+}
+
+void rf_cpu_attention_gather(const rf_attention_cut *cut, const rf_attention_run *run,
+                             const rf_attention_source *source, const rf_attention_space *space)
+{
+    const int64_t block = cut->plan->block;
+    const int64_t width = cut->width;
+    const size_t row_size = (size_t)width * sizeof(float);
+    for (int64_t index = run->first_present; index < run->first_present + run->present; index++) {
+        const int64_t from = block_of(cut, run, index);
+        gather_tokens(cut, run, from, space->tokens + index * block,
+                      space->positions + index * block);
+    }
+    for (int64_t slot = run->first_present * block;
+         slot < (run->first_present + run->present) * block; slot++) {
+        float *key = space->keys + slot * width;
+        float *value = space->values + slot * width;
+        if (space->tokens[slot] < 0) {
+            memset(key, 0, row_size);
+            memset(value, 0, row_size);
+            space->factors[slot] = 0.0F;
+            continue;
+        }
+        const int64_t row = rf_cpu_attention_row(cut, run, space->tokens[slot]);
+        memcpy(value, source->value + row, row_size);
+        if (source->key != NULL) {
+            memcpy(key, source->key + row, row_size);
+        } else {
+            space->factors[slot] = normalise_key(source->query + row, width, key);
+        }
+    }
+}
+
+/* Leave out slots at both ends that causality hides from every query of the tile, where slots hold
+ * tokens as written and none is masked: every query sees itself, so the others' probabilities are
+ * exactly 0. `last` is the last query's token. */
+static void trim_future(const rf_attention_cut *cut, const int32_t *tokens, int32_t last,
+                        int64_t *first, int64_t *end)
+{
+    const int64_t block = cut->plan->block;
+    while (tokens[*first] > last || tokens[*first] < 0) {
+        *first += block;
+    }
+    while (tokens[*end - block] > last || tokens[*end - block] < 0) {
+        *end -= block;
+    }
+    const int64_t count = (int64_t)last - tokens[*end - block] + 1;
+    *end += count < block ? count - block : 0;
+}
+
+bool rf_cpu_attention_tile(const rf_attention_cut *cut, const rf_attention_run *run,
+                           const rf_attention_space *space, int64_t block, int64_t row,
+                           rf_attention_tile *tile)
+{
+    const rf_attention_plan *plan = cut->plan;
+    tile->rows = least(cut->tile_rows, plan->block - row);
+    tile->tokens = space->tokens + (block + plan->before) * plan->block + row;
+    int32_t last = -1;
+    for (int64_t i = 0; i < tile->rows; i++) {
+        last = tile->tokens[i] > last ? tile->tokens[i] : last;
+    }
+    if (last < 0) {
+        return false;
+    }
+    int64_t end = least(block + cut->window, run->first_present + run->present) * plan->block;
+    tile->first = (block > run->first_present ? block : run->first_present) * plan->block;
+    if (plan->causal && rf_tensor_is_absent(&plan->order) && rf_tensor_is_absent(&plan->key_mask)) {
+        trim_future(cut, space->tokens, last, &tile->first, &end);
+    }
+    tile->count = end - tile->first;
+    tile->first_column = tile->first - block * plan->block;
+    return true;
+}
+
+void rf_cpu_attention_gather_rows(const rf_attention_cut *cut, const rf_attention_run *run,
+                                  const rf_attention_tile *tile, const float *from, float *rows)
+{
+    const size_t row_size = (size_t)cut->width * sizeof(float);
+    for (int64_t i = 0; i < tile->rows; i++) {
+        if (tile->tokens[i] < 0) {
+            memset(rows + i * cut->width, 0, row_size);
+        } else {
+            memcpy(rows + i * cut->width, from + rf_cpu_attention_row(cut, run, tile->tokens[i]),
+                   row_size);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+/* What the forward and the backward of block attention share: how a plan is cut into runs of
+ * neighbouring query blocks, and how the keys and values of a run are gathered once for all its
+ * blocks.
+ *
+ * A run's key blocks stand side by side in the order in which its first query block, its second
+ * one, ... sees them, so that the window of query block i is the gathered blocks [i, i + window):
+ * one matrix, however the tokens are ordered and wherever the window wraps. */
+#ifndef RF_OPS_CPU_BLOCK_ATTENTION_RUN_H
+#define RF_OPS_CPU_BLOCK_ATTENTION_RUN_H
+
+#include "ops/cpu/cpu.h"
+
+/* How a plan is cut; a function of the plan alone. */
+typedef struct rf_attention_cut {
+    const rf_attention_plan *plan;
+    int64_t width;
+    int64_t part_blocks; /* blocks of a part */
+    int64_t wrap_blocks; /* blocks that wrapping runs over; 0: no wrapping */
+    int64_t window;      /* blocks that a query block sees */
+    int64_t columns;     /* slots that a query block sees */
+    int64_t run_blocks;  /* query blocks of a run; the last run of a part may have fewer */
+    int64_t runs;        /* of a part */
+    int64_t run_keys;    /* slots that a run gathers */
+    int64_t tile_rows;   /* queries that are scored at once, at most */
+} rf_attention_cut;
+
+/* The tensors that runs are gathered from, each [batch, length, heads, width]. */
+typedef struct rf_attention_source {
+    const float *query, *key, *value; /* key NULL: made from the query */
+} rf_attention_source;
+
+/* What one thread works in; those after `result` in the backward only. */
+typedef struct rf_attention_space {
+    int32_t *tokens;    /* [run_keys] token in the slot, or -1 */
+    int32_t *positions; /* [run_keys] the same, INT32_MAX where no query may see it */
+    float *keys;        /* [run_keys, width] */
+    float *values;      /* [run_keys, width] */
+    float *factors;     /* [run_keys] key = query x factor, where keys are made from queries */
+    float *queries;     /* [tile_rows, width] */
+    float *scores;      /* [tile_rows, columns] */
+    float *keep;        /* [columns] */
+    float *result;      /* [tile_rows, width] */
+    float *key_gradients, *value_gradients; /* [run_keys, width] */
+    float *output_gradients;                /* [tile_rows, width] */
+    float *score_gradients;                 /* [tile_rows, columns] */
+} rf_attention_space;
+
+typedef struct rf_attention_run {
+    int64_t batch, head, part;
+    int64_t first_block, blocks; /* query blocks, within the part */
+    int64_t first_present,
+        present; /* gathered blocks that exist: [first_present, first_present + present) */
+} rf_attention_run;
+
+/* Some queries of one block of a run. */
+typedef struct rf_attention_tile {
+    const int32_t *tokens; /* [rows], -1 where the slot is empty */
+    int64_t rows;
+    int64_t first, count; /* gathered slots that the queries see */
+    int64_t first_column; /* the window column of the first */
+} rf_attention_tile;
+
+rf_attention_cut rf_cpu_attention_cut(const rf_attention_plan *plan, int64_t width);
+/* Bytes of one thread's space, and the space of thread `index` in `memory`. */
+size_t rf_cpu_attention_space_size(const rf_attention_cut *cut, bool backward);
+rf_attention_space rf_cpu_attention_space(const rf_attention_cut *cut, bool backward, void *memory,
+                                          int64_t index);
+
+/* Run `index` of a part: which blocks it has. */
+rf_attention_run rf_cpu_attention_run(const rf_attention_cut *cut, int64_t batch, int64_t head,
+                                      int64_t part, int64_t index);
+/* Does the run see blocks of another part, or past an end of its own? */
+bool rf_cpu_attention_run_wraps(const rf_attention_cut *cut, const rf_attention_run *run);
+/* Fill tokens, positions, keys, values and factors. */
+void rf_cpu_attention_gather(const rf_attention_cut *cut, const rf_attention_run *run,
+                             const rf_attention_source *source, const rf_attention_space *space);
+/* The tile of rows [row, row + tile_rows) of the run's query block `block`; false where no slot of
+ * it holds a token. */
+bool rf_cpu_attention_tile(const rf_attention_cut *cut, const rf_attention_run *run,
+                           const rf_attention_space *space, int64_t block, int64_t row,
+                           rf_attention_tile *tile);
+/* Row of a token in a tensor [batch, length, heads, width]. */
+RF_INLINE int64_t rf_cpu_attention_row(const rf_attention_cut *cut, const rf_attention_run *run,
+                                       int64_t token)
+{
+    const rf_attention_plan *plan = cut->plan;
+    return ((run->batch * plan->length + token) * plan->heads + run->head) * cut->width;
+}
+/* rows [tile->rows, width] = the rows of `from` [batch, length, heads, width] of the tile's tokens,
+ * 0 for empty slots. */
+void rf_cpu_attention_gather_rows(const rf_attention_cut *cut, const rf_attention_run *run,
+                                  const rf_attention_tile *tile, const float *from, float *rows);
+
+#endif

@@ -1,0 +1,82 @@
+/* The rounds of an LSH attention as one softmax (Kitaev, Kaiser, Levskaya 2020, appendix A):
+ * weights exp(log_norm_r - norm). The norm is rounded once, after the sum over all rounds, as the
+ * reference rounds it: near -1e5 (rows that see only themselves) float32 is so coarse that the
+ * weights visibly do not sum to 1. Time and memory traffic O(parts x length x heads x width). */
+#include "ops/cpu/cpu.h"
+#include "ops/ops.h"
+
+#include <math.h>
+#include <string.h>
+
+/* The sizes of a call, and its data. */
+typedef struct shape {
+    int64_t batch, parts, length, heads, width;
+    const float *output;   /* [batch, parts, length, heads, width] */
+    const float *log_norm; /* [batch, heads, parts, length] */
+    float *merged;         /* [batch, length, heads, width] */
+    float *norm;           /* [batch, heads, length] */
+} shape;
+
+/* log_norm [parts] at stride `length`. */
+static float merge_norms(const float *log_norm, int64_t parts, int64_t length)
+{
+    float highest = log_norm[0];
+    for (int64_t part = 1; part < parts; part++) {
+        highest = log_norm[part * length] > highest ? log_norm[part * length] : highest;
+    }
+    float sum = 0.0F;
+    for (int64_t part = 0; part < parts; part++) {
+        sum += expf(log_norm[part * length] - highest);
+    }
+    return highest + logf(sum);
+}
+
+/* One token of one head. */
+static void merge_token(const shape *of, int64_t b, int64_t token, int64_t head)
+{
+    const float *log_norm = of->log_norm + (b * of->heads + head) * of->parts * of->length + token;
+    float *merged = of->merged + ((b * of->length + token) * of->heads + head) * of->width;
+    const float norm = merge_norms(log_norm, of->parts, of->length);
+    of->norm[(b * of->heads + head) * of->length + token] = norm;
+    memset(merged, 0, (size_t)of->width * sizeof(float));
+    for (int64_t part = 0; part < of->parts; part++) {
+        const int64_t row = (b * of->parts + part) * of->length + token;
+        const float *output = of->output + (row * of->heads + head) * of->width;
+        const float weight = expf(log_norm[part * of->length] - norm);
+        for (int64_t i = 0; i < of->width; i++) {
+            merged[i] += weight * output[i];
+        }
+    }
+}
+
+rf_status rf_cpu_combine_rounds(rf_device *device, const void *arguments, void *scratch,
+                                rf_error *error)
+{
+    (void)scratch;
+    (void)error;
+    const rf_combine_rounds *combine = arguments;
+    const int64_t *output = combine->output.shape;
+    const shape of = {.batch = output[0],
+                      .parts = output[1],
+                      .length = output[2],
+                      .heads = output[3],
+                      .width = output[4],
+                      .output = combine->output.data,
+                      .log_norm = combine->log_norm.data,
+                      .merged = combine->merged.data,
+                      .norm = combine->norm.data};
+    if (of.parts == 1) {
+        memcpy(of.merged, of.output, rf_tensor_size(&combine->merged));
+        memcpy(of.norm, of.log_norm, rf_tensor_size(&combine->norm));
+        return RF_OK;
+    }
+    const int threads =
+        rf_cpu_threads(device, of.batch * of.length, of.parts * of.heads * of.width);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t row = 0; row < of.batch * of.length; row++) {
+        for (int64_t head = 0; head < of.heads; head++) {
+            merge_token(&of, row / of.length, row % of.length, head);
+        }
+    }
+    return RF_OK;
+}
