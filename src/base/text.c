@@ -58,3 +58,11 @@ rf_status rf_text_format(rf_text *text, rf_error *error, const char *format, ...
     va_end(again);
     return status;
 }
+
+void rf_text_fix_number(char *number)
+{
+    size_t sign = strcspn(number, ",");
+    if (number[sign] == ',') {
+        number[sign] = '.';
+    }
+}

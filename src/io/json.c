@@ -240,6 +240,7 @@ static rf_status print_real(printer *out, double number, rf_error *error)
             break;
         }
     }
+    rf_text_fix_number(digits);
     bool whole = strpbrk(digits, ".e") == NULL;
     if (strchr(digits, 'e') != NULL && fabs(number) < 1e16 && fabs(number) >= 1.0) {
         (void)snprintf(digits, sizeof digits, "%.0f", number);

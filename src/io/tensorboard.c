@@ -10,7 +10,7 @@
 
 #if RF_WITH_PROTOBUF_C
 
-#include "tensorboard.pb-c.h"
+#include "io/tensorboard.pb-c.h"
 
 #include <errno.h>
 #include <inttypes.h>
