@@ -126,20 +126,21 @@ rf_status rf_config_check_length(const rf_config *config, int64_t length, rf_err
         return rf_error_set(
             error, RF_ERR_CONFIG,
             "a sequence of %lld tokens is too long: axial_pos_shape %s has %lld positions; shorten "
-            "it, "
-            "or train a model with a larger axial_pos_shape",
+            "it, or train a model with a larger axial_pos_shape",
             (long long)length,
             rf_integers_describe(config->axial_shape, config->axes, shape, sizeof shape),
             (long long)most);
     }
+    if (config->positions == RF_POSITIONS_LEARNED) {
+        return rf_error_set(error, RF_ERR_CONFIG,
+                            "a sequence of %lld tokens is too long: max_position_embeddings is "
+                            "%lld; shorten it, or train a model with more",
+                            (long long)length, (long long)most);
+    }
     return rf_error_set(
-        error, RF_ERR_CONFIG, "a sequence of %lld tokens is too long: %s; shorten it%s",
-        (long long)length,
-        config->positions == RF_POSITIONS_LEARNED ? "max_position_embeddings is less"
-                                                  : "no sequence has more than 2^31 - 1",
-        config->positions == RF_POSITIONS_LEARNED
-            ? ", or train a model with a larger max_position_embeddings"
-            : "");
+        error, RF_ERR_CONFIG,
+        "a sequence of %lld tokens is too long: no sequence has more than %lld; shorten it",
+        (long long)length, (long long)most);
 }
 
 /* ---- buckets

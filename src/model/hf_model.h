@@ -16,7 +16,7 @@ RF_MUST_CHECK rf_status rf_hf_model_load(const char *folder, const rf_config *co
                                          rf_head_bias choice, const rf_log *log, float *block, bool *applies_bias,
                                          rf_error *error);
 /* Write config.json, generation_config.json, model.safetensors. store_as: RF_F32, RF_BF16, RF_F16. A non-zero bias is said in the log (transformers
- * 5 does not add it). */
+ * 5 does not add it). RF_ERR_NUMERIC, before anything is written, for a value that is not finite or that the type cannot hold. */
 RF_MUST_CHECK rf_status rf_hf_model_save(const char *folder, const rf_config *config, const rf_parameters *parameters,
                                          const float *block, rf_dtype store_as, uint64_t shard_size, const rf_log *log,
                                          rf_error *error);
