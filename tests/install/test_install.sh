@@ -44,7 +44,8 @@ if [ -f "$build/reformer" ]; then
         page=$prefix/share/man/man1/reformer${command:+-$command}.1
         test -s "$page" || { say "there is no manual page $page"; exit 1; }
     done
-    say "program and manual pages: good"
+    bash -n "$prefix/share/bash-completion/completions/reformer" || { say "the completion is no shell script"; exit 1; }
+    say "program, manual pages and completion: good"
 fi
 
 if [ -f "$libraries/libreformer.so" ]; then
