@@ -40,7 +40,7 @@ say "headers: good"
 
 if [ -f "$build/reformer" ]; then
     "$prefix/bin/reformer" --version | grep -q -F "$version" || { say "the installed program does not say $version"; exit 1; }
-    for command in '' $("$prefix/bin/reformer" --help | awk '/^  [a-z]+ /{print $1}'); do
+    for command in '' $("$prefix/bin/reformer" --help | awk '/^[a-z]/ { on = /^commands:/ } on && /^  / { print $1 }'); do
         page=$prefix/share/man/man1/reformer${command:+-$command}.1
         test -s "$page" || { say "there is no manual page $page"; exit 1; }
     done
