@@ -7,6 +7,7 @@ endif()
 if(TARGET program)
     install(TARGETS program)
 endif()
+install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/reformer FILES_MATCHING PATTERN "*.json")
 install(DIRECTORY include/reformer DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 
 # A static library leaves its parts to whoever links it; a shared one brings them.

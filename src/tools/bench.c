@@ -104,8 +104,9 @@ static rf_status prepare(bench *b, rf_error *error)
     RF_TRY(rf_runner_create(b->model, &runner, &b->runner, error));
     if (!options->forward_only) {
         RF_TRY(rf_optimizer_create(
-            b->model, &(rf_optimizer_options){.beta1 = 0.9, .beta2 = 0.98, .epsilon = 1e-9},
-            &b->optimizer, error));
+            b->model->device, &b->model->parameters,
+            &(rf_optimizer_options){.beta1 = 0.9, .beta2 = 0.98, .epsilon = 1e-9}, &b->optimizer,
+            error));
     }
     return fill(b, error);
 }
