@@ -22,12 +22,16 @@ enum {
     RF_STANDARD_FRACTION_BITS = 22
 };
 
+/* Where a null is read. transformers 5 refuses some nulls that transformers 4 wrote: those we do
+ * not write back. */
+typedef enum rf_null { RF_NULL_REFUSED, RF_NULL_READ, RF_NULL_WRITTEN } rf_null;
+
 /* An integer key of config.json and the field of rf_config that holds it. */
 typedef struct rf_integer_key {
     const char *name;
     size_t offset; /* of an int64_t in rf_config */
     int64_t low, high, standard;
-    bool nullable;
+    rf_null null;
     int64_t null_value; /* what the field holds for null */
 } rf_integer_key;
 
@@ -37,7 +41,7 @@ typedef struct rf_number_key {
     size_t offset; /* of a double in rf_config */
     double low, high, standard;
     bool below_high; /* high itself is refused */
-    bool nullable;
+    rf_null null;
 } rf_number_key;
 
 extern const rf_integer_key rf_integer_keys[];
