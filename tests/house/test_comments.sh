@@ -19,7 +19,7 @@ sources include src | awk '/\.h$/' | xargs awk '
         if (depth == 0 && line ~ /[;}][ \t]*$/) {
             if (statement ~ /[a-z0-9_]\(/ && statement !~ /^(typedef|struct|enum|static_assert)/ && !described && !commented) {
                 name = statement; sub(/\(.*/, "", name); sub(/.*[ *]/, "", name)
-                print FILENAME, name, "is declared without a comment"
+                if (name !~ /^[A-Z_0-9]+$/) print FILENAME, name, "is declared without a comment"
             }
             statement = ""
         }

@@ -1,29 +1,6 @@
 /* The CPU's table of operations. */
 #include "ops/cpu/cpu.h"
 
-/* Operations whose file is still to come have a NULL entry, "not available". Whoever adds the file
- * removes its line. */
-#pragma weak rf_cpu_cast
-#pragma weak rf_cpu_activate
-#pragma weak rf_cpu_activate_backward
-#pragma weak rf_cpu_add
-#pragma weak rf_cpu_dropout
-#pragma weak rf_cpu_residual
-#pragma weak rf_cpu_embedding
-#pragma weak rf_cpu_embedding_backward
-#pragma weak rf_cpu_position
-#pragma weak rf_cpu_position_backward
-#pragma weak rf_cpu_layer_norm
-#pragma weak rf_cpu_layer_norm_backward
-#pragma weak rf_cpu_layer_norm_backward_scratch_size
-#pragma weak rf_cpu_cross_entropy
-#pragma weak rf_cpu_reduce
-#pragma weak rf_cpu_reduce_scratch_size
-#pragma weak rf_cpu_adamw
-
-/* The same for the operations of attention. */
-#pragma weak rf_cpu_block_attention_backward
-
 const rf_op_entry rf_ops_cpu[RF_OP_COUNT] = {
     [RF_OP_GEMM] = {rf_cpu_gemm, rf_cpu_gemm_scratch_size},
     [RF_OP_CAST] = {rf_cpu_cast, NULL},
@@ -42,7 +19,8 @@ const rf_op_entry rf_ops_cpu[RF_OP_COUNT] = {
     [RF_OP_BUCKET_HASH] = {rf_cpu_bucket_hash, rf_cpu_bucket_hash_scratch_size},
     [RF_OP_BUCKET_SORT] = {rf_cpu_bucket_sort, rf_cpu_bucket_sort_scratch_size},
     [RF_OP_BLOCK_ATTENTION] = {rf_cpu_block_attention, rf_cpu_block_attention_scratch_size},
-    [RF_OP_BLOCK_ATTENTION_BACKWARD] = {rf_cpu_block_attention_backward, NULL},
+    [RF_OP_BLOCK_ATTENTION_BACKWARD] = {rf_cpu_block_attention_backward,
+                                        rf_cpu_block_attention_backward_scratch_size},
     [RF_OP_COMBINE_ROUNDS] = {rf_cpu_combine_rounds, NULL},
     [RF_OP_CROSS_ENTROPY] = {rf_cpu_cross_entropy, NULL},
     [RF_OP_REDUCE] = {rf_cpu_reduce, rf_cpu_reduce_scratch_size},

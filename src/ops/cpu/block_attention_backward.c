@@ -1,0 +1,294 @@
+/* Block attention, backward: all parts as one softmax, P = exp(s - norm) recomputed tile by tile
+ * from the merged norm (Kitaev, Kaiser, Levskaya 2020, appendix A; the tiling is that of Dao et al.
+ * 2022).
+ *
+ * A key belongs to several windows, so gradients of keys and values are summed over a run in its
+ * own scratch and then added to the output. Which runs may do so at once follows from the plan
+ * alone: parts go one after the other; within a part neighbouring runs share key blocks, so runs
+ * are coloured, and those of one colour share none; runs that wrap meet tokens of any run, so they
+ * come last, one after the other per (batch, head). So every sum has one order, without atomics.
+ * Five products per tile. */
+#include "ops/cpu/block_attention_rows.h"
+#include "ops/cpu/gemm_tile.h"
+
+#include <omp.h>
+
+/* One call. */
+typedef struct call {
+    const rf_block_attention_backward *backward;
+    rf_attention_cut cut;
+    rf_attention_source source;
+    int64_t colours;
+    void *scratch;
+} call;
+
+static call call_of(const rf_block_attention_backward *backward, void *scratch)
+{
+    const rf_attention_plan *plan = &backward->plan;
+    call in = {.backward = backward,
+               .cut = rf_cpu_attention_cut(plan, backward->query.shape[3]),
+               .source = {.query = backward->query.data,
+                          .key = plan->normalise_keys ? NULL : backward->key.data,
+                          .value = backward->value.data},
+               .scratch = scratch};
+    in.colours = 1 + rf_cpu_blocks(plan->before + plan->after, in.cut.run_blocks);
+    return in;
+}
+
+RF_VECTOR_CLONES static float dot(const float *a, const float *b, int64_t count)
+{
+    float lanes[RF_LANES] = {0};
+    int64_t j = 0;
+    for (; j + RF_LANES <= count; j += RF_LANES) {
+        for (int i = 0; i < RF_LANES; i++) {
+            lanes[i] += a[j + i] * b[j + i];
+        }
+    }
+    for (int i = 0; j < count; i++, j++) {
+        lanes[i] += a[j] * b[j];
+    }
+    return rf_cpu_sum_lanes(lanes);
+}
+
+RF_VECTOR_CLONES static void add_to(float *to, const float *from, int64_t count)
+{
+    for (int64_t j = 0; j < count; j++) {
+        to[j] += from[j];
+    }
+}
+
+/* query_gradient += the gradient of key = query x factor (factor = 1 / norm of the query, about)
+ * pushed through to the query: factor (g - (g . key) key). All [width]. */
+RF_VECTOR_CLONES static void add_through_key(float *query_gradient, const float *gradient,
+                                             const float *key, int64_t width,
+                                             const float factor_and_along[2])
+{
+    const float factor = factor_and_along[0];
+    const float along = factor_and_along[1];
+    for (int64_t j = 0; j < width; j++) {
+        query_gradient[j] += factor * (gradient[j] - along * key[j]);
+    }
+}
+
+/* One query: products become (dropped-out) probabilities, gradients of those become gradients of
+ * the products. */
+static void differentiate_row(const call *in, const rf_attention_run *run,
+                              const rf_attention_space *space, const rf_attention_tile *tile,
+                              int64_t row)
+{
+    const rf_attention_plan *plan = in->cut.plan;
+    const int32_t token = tile->tokens[row];
+    float *products = space->scores + row * tile->count;
+    float *gradients = space->score_gradients + row * tile->count;
+    if (token < 0) {
+        memset(products, 0, (size_t)tile->count * sizeof(float));
+        memset(gradients, 0, (size_t)tile->count * sizeof(float));
+        return;
+    }
+    const rf_attention_rule rule = rf_cpu_attention_rule(plan, token);
+    const rf_attention_columns columns = {.positions = space->positions + tile->first,
+                                          .tokens = space->tokens + tile->first,
+                                          .count = tile->count};
+    const float *norm = (const float *)in->backward->norm.data +
+                        (run->batch * plan->heads + run->head) * plan->length;
+    const float *output =
+        (const float *)in->backward->output.data + rf_cpu_attention_row(&in->cut, run, token);
+    const float delta = dot(output, space->output_gradients + row * in->cut.width, in->cut.width);
+    if (plan->probability > 0.0F) {
+        rf_cpu_attention_keep(&in->cut, run, tile, token, space->keep);
+        rf_cpu_attention_multiply(gradients, space->keep, tile->count);
+    }
+    rf_cpu_attention_softmax_backward(products, gradients, &columns, &rule,
+                                      (const float[2]){norm[token], delta});
+    if (plan->probability > 0.0F) {
+        rf_cpu_attention_multiply(products, space->keep, tile->count);
+    }
+}
+
+/* rows [rows, count] = a [rows, width] b^T, b [count, width]. */
+static void multiply_rows(const rf_attention_tile *tile, int64_t width, const float *a,
+                          const float *b, float *rows)
+{
+    rf_cpu_gemm_tile(&(rf_cpu_tile){.transpose_b = true,
+                                    .m = tile->rows,
+                                    .n = tile->count,
+                                    .k = width,
+                                    .a = a,
+                                    .a_leading = width,
+                                    .b = b,
+                                    .b_leading = width,
+                                    .c = rows,
+                                    .c_leading = tile->count});
+}
+
+/* sums [count, width] += rows^T [count, rows] a [rows, width]. */
+static void add_columns(const rf_attention_tile *tile, int64_t width, const float *rows,
+                        const float *a, float *sums)
+{
+    rf_cpu_gemm_tile(&(rf_cpu_tile){.transpose_a = true,
+                                    .accumulate = true,
+                                    .m = tile->count,
+                                    .n = width,
+                                    .k = tile->rows,
+                                    .a = rows,
+                                    .a_leading = tile->count,
+                                    .b = a,
+                                    .b_leading = width,
+                                    .c = sums,
+                                    .c_leading = width});
+}
+
+static void differentiate_tile(const call *in, const rf_attention_run *run,
+                               const rf_attention_space *space, const rf_attention_tile *tile)
+{
+    const int64_t width = in->cut.width;
+    const int64_t first = tile->first * width;
+    float *query_gradient = in->backward->query_gradient.data;
+    rf_cpu_attention_gather_rows(&in->cut, run, tile, in->source.query, space->queries);
+    rf_cpu_attention_gather_rows(&in->cut, run, tile, in->backward->output_gradient.data,
+                                 space->output_gradients);
+    multiply_rows(tile, width, space->queries, space->keys + first, space->scores);
+    multiply_rows(tile, width, space->output_gradients, space->values + first,
+                  space->score_gradients);
+    for (int64_t row = 0; row < tile->rows; row++) {
+        differentiate_row(in, run, space, tile, row);
+    }
+    add_columns(tile, width, space->scores, space->output_gradients,
+                space->value_gradients + first);
+    add_columns(tile, width, space->score_gradients, space->queries, space->key_gradients + first);
+    rf_cpu_gemm_tile(&(rf_cpu_tile){.m = tile->rows,
+                                    .n = width,
+                                    .k = tile->count,
+                                    .a = space->score_gradients,
+                                    .a_leading = tile->count,
+                                    .b = space->keys + first,
+                                    .b_leading = width,
+                                    .c = space->result,
+                                    .c_leading = width});
+    for (int64_t row = 0; row < tile->rows; row++) {
+        if (tile->tokens[row] >= 0) {
+            add_to(query_gradient + rf_cpu_attention_row(&in->cut, run, tile->tokens[row]),
+                   space->result + row * width, width);
+        }
+    }
+}
+
+/* Add what the run summed to the outputs. */
+static void scatter_keys(const call *in, const rf_attention_run *run,
+                         const rf_attention_space *space)
+{
+    const rf_attention_plan *plan = in->cut.plan;
+    const int64_t width = in->cut.width;
+    float *query_gradient = in->backward->query_gradient.data;
+    float *key_gradient = plan->normalise_keys ? NULL : in->backward->key_gradient.data;
+    float *value_gradient = in->backward->value_gradient.data;
+    const int64_t end = (run->first_present + run->present) * plan->block;
+    for (int64_t slot = run->first_present * plan->block; slot < end; slot++) {
+        if (space->tokens[slot] < 0) {
+            continue;
+        }
+        const int64_t row = rf_cpu_attention_row(&in->cut, run, space->tokens[slot]);
+        const float *gradient = space->key_gradients + slot * width;
+        add_to(value_gradient + row, space->value_gradients + slot * width, width);
+        if (key_gradient != NULL) {
+            add_to(key_gradient + row, gradient, width);
+        } else {
+            const float *key = space->keys + slot * width;
+            const float along = dot(gradient, key, width);
+            add_through_key(query_gradient + row, gradient, key, width,
+                            (const float[2]){space->factors[slot], along});
+        }
+    }
+}
+
+static void differentiate_run(const call *in, const rf_attention_run *run)
+{
+    const rf_attention_space space =
+        rf_cpu_attention_space(&in->cut, true, in->scratch, omp_get_thread_num());
+    const size_t size = (size_t)(in->cut.run_keys * in->cut.width) * sizeof(float);
+    rf_attention_tile tile;
+    rf_cpu_attention_gather(&in->cut, run, &in->source, &space);
+    memset(space.key_gradients, 0, size);
+    memset(space.value_gradients, 0, size);
+    for (int64_t block = 0; block < run->blocks; block++) {
+        for (int64_t row = 0; row < in->cut.plan->block; row += in->cut.tile_rows) {
+            if (rf_cpu_attention_tile(&in->cut, run, &space, block, row, &tile)) {
+                differentiate_tile(in, run, &space, &tile);
+            }
+        }
+    }
+    scatter_keys(in, run, &space);
+}
+
+/* Runs of one colour of a part, for all (batch, head) at once. */
+static void differentiate_colour(const call *in, int64_t part, int64_t colour, int threads)
+{
+    const int64_t heads = in->cut.plan->heads;
+    const int64_t runs = rf_cpu_blocks(in->cut.runs - colour, in->colours);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t index = 0; index < in->cut.plan->batch * heads * runs; index++) {
+        const int64_t head = index / runs;
+        const rf_attention_run run = rf_cpu_attention_run(
+            &in->cut, head / heads, head % heads, part, colour + index % runs * in->colours);
+        if (!rf_cpu_attention_run_wraps(&in->cut, &run)) {
+            differentiate_run(in, &run);
+        }
+    }
+}
+
+/* The runs of a part that wrap, in order per (batch, head). */
+static void differentiate_wrapping(const call *in, int64_t part, int threads)
+{
+    const int64_t heads = in->cut.plan->heads;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t head = 0; head < in->cut.plan->batch * heads; head++) {
+        for (int64_t index = 0; index < in->cut.runs; index++) {
+            const rf_attention_run run =
+                rf_cpu_attention_run(&in->cut, head / heads, head % heads, part, index);
+            if (rf_cpu_attention_run_wraps(&in->cut, &run)) {
+                differentiate_run(in, &run);
+            }
+        }
+    }
+}
+
+static void zero_outputs(const call *in, int threads)
+{
+    const rf_block_attention_backward *backward = in->backward;
+    const rf_tensor *outputs[] = {&backward->query_gradient, &backward->value_gradient,
+                                  &backward->key_gradient};
+    const int count = in->cut.plan->normalise_keys ? 2 : 3;
+    const int64_t row = in->cut.plan->heads * in->cut.width;
+    for (int i = 0; i < count; i++) {
+        float *output = outputs[i]->data;
+#pragma omp parallel for num_threads(threads) schedule(static)
+        for (int64_t token = 0; token < in->cut.plan->batch * in->cut.plan->length; token++) {
+            memset(output + token * row, 0, (size_t)row * sizeof(float));
+        }
+    }
+}
+
+size_t rf_cpu_block_attention_backward_scratch_size(const rf_device *device, const void *arguments)
+{
+    const call in = call_of(arguments, NULL);
+    return (size_t)device->threads * rf_cpu_attention_space_size(&in.cut, true);
+}
+
+rf_status rf_cpu_block_attention_backward(rf_device *device, const void *arguments, void *scratch,
+                                          rf_error *error)
+{
+    (void)error;
+    const call in = call_of(arguments, scratch);
+    const rf_attention_plan *plan = in.cut.plan;
+    const int64_t runs = plan->batch * plan->heads * in.cut.runs;
+    const int threads =
+        rf_cpu_threads(device, runs, in.cut.run_keys * in.cut.columns * in.cut.width);
+    zero_outputs(&in, threads);
+    for (int64_t part = 0; part < plan->parts; part++) {
+        for (int64_t colour = 0; colour < in.colours && colour < in.cut.runs; colour++) {
+            differentiate_colour(&in, part, colour, threads);
+        }
+        differentiate_wrapping(&in, part, threads);
+    }
+    return RF_OK;
+}

@@ -1,0 +1,147 @@
+/* Sums. Scalars: fixed blocks give partial sums in double, which are added in order; one read of
+ * memory. Column sums: a thread owns columns and walks the rows, 128 at a time, so that a long
+ * column is a sum of short sums. Checksum: integers, where order does not matter. */
+#include "ops/cpu/cpu.h"
+
+enum { BLOCK = 65536, COLUMNS = 64, ROWS = 128 };
+
+static double sum_lanes(const double lanes[RF_LANES])
+{
+    double sum = 0.0;
+    for (int i = 0; i < RF_LANES; i++) {
+        sum += lanes[i];
+    }
+    return sum;
+}
+
+RF_VECTOR_CLONES static double sum_block(const float *x, int64_t count)
+{
+    double lanes[RF_LANES] = {0.0};
+    int64_t whole = count - count % RF_LANES;
+    for (int64_t i = 0; i < whole; i += RF_LANES) {
+        for (int lane = 0; lane < RF_LANES; lane++) {
+            lanes[lane] += (double)x[i + lane];
+        }
+    }
+    for (int64_t i = whole; i < count; i++) {
+        lanes[i - whole] += (double)x[i];
+    }
+    return sum_lanes(lanes);
+}
+
+RF_VECTOR_CLONES static double sum_squares_block(const float *x, int64_t count)
+{
+    double lanes[RF_LANES] = {0.0};
+    int64_t whole = count - count % RF_LANES;
+    for (int64_t i = 0; i < whole; i += RF_LANES) {
+        for (int lane = 0; lane < RF_LANES; lane++) {
+            lanes[lane] += (double)x[i + lane] * (double)x[i + lane];
+        }
+    }
+    for (int64_t i = whole; i < count; i++) {
+        lanes[i - whole] += (double)x[i] * (double)x[i];
+    }
+    return sum_lanes(lanes);
+}
+
+RF_VECTOR_CLONES static uint64_t checksum_block(const uint32_t *words, int64_t first, int64_t count)
+{
+    uint64_t sum = 0;
+    for (int64_t i = first; i < first + count; i++) {
+        sum += (uint64_t)words[i] * (2U * (uint64_t)i + 1U);
+    }
+    return sum;
+}
+
+/* Columns [0, columns) of x [rows, width], columns <= COLUMNS. */
+RF_VECTOR_CLONES static void add_columns(const float *x, int64_t rows, int64_t width,
+                                         int64_t columns, float *y)
+{
+    float total[COLUMNS] = {0.0F};
+    for (int64_t first = 0; first < rows; first += ROWS) {
+        float part[COLUMNS] = {0.0F};
+        int64_t end = first + ROWS < rows ? first + ROWS : rows;
+        for (int64_t r = first; r < end; r++) {
+            const float *row = x + r * width;
+            for (int64_t c = 0; c < columns; c++) {
+                part[c] += row[c];
+            }
+        }
+        for (int64_t c = 0; c < columns; c++) {
+            total[c] += part[c];
+        }
+    }
+    for (int64_t c = 0; c < columns; c++) {
+        y[c] += total[c];
+    }
+}
+
+static void column_sum(const rf_device *device, const rf_reduce *reduce)
+{
+    const float *x = reduce->x.data;
+    float *y = reduce->y.data;
+    int64_t rows = reduce->x.shape[0];
+    int64_t width = reduce->x.shape[1];
+    int64_t blocks = rf_cpu_blocks(width, COLUMNS);
+#pragma omp parallel for schedule(static) num_threads(rf_cpu_threads(device, blocks, rows *COLUMNS))
+    for (int64_t b = 0; b < blocks; b++) {
+        add_columns(x + b * COLUMNS, rows, width, rf_cpu_block_length(width, COLUMNS, b),
+                    y + b * COLUMNS);
+    }
+}
+
+static void checksum(const rf_device *device, const rf_reduce *reduce)
+{
+    const uint32_t *words = reduce->x.data;
+    int64_t count = rf_tensor_count(&reduce->x);
+    int64_t blocks = rf_cpu_blocks(count, BLOCK);
+    uint64_t sum = 0;
+#pragma omp parallel for schedule(static) reduction(+ : sum) num_threads(rf_cpu_threads(device, blocks, BLOCK))
+    for (int64_t b = 0; b < blocks; b++) {
+        sum += checksum_block(words, b * BLOCK, rf_cpu_block_length(count, BLOCK, b));
+    }
+    memcpy(reduce->y.data, &sum, sizeof sum);
+}
+
+size_t rf_cpu_reduce_scratch_size(const rf_device *device, const void *arguments)
+{
+    const rf_reduce *reduce = arguments;
+    (void)device;
+    bool scalar = reduce->kind == RF_REDUCE_SUM || reduce->kind == RF_REDUCE_SUM_SQUARES;
+    int64_t blocks = rf_cpu_blocks(rf_tensor_count(&reduce->x), BLOCK);
+    return scalar ? (size_t)blocks * sizeof(double) : 0;
+}
+
+/* `partial` [blocks] is scratch. */
+static void sum(const rf_device *device, const rf_reduce *reduce, double *partial)
+{
+    const float *x = reduce->x.data;
+    int64_t count = rf_tensor_count(&reduce->x);
+    int64_t blocks = rf_cpu_blocks(count, BLOCK);
+    bool squares = reduce->kind == RF_REDUCE_SUM_SQUARES;
+#pragma omp parallel for schedule(static) num_threads(rf_cpu_threads(device, blocks, BLOCK))
+    for (int64_t b = 0; b < blocks; b++) {
+        int64_t length = rf_cpu_block_length(count, BLOCK, b);
+        partial[b] =
+            squares ? sum_squares_block(x + b * BLOCK, length) : sum_block(x + b * BLOCK, length);
+    }
+    double total = 0.0;
+    for (int64_t b = 0; b < blocks; b++) {
+        total += partial[b];
+    }
+    *(double *)reduce->y.data = total;
+}
+
+rf_status rf_cpu_reduce(rf_device *device, const void *arguments, void *scratch, rf_error *error)
+{
+    const rf_reduce *reduce = arguments;
+    (void)error;
+    if (reduce->kind == RF_REDUCE_COLUMN_SUM) {
+        column_sum(device, reduce);
+    } else if (reduce->kind == RF_REDUCE_CHECKSUM) {
+        checksum(device, reduce);
+    } else {
+        sum(device, reduce, scratch);
+    }
+    return RF_OK;
+}
