@@ -144,19 +144,19 @@ rf_status rf_config_wrong_value(const char *name, const char *key, const json_t 
 }
 
 rf_status rf_config_read_integers(const char *name, const char *key, const json_t *list,
-                                  int64_t low, int64_t high, int capacity, int64_t *values,
-                                  int *count, rf_error *error)
+                                  int64_t high, int capacity, int64_t *values, int *count,
+                                  rf_error *error)
 {
     char expected[128];
-    (void)snprintf(expected, sizeof expected, "a list of 1 to %d integers from %lld to %lld",
-                   capacity, (long long)low, (long long)high);
+    (void)snprintf(expected, sizeof expected, "a list of 1 to %d integers from 1 to %lld", capacity,
+                   (long long)high);
     size_t size = json_array_size(list);
     if (!json_is_array(list) || size == 0 || size > (size_t)capacity) {
         return rf_config_wrong_value(name, key, list, expected, error);
     }
     for (size_t i = 0; i < size; i++) {
         const json_t *item = json_array_get(list, i);
-        if (!json_is_integer(item) || json_integer_value(item) < low ||
+        if (!json_is_integer(item) || json_integer_value(item) < 1 ||
             json_integer_value(item) > high) {
             return rf_config_wrong_value(name, key, list, expected, error);
         }
@@ -174,7 +174,7 @@ rf_status rf_config_read_buckets(const char *name, const json_t *value, int64_t 
         return RF_OK;
     }
     if (json_is_array(value)) {
-        return rf_config_read_integers(name, "num_buckets", value, 2, RF_LIMIT_BUCKET_FACTOR,
+        return rf_config_read_integers(name, "num_buckets", value, RF_LIMIT_BUCKET_FACTOR,
                                        RF_MAX_BUCKET_FACTORS, factors, count, error);
     }
     if (!json_is_integer(value) || json_integer_value(value) < 2 ||

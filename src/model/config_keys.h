@@ -49,6 +49,7 @@ extern const size_t rf_integer_keys_count;
 extern const rf_number_key rf_number_keys[];
 extern const size_t rf_number_keys_count;
 
+/* The field of a key, read and set. */
 int64_t rf_integer_key_get(const rf_integer_key *key, const rf_config *config);
 void rf_integer_key_set(const rf_integer_key *key, rf_config *config, int64_t value);
 double rf_number_key_get(const rf_number_key *key, const rf_config *config);
@@ -66,11 +67,10 @@ const char *rf_integers_describe(const int64_t *values, int count, char *text, s
 /* RF_ERR_FORMAT "NAME: KEY is VALUE, expected EXPECTED". */
 rf_status rf_config_wrong_value(const char *name, const char *key, const json_t *value,
                                 const char *expected, rf_error *error);
-/* A list of integers, each in [low, high], at most `capacity` of them. */
+/* A list of integers, each from 1 to `high`, at most `capacity` of them. */
 RF_MUST_CHECK rf_status rf_config_read_integers(const char *name, const char *key,
-                                                const json_t *list, int64_t low, int64_t high,
-                                                int capacity, int64_t *values, int *count,
-                                                rf_error *error);
+                                                const json_t *list, int64_t high, int capacity,
+                                                int64_t *values, int *count, rf_error *error);
 /* num_buckets: null, an integer or a list; count 0 for null. Factors are checked by
  * rf_config_check_buckets. */
 RF_MUST_CHECK rf_status rf_config_read_buckets(const char *name, const json_t *value,

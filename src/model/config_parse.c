@@ -236,11 +236,11 @@ static rf_status read_axes(const char *name, const json_t *object, rf_config *co
     config->axial_widths[0] = 64;
     config->axial_widths[1] = 192;
     if (shape != NULL) {
-        RF_TRY(rf_config_read_integers(name, "axial_pos_shape", shape, 1, RF_LIMIT_POSITIONS,
+        RF_TRY(rf_config_read_integers(name, "axial_pos_shape", shape, RF_LIMIT_POSITIONS,
                                        RF_MAX_AXES, config->axial_shape, &shape_count, error));
     }
     if (widths != NULL) {
-        RF_TRY(rf_config_read_integers(name, "axial_pos_embds_dim", widths, 1, RF_LIMIT_HIDDEN,
+        RF_TRY(rf_config_read_integers(name, "axial_pos_embds_dim", widths, RF_LIMIT_HIDDEN,
                                        RF_MAX_AXES, config->axial_widths, &width_count, error));
     }
     config->axes = shape_count;

@@ -239,11 +239,11 @@ static void test_accepted(void **state)
 {
     (void)state;
     static const char *const accepted[] = {
-        "{\"attn_layers\": [\"local\"], \"lsh_attn_chunk_length\": null, "
-        "\"lsh_num_chunks_before\": null,"
-        " \"lsh_num_chunks_after\": null, \"lsh_attention_probs_dropout_prob\": null}",
-        "{\"attn_layers\": [\"lsh\"], \"local_attn_chunk_length\": null, "
-        "\"local_num_chunks_after\": 3}",
+        ("{\"attn_layers\": [\"local\"], \"lsh_attn_chunk_length\": null, "
+         "\"lsh_num_chunks_before\": null,"
+         " \"lsh_num_chunks_after\": null, \"lsh_attention_probs_dropout_prob\": null}"),
+        ("{\"attn_layers\": [\"lsh\"], \"local_attn_chunk_length\": null, "
+         "\"local_num_chunks_after\": 3}"),
         "{\"attn_layers\": [\"local\"], \"lsh_num_chunks_after\": 1}",
         "{\"num_buckets\": [2, 4, 2]}",
         "{\"num_buckets\": [8]}",
