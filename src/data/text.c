@@ -1,5 +1,5 @@
-/* Reading text: what the names stand for, one after the other, into one stretch of bytes. Memory: the text itself, and while a
- * file is added that file once more. */
+/* Reading text: what the names stand for, one after the other, into one stretch of bytes. Memory:
+ * the text itself, and while a file is added that file once more. */
 #include "data/text.h"
 
 #include "base/file.h"
@@ -113,9 +113,10 @@ rf_status rf_corpus_check_length(const rf_corpus *corpus, int64_t length, rf_err
     if ((int64_t)corpus->size >= length) {
         return RF_OK;
     }
-    return rf_error_set(error, RF_ERR_ARGUMENT,
-                        "%s: %zu bytes, but one window needs %lld; give more text or a smaller length",
-                        corpus->name, corpus->size, (long long)length);
+    return rf_error_set(
+        error, RF_ERR_ARGUMENT,
+        "%s: %zu bytes, but one window needs %lld; give more text or a smaller length",
+        corpus->name, corpus->size, (long long)length);
 }
 
 rf_status rf_corpus_held_out(const rf_corpus *corpus, int64_t requested, int64_t length,
@@ -130,18 +131,20 @@ rf_status rf_corpus_held_out(const rf_corpus *corpus, int64_t requested, int64_t
         held = held < length ? length : held;
     }
     if (held < length) {
-        return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "%s: the last %lld bytes are held out for validation, but one window needs "
-                            "%lld; hold out more, give a validation text, or use a smaller length",
-                            corpus->name, (long long)held, (long long)length);
+        return rf_error_set(
+            error, RF_ERR_ARGUMENT,
+            "%s: the last %lld bytes are held out for validation, but one window needs "
+            "%lld; hold out more, give a validation text, or use a smaller length",
+            corpus->name, (long long)held, (long long)length);
     }
     if (held > size - length) {
-        return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "%s: %lld bytes, of which the last %lld are held out for validation, leave "
-                            "%lld, but one window needs %lld; give more text, a validation text of its "
-                            "own, or a smaller length",
-                            corpus->name, (long long)size, (long long)held,
-                            (long long)(size > held ? size - held : 0), (long long)length);
+        return rf_error_set(
+            error, RF_ERR_ARGUMENT,
+            "%s: %lld bytes, of which the last %lld are held out for validation, leave "
+            "%lld, but one window needs %lld; give more text, a validation text of its "
+            "own, or a smaller length",
+            corpus->name, (long long)size, (long long)held,
+            (long long)(size > held ? size - held : 0), (long long)length);
     }
     *held_out = (size_t)held;
     return RF_OK;

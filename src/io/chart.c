@@ -201,7 +201,7 @@ static void log_ticks(scale *axis, int wanted)
             }
         }
     }
-    if (axis->tick_count < 2) {
+    if (axis->tick_count < 3) {
         linear_ticks(axis, pow(10.0, axis->low), pow(10.0, axis->high), wanted);
     }
 }

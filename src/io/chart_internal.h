@@ -34,6 +34,7 @@ struct rf_chart_canvas {
     rf_status (*label)(rf_chart_canvas *canvas, const rf_chart_label *label, rf_error *error);
 };
 
+/* Lay the chart out and draw it on the canvas; a callback's failure ends it. */
 RF_MUST_CHECK rf_status rf_chart_draw(const rf_chart *chart, rf_chart_canvas *canvas,
                                       rf_error *error);
 /* 0xRRGGBB; the last colour is the ink, black on white. */

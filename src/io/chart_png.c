@@ -28,6 +28,7 @@ static rf_status png_rule(rf_chart_canvas *canvas, rf_chart_point from, rf_chart
     use_colour(cairo, is_axis ? 0x222222U : 0xDDDDDDU);
     cairo_set_line_width(cairo, 1.0);
     cairo_set_dash(cairo, NULL, 0, 0.0);
+    cairo_new_path(cairo);
     cairo_move_to(cairo, from.x, from.y);
     cairo_line_to(cairo, to.x, to.y);
     cairo_stroke(cairo);
@@ -45,6 +46,7 @@ static rf_status png_line(rf_chart_canvas *canvas, const rf_chart_point *points,
     cairo_set_line_width(cairo, 2.0);
     cairo_set_line_join(cairo, CAIRO_LINE_JOIN_ROUND);
     cairo_set_dash(cairo, is_dashed ? dashes : NULL, is_dashed ? 2 : 0, 0.0);
+    cairo_new_path(cairo); /* text leaves a current point behind */
     for (size_t i = 0; i < count; i++) {
         cairo_line_to(cairo, points[i].x, points[i].y);
     }
@@ -57,6 +59,7 @@ static rf_status png_dot(rf_chart_canvas *canvas, rf_chart_point at, size_t seri
     (void)error;
     cairo_t *cairo = cairo_of(canvas);
     use_colour(cairo, rf_chart_colour(series));
+    cairo_new_path(cairo);
     cairo_arc(cairo, at.x, at.y, 3.0, 0.0, 2.0 * 3.14159265358979);
     cairo_fill(cairo);
     return RF_OK;

@@ -1,5 +1,5 @@
-/* Bytes as tokens: any file is a text, nothing is lost, id = byte + shift. The shift of 2 leaves 0 for padding and 1 unused, as the
- * published enwik8 model counts. */
+/* Bytes as tokens: any file is a text, nothing is lost, id = byte + shift. The shift of 2 leaves 0
+ * for padding and 1 unused, as the published enwik8 model counts. */
 #include "base/memory.h"
 #include "tokenizer/kind.h"
 
@@ -8,8 +8,8 @@ static rf_status encode(const rf_tokenizer *tokenizer, const uint8_t *bytes, siz
 {
     size_t needed = 0;
     if (!rf_size_multiply(size, sizeof **ids, &needed)) {
-        return rf_error_set(error, RF_ERR_MEMORY, "a text of %zu bytes is too long for this machine",
-                            size);
+        return rf_error_set(error, RF_ERR_MEMORY,
+                            "a text of %zu bytes is too long for this machine", size);
     }
     void *memory = NULL;
     RF_TRY(rf_allocate(needed, "token ids", &memory, error));

@@ -3,7 +3,8 @@
 #include "base/memory.h"
 #include "tokenizer/kind.h"
 
-/* A folder that brings a tokenizer of a kind that is not read must not be taken for a model of bytes. */
+/* A folder that brings a tokenizer of a kind that is not read must not be taken for a model of
+ * bytes. */
 static rf_status refuse_tokenizer_files(const char *folder, rf_error *error)
 {
     static const char *const names[] = {"spiece.model", "tokenizer.json", "vocab.json"};
@@ -13,10 +14,11 @@ static rf_status refuse_tokenizer_files(const char *folder, rf_error *error)
         bool exists = rf_file_exists(path);
         rf_release(path);
         if (exists) {
-            return rf_error_set(error, RF_ERR_UNSUPPORTED,
-                                "%s: has a %s, but only models of bytes (no tokenizer file) can read "
-                                "and write text; give token ids instead",
-                                folder, names[i]);
+            return rf_error_set(
+                error, RF_ERR_UNSUPPORTED,
+                "%s: has a %s, but only models of bytes (no tokenizer file) can read "
+                "and write text; give token ids instead",
+                folder, names[i]);
         }
     }
     return RF_OK;
@@ -30,10 +32,11 @@ rf_status rf_tokenizer_create(const char *folder, int64_t vocabulary, rf_tokeniz
         RF_TRY(refuse_tokenizer_files(folder, error));
     }
     if (vocabulary < RF_BYTE_VALUES) {
-        return rf_error_set(error, RF_ERR_UNSUPPORTED,
-                            "vocab_size is %lld and there is no tokenizer file: a model of bytes needs "
-                            "at least %d ids (%d with padding), so text cannot be read with this one",
-                            (long long)vocabulary, RF_BYTE_VALUES, RF_BYTE_VALUES + RF_BYTE_SHIFT);
+        return rf_error_set(
+            error, RF_ERR_UNSUPPORTED,
+            "vocab_size is %lld and there is no tokenizer file: a model of bytes needs "
+            "at least %d ids (%d with padding), so text cannot be read with this one",
+            (long long)vocabulary, RF_BYTE_VALUES, RF_BYTE_VALUES + RF_BYTE_SHIFT);
     }
     void *memory = NULL;
     RF_TRY(rf_allocate_zeroed(sizeof **tokenizer, "tokenizer", &memory, error));

@@ -1,4 +1,5 @@
-/* Saving, finding and loading checkpoints. Cost of a save: the parameters three times (weights and two moments) to the disk. */
+/* Saving, finding and loading checkpoints. Cost of a save: the parameters three times (weights and
+ * two moments) to the disk. */
 #include "train/checkpoint.h"
 
 #include "base/file.h"
@@ -11,9 +12,12 @@
 
 static const char *const moment_names[2] = {"first_moment", "second_moment"};
 
-/* ---- writing ------------------------------------------------------------------------------------------------------- */
+/* ---- writing
+ * -------------------------------------------------------------------------------------------------------
+ */
 
-/* The block as the host sees it: itself, or a copy (*owned) where the device's memory cannot be read. */
+/* The block as the host sees it: itself, or a copy (*owned) where the device's memory cannot be
+ * read. */
 static rf_status host_view(rf_device *device, float *block, size_t size, void **owned, float **view,
                            rf_error *error)
 {
@@ -34,8 +38,8 @@ static rf_status add_moments(const rf_parameters *parameters, float *block, cons
         const rf_parameter *parameter = &parameters->items[i];
         char *name = NULL;
         RF_TRY(rf_string_format(&name, error, "%s.%s", prefix, parameter->name));
-        items[i] = (rf_safetensors_item){.name = name,
-                                         .tensor = rf_parameter_tensor(parameter, block)};
+        items[i] =
+            (rf_safetensors_item){.name = name, .tensor = rf_parameter_tensor(parameter, block)};
     }
     return RF_OK;
 }
@@ -68,9 +72,10 @@ static rf_status save_moments(const char *folder, const rf_checkpoint *checkpoin
     items = memory;
     for (int i = 0; i < 2; i++) {
         float *view = NULL;
-        RF_TRY_DONE(host_view(optimizer->device, blocks[i], (size_t)optimizer->count * sizeof(float),
-                              &owned[i], &view, error));
-        RF_TRY_DONE(add_moments(parameters, view, moment_names[i], items + (size_t)i * each, error));
+        RF_TRY_DONE(host_view(optimizer->device, blocks[i],
+                              (size_t)optimizer->count * sizeof(float), &owned[i], &view, error));
+        RF_TRY_DONE(
+            add_moments(parameters, view, moment_names[i], items + (size_t)i * each, error));
     }
     RF_TRY_DONE(rf_path_join(folder, "optimizer.safetensors", &path, error));
     status = rf_safetensors_write(path, items, 2 * each, NULL, 0, error);
@@ -104,7 +109,8 @@ static rf_status write_files(const char *folder, const rf_checkpoint *checkpoint
     return save_state(folder, checkpoint, error);
 }
 
-/* ---- the folder of checkpoints --------------------------------------------------------------------------------------- */
+/* ---- the folder of checkpoints
+ * --------------------------------------------------------------------------------------- */
 
 /* The step of a name "step-N"; -1 for other names. */
 static int64_t step_of(const char *name)
@@ -218,7 +224,8 @@ rf_status rf_checkpoint_save(const char *output, const rf_checkpoint *checkpoint
     char *path = NULL;
     long long step = (long long)checkpoint->state->step;
     rf_status status = RF_OK;
-    RF_TRY_DONE(rf_string_format(&temporary, error, "%s/checkpoints/unfinished-%lld", output, step));
+    RF_TRY_DONE(
+        rf_string_format(&temporary, error, "%s/checkpoints/unfinished-%lld", output, step));
     RF_TRY_DONE(rf_string_format(&path, error, "%s/checkpoints/step-%lld", output, step));
     RF_TRY_DONE(rf_folder_remove(temporary, error));
     status = write_files(temporary, checkpoint, error);
@@ -229,7 +236,8 @@ rf_status rf_checkpoint_save(const char *output, const rf_checkpoint *checkpoint
         status = rf_folder_rename(temporary, path, error);
     }
     if (status != RF_OK) {
-        (void)rf_folder_remove(temporary, NULL);
+        rf_status removed = rf_folder_remove(temporary, NULL); /* the first fault is the one to tell */
+        (void)removed;
         goto done;
     }
     status = rotate(output, keep, error);
@@ -249,10 +257,11 @@ static bool ends_with(const char *text, const char *ending)
     return length >= end && strcmp(text + length - end, ending) == 0;
 }
 
-/* Temporary files carry the name of the file that they were to become: only those of a run are removed. */
+/* Temporary files carry the name of the file that they were to become: only those of a run are
+ * removed. */
 static bool is_stray(const char *name)
 {
-    static const char *const ours[] = {"model", "config.json.", "generation_config.json.",
+    static const char *const ours[] = {"model",       "config.json.",   "generation_config.json.",
                                        "train.json.", "metrics.jsonl.", "loss."};
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
         if (strncmp(name, ours[i], strlen(ours[i])) == 0 && ends_with(name, ".tmp")) {
@@ -289,7 +298,9 @@ done:
     return status;
 }
 
-/* ---- reading --------------------------------------------------------------------------------------------------------- */
+/* ---- reading
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 rf_status rf_checkpoint_load_state(const char *path, rf_train_state *state, json_t **recipe,
                                    rf_error *error)
@@ -352,9 +363,10 @@ rf_status rf_checkpoint_load_moments(const char *path, const rf_parameters *para
     RF_TRY_DONE(rf_path_join(path, "optimizer.safetensors", &name, error));
     RF_TRY_DONE(rf_safetensors_open(name, &file, error));
     if (rf_safetensors_count(file) != 2 * (size_t)parameters->items_count) {
-        status = rf_error_set(error, RF_ERR_FORMAT, "%s: %zu tensors, expected two moments of %lld "
-                              "parameters", name, rf_safetensors_count(file),
-                              (long long)parameters->items_count);
+        status = rf_error_set(error, RF_ERR_FORMAT,
+                              "%s: %zu tensors, expected two moments of %lld "
+                              "parameters",
+                              name, rf_safetensors_count(file), (long long)parameters->items_count);
         goto done;
     }
     RF_TRY_DONE(rf_allocate_zeroed(size, "the optimizer's moments", &memory, error));

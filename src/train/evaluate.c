@@ -1,5 +1,6 @@
-/* Evaluation: non-overlapping windows, a last partial one dropped, the first token of each not scored, the mean over all scored
- * tokens, rotations keyed by the seed at step 0. Sums are in double, in the order of the windows. */
+/* Evaluation: non-overlapping windows, a last partial one dropped, the first token of each not
+ * scored, the mean over all scored tokens, rotations keyed by the seed at step 0. Sums are in
+ * double, in the order of the windows. */
 #include "train/evaluate.h"
 
 #include "base/clock.h"
@@ -25,10 +26,8 @@ static rf_status score_batch(rf_runner *runner, const rf_scoring *scoring, int64
         rf_tokens_read(scoring->tokens, (first + row) * scoring->length, scoring->length,
                        scoring->ids + row * scoring->length);
     }
-    rf_batch batch = {.batch = rows,
-                      .length = scoring->length,
-                      .ids = scoring->ids,
-                      .labels = scoring->ids};
+    rf_batch batch = {
+        .batch = rows, .length = scoring->length, .ids = scoring->ids, .labels = scoring->ids};
     rf_outcome part = {0};
     RF_TRY(rf_runner_forward(runner, &batch, scoring->seed, 0, &part, error));
     outcome->nll_sum += part.nll_sum;
@@ -59,7 +58,8 @@ rf_status rf_score_windows(rf_runner *runner, const rf_scoring *scoring, rf_outc
     return RF_OK;
 }
 
-/* ---- the public function --------------------------------------------------------------------------------------------- */
+/* ---- the public function
+ * --------------------------------------------------------------------------------------------- */
 
 typedef struct evaluation {
     const rf_evaluate_options *options;
@@ -79,11 +79,12 @@ static rf_status check_options(const rf_evaluate_options *options, rf_error *err
     }
     if (options->length < 0 || options->length == 1 || options->batch < 0 ||
         options->last_bytes < 0 || options->num_hashes < 0) {
-        return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "length %lld, batch %lld, last_bytes %lld, num_hashes %lld: none may be "
-                            "negative, and a window needs 2 tokens",
-                            (long long)options->length, (long long)options->batch,
-                            (long long)options->last_bytes, (long long)options->num_hashes);
+        return rf_error_set(
+            error, RF_ERR_ARGUMENT,
+            "length %lld, batch %lld, last_bytes %lld, num_hashes %lld: none may be "
+            "negative, and a window needs 2 tokens",
+            (long long)options->length, (long long)options->batch, (long long)options->last_bytes,
+            (long long)options->num_hashes);
     }
     return RF_OK;
 }
@@ -154,10 +155,11 @@ static rf_status score(evaluation *work, rf_evaluation *result, rf_error *error)
     rf_outcome outcome = {0};
     RF_TRY(rf_score_windows(work->runner, &work->scoring, &outcome, error));
     if (outcome.overflow) {
-        return rf_error_set(error, RF_ERR_RANGE,
-                            "layer %lld: the activations leave the range of the fixed32 stream with %d "
-                            "fraction bits; evaluate with float32 streams",
-                            (long long)outcome.overflow_layer, work->model->config.fraction_bits);
+        return rf_error_set(
+            error, RF_ERR_RANGE,
+            "layer %lld: the activations leave the range of the fixed32 stream with %d "
+            "fraction bits; evaluate with float32 streams",
+            (long long)outcome.overflow_layer, work->model->config.fraction_bits);
     }
     result->loss = outcome.nll_sum / (double)outcome.scored;
     if (!isfinite(result->loss)) {

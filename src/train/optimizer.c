@@ -1,5 +1,5 @@
-/* AdamW (Loshchilov, Hutter 2019) over a whole block in two calls: the part that decays and the part that does not. Memory: two
- * floats a parameter. */
+/* AdamW (Loshchilov, Hutter 2019) over a whole block in two calls: the part that decays and the
+ * part that does not. Memory: two floats a parameter. */
 #include "train/optimizer.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
-/* The plan of a run against what there is: nothing of the model's size is taken before this has said yes. */
+/* The plan of a run against what there is: nothing of the model's size is taken before this has
+ * said yes. */
 #include "train/plan.h"
 
 static const double gib = 1073741824.0;
@@ -20,14 +21,14 @@ rf_status rf_plan_check(rf_device *device, size_t planned, uint64_t limit,
     if (planned <= (limit != 0 ? limit : available)) {
         return RF_OK;
     }
-    return rf_error_set(error, RF_ERR_MEMORY,
-                        "batch %lld of length %lld needs %.2f GiB of memory, but %s %.2f GiB%s; use a "
-                        "smaller batch (with accumulation the result is the same), a smaller length "
-                        "or a smaller model",
-                        (long long)options->batch, (long long)options->length, (double)planned / gib,
-                        limit != 0 ? "the limit is" : "the machine has",
-                        (double)(limit != 0 ? limit : available) / gib,
-                        limit != 0 ? "" : " free");
+    return rf_error_set(
+        error, RF_ERR_MEMORY,
+        "batch %lld of length %lld needs %.2f GiB of memory, but %s %.2f GiB%s; use a "
+        "smaller batch (with accumulation the result is the same), a smaller length "
+        "or a smaller model",
+        (long long)options->batch, (long long)options->length, (double)planned / gib,
+        limit != 0 ? "the limit is" : "the machine has",
+        (double)(limit != 0 ? limit : available) / gib, limit != 0 ? "" : " free");
 }
 
 rf_status rf_plan_check_evaluation(rf_model *model, const rf_runner_options *options,

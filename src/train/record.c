@@ -1,5 +1,6 @@
-/* Records of a run. metrics.jsonl is only ever appended to, one flushed line a time, so a killed run loses nothing but perhaps its
- * last line, which the next start removes. The lines are formatted into a fixed buffer: a step that logs allocates nothing. */
+/* Records of a run. metrics.jsonl is only ever appended to, one flushed line a time, so a killed
+ * run loses nothing but perhaps its last line, which the next start removes. The lines are
+ * formatted into a fixed buffer: a step that logs allocates nothing. */
 #include "train/record.h"
 
 #include "base/file.h"
@@ -23,23 +24,29 @@ struct rf_recorder {
     char line[LINE_BYTES];
 };
 
-/* ---- metrics.jsonl --------------------------------------------------------------------------------------------------- */
+/* ---- metrics.jsonl
+ * ---------------------------------------------------------------------------------------------------
+ */
 
-/* The step that a line is about; -1 for what is no line of ours. */
-static int64_t step_of_line(const char *line, size_t size)
+/* Whether a line belongs to the part of the run that is continued; what is no line of ours does
+ * not. */
+static bool is_kept(const rf_recorder_options *options, const char *line, size_t size)
 {
     json_t *object = NULL;
-    int64_t step = -1;
+    bool kept = false;
     if (rf_json_parse_object("metrics.jsonl", line, size, &object, NULL) == RF_OK) {
-        const json_t *value = json_object_get(object, "step");
-        step = json_is_integer(value) ? (int64_t)json_integer_value(value) : -1;
+        const json_t *step = json_object_get(object, "step");
+        const char *kind = json_string_value(json_object_get(object, "kind"));
+        bool is_evaluation = kind != NULL && strcmp(kind, "evaluation") == 0;
+        kept = json_is_integer(step) &&
+               json_integer_value(step) <= (is_evaluation ? options->evaluated : options->step);
     }
     json_decref(object);
-    return step;
+    return kept;
 }
 
-/* Keep the lines up to `step`, drop the later ones and a last line that was cut off. */
-static rf_status cut_metrics(const char *path, int64_t step, rf_error *error)
+/* Keep what is_kept says; a last line that was cut off goes too. */
+static rf_status cut_metrics(const char *path, const rf_recorder_options *options, rf_error *error)
 {
     char *text = NULL;
     size_t size = 0;
@@ -48,15 +55,10 @@ static rf_status cut_metrics(const char *path, int64_t step, rf_error *error)
         return RF_OK;
     }
     RF_TRY(rf_file_read(path, (size_t)1 << METRICS_LIMIT_BITS, &text, &size, error));
-    size_t at = 0;
-    while (at < size) {
+    for (size_t at = 0; at < size;) {
         const char *end = memchr(text + at, '\n', size - at);
-        if (end == NULL) {
-            break;
-        }
-        size_t length = (size_t)(end - (text + at));
-        int64_t of = step_of_line(text + at, length);
-        if (of >= 0 && of <= step) {
+        size_t length = end == NULL ? size - at : (size_t)(end - (text + at));
+        if (end != NULL && is_kept(options, text + at, length)) {
             memmove(text + kept, text + at, length + 1);
             kept += length + 1;
         }
@@ -104,7 +106,8 @@ static rf_status board_flush(rf_recorder *recorder, rf_error *error)
     return recorder->board == NULL ? RF_OK : rf_tensorboard_flush(recorder->board, error);
 }
 
-rf_status rf_recorder_step(rf_recorder *recorder, const rf_train_progress *progress, rf_error *error)
+rf_status rf_recorder_step(rf_recorder *recorder, const rf_train_progress *progress,
+                           rf_error *error)
 {
     char loss[NUMBER_BYTES];
     char bits[NUMBER_BYTES];
@@ -134,15 +137,16 @@ rf_status rf_recorder_evaluation(rf_recorder *recorder, const rf_train_progress 
     char bits[NUMBER_BYTES];
     char perplexity[NUMBER_BYTES];
     char accuracy[NUMBER_BYTES];
-    (void)snprintf(recorder->line, LINE_BYTES,
-                   "{\"kind\": \"evaluation\", \"step\": %lld, \"loss\": %s, \"bits_per_byte\": %s, "
-                   "\"perplexity\": %s, \"accuracy\": %s, \"tokens\": %lld, \"is_best\": %s, "
-                   "\"seconds\": %.3f}\n",
-                   (long long)progress->step, number(progress->validation_loss, loss),
-                   number(progress->validation_bits_per_byte, bits),
-                   number(exp(progress->validation_loss), perplexity),
-                   number(progress->validation_accuracy, accuracy), (long long)tokens,
-                   progress->is_best ? "true" : "false", progress->seconds);
+    (void)snprintf(
+        recorder->line, LINE_BYTES,
+        "{\"kind\": \"evaluation\", \"step\": %lld, \"loss\": %s, \"bits_per_byte\": %s, "
+        "\"perplexity\": %s, \"accuracy\": %s, \"tokens\": %lld, \"is_best\": %s, "
+        "\"seconds\": %.3f}\n",
+        (long long)progress->step, number(progress->validation_loss, loss),
+        number(progress->validation_bits_per_byte, bits),
+        number(exp(progress->validation_loss), perplexity),
+        number(progress->validation_accuracy, accuracy), (long long)tokens,
+        progress->is_best ? "true" : "false", progress->seconds);
     RF_TRY(append_line(recorder, error));
     RF_TRY(board_scalar(recorder, "validation/loss", progress->step, progress->validation_loss,
                         error));
@@ -153,8 +157,8 @@ rf_status rf_recorder_evaluation(rf_recorder *recorder, const rf_train_progress 
     return board_flush(recorder, error);
 }
 
-rf_status rf_recorder_event(rf_recorder *recorder, int64_t step, const char *event, const char *text,
-                            rf_error *error)
+rf_status rf_recorder_event(rf_recorder *recorder, int64_t step, const char *event,
+                            const char *text, rf_error *error)
 {
     (void)snprintf(recorder->line, LINE_BYTES,
                    "{\"kind\": \"event\", \"step\": %lld, \"event\": \"%s\", \"text\": \"%s\"}\n",
@@ -178,7 +182,9 @@ done:
     return status;
 }
 
-/* ---- the chart ------------------------------------------------------------------------------------------------------- */
+/* ---- the chart
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct curve {
     double *x, *y; /* [count of lines at most], in one allocation that begins at x */
@@ -253,8 +259,8 @@ rf_status rf_recorder_chart(rf_recorder *recorder, rf_error *error)
     curve curves[2] = {{0}, {0}};
     rf_chart_series series[2];
     rf_status status = RF_OK;
-    RF_TRY_DONE(rf_file_read(recorder->metrics, (size_t)1 << METRICS_LIMIT_BITS, &text, &size,
-                             error));
+    RF_TRY_DONE(
+        rf_file_read(recorder->metrics, (size_t)1 << METRICS_LIMIT_BITS, &text, &size, error));
     RF_TRY_DONE(read_curves(text, size, curves, error));
     size_t count = 0;
     for (int i = 0; i < 2; i++) {
@@ -280,34 +286,40 @@ done:
     return status;
 }
 
-/* ---- opening and closing --------------------------------------------------------------------------------------------- */
+/* ---- opening and closing
+ * --------------------------------------------------------------------------------------------- */
 
-rf_status rf_recorder_open(const char *output, int64_t step, bool tensorboard, const rf_log *log,
-                           rf_recorder **recorder, rf_error *error)
+static rf_status open_board(rf_recorder *recorder, const rf_recorder_options *options,
+                            rf_error *error)
+{
+    rf_error reason = {0};
+    rf_status status = rf_tensorboard_create(options->output, &recorder->board, &reason);
+    if (status == RF_ERR_UNSUPPORTED) {
+        rf_log_write(&options->log, RF_LOG_NOTICE, "no event files: %s", reason.message);
+        return RF_OK;
+    }
+    return status == RF_OK ? RF_OK : rf_error_set(error, status, "%s", reason.message);
+}
+
+rf_status rf_recorder_open(const rf_recorder_options *options, rf_recorder **recorder,
+                           rf_error *error)
 {
     void *memory = NULL;
     rf_status status = RF_OK;
     *recorder = NULL;
     RF_TRY(rf_allocate_zeroed(sizeof **recorder, "the records of a run", &memory, error));
     rf_recorder *opened = memory;
-    RF_TRY_DONE(rf_string_copy(output, &opened->output, error));
-    RF_TRY_DONE(rf_path_join(output, "metrics.jsonl", &opened->metrics, error));
-    RF_TRY_DONE(cut_metrics(opened->metrics, step, error));
+    RF_TRY_DONE(rf_string_copy(options->output, &opened->output, error));
+    RF_TRY_DONE(rf_path_join(options->output, "metrics.jsonl", &opened->metrics, error));
+    RF_TRY_DONE(cut_metrics(opened->metrics, options, error));
     opened->file = fopen(opened->metrics, "a");
     if (opened->file == NULL) {
-        status = rf_error_set(error, RF_ERR_FILE, "%s: cannot be opened for writing",
-                              opened->metrics);
+        status =
+            rf_error_set(error, RF_ERR_FILE, "%s: cannot be opened for writing", opened->metrics);
         goto done;
     }
-    if (tensorboard) {
-        rf_error reason = {0};
-        status = rf_tensorboard_create(output, &opened->board, &reason);
-        if (status == RF_ERR_UNSUPPORTED) {
-            rf_log_write(log, RF_LOG_NOTICE, "no event files: %s", reason.message);
-            status = RF_OK;
-        } else if (status != RF_OK) {
-            status = rf_error_set(error, status, "%s", reason.message);
-        }
+    if (options->tensorboard) {
+        status = open_board(opened, options, error);
     }
 done:
     if (status != RF_OK) {

@@ -1,6 +1,7 @@
-/* rate(u) = rate * min(1, (u + 1) / warmup) * shape(p), with p = max(0, u - warmup) / max(1, steps - warmup), or the part of the time
- * that is used where that is larger. With cosine to 0 this is the recipe of the reference curves. The inverse square root
- * (Vaswani et al. 2017, section 5.3) has its peak, `rate`, at the end of the warm-up. */
+/* rate(u) = rate * min(1, (u + 1) / warmup) * shape(p), with p = max(0, u - warmup) / max(1, steps
+ * - warmup), or the part of the time that is used where that is larger. With cosine to 0 this is
+ * the recipe of the reference curves. The inverse square root (Vaswani et al. 2017, section 5.3)
+ * has its peak, `rate`, at the end of the warm-up. */
 #include "train/schedule.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
-/* The learning rate as a function of the update's number, and of the time used where time is limited. */
+/* The learning rate as a function of the update's number, and of the time used where time is
+ * limited. */
 #ifndef RF_TRAIN_SCHEDULE_H
 #define RF_TRAIN_SCHEDULE_H
 
@@ -20,8 +21,10 @@ typedef struct rf_schedule {
     int64_t warmup, steps;
 } rf_schedule;
 
-RF_MUST_CHECK rf_status rf_schedule_parse(const char *name, rf_schedule_kind *kind, rf_error *error);
-/* Rate of update `update`, counted from 0. time_fraction: the part of the time limit that is used, 0 without a limit. */
+RF_MUST_CHECK rf_status rf_schedule_parse(const char *name, rf_schedule_kind *kind,
+                                          rf_error *error);
+/* Rate of update `update`, counted from 0. time_fraction: the part of the time limit that is used,
+ * 0 without a limit. */
 double rf_schedule_rate(const rf_schedule *schedule, int64_t update, double time_fraction);
 
 #endif

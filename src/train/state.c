@@ -1,5 +1,5 @@
-/* state.json: the run's counters, written with every checkpoint and read by a resume. 64-bit hashes and seeds are texts, because
- * JSON readers elsewhere take numbers for doubles. */
+/* state.json: the run's counters, written with every checkpoint and read by a resume. 64-bit hashes
+ * and seeds are texts, because JSON readers elsewhere take numbers for doubles. */
 #include "train/state.h"
 
 #include "base/memory.h"
@@ -170,7 +170,7 @@ static rf_status read_slices(const char *name, const json_t *object, rf_slices *
 static rf_status require_keys(const char *name, const json_t *object, rf_error *error)
 {
     static const char *const required[] = {
-        "step",  "updates",        "windows",           "seed",
+        "step",      "updates",        "windows",           "seed",
         "best_step", "evaluated_step", "applies_head_bias", "trains_head_bias"};
     for (size_t i = 0; i < sizeof required / sizeof required[0]; i++) {
         if (json_object_get(object, required[i]) == NULL) {
@@ -230,7 +230,8 @@ rf_status rf_train_state_from_json(const char *name, const json_t *object, rf_tr
     RF_TRY(read_number(name, object, "last_loss", &state->last_loss, error));
     RF_TRY(read_number(name, object, "best_loss", &state->best_loss, error));
     RF_TRY(read_number(name, object, "seconds", &state->seconds, error));
-    RF_TRY(rf_json_get_boolean(name, object, "applies_head_bias", &state->applies_head_bias, error));
+    RF_TRY(
+        rf_json_get_boolean(name, object, "applies_head_bias", &state->applies_head_bias, error));
     RF_TRY(rf_json_get_boolean(name, object, "trains_head_bias", &state->trains_head_bias, error));
     RF_TRY(read_slices(name, object, &state->slices, error));
     RF_TRY(read_identity(name, object, "data", &state->data, error));
@@ -286,9 +287,10 @@ void rf_recipe_compare(const json_t *before, json_t *now, const rf_log *log)
         if (old == NULL || json_equal(old, value)) {
             continue;
         }
-        rf_log_write(log, RF_LOG_NOTICE,
-                     "resume: %s was %s and is %s now; the run goes on, but not as an uninterrupted "
-                     "one would have",
-                     key, describe(old, was, sizeof was), describe(value, is, sizeof is));
+        rf_log_write(
+            log, RF_LOG_NOTICE,
+            "resume: %s was %s and is %s now; the run goes on, but not as an uninterrupted "
+            "one would have",
+            key, describe(old, was, sizeof was), describe(value, is, sizeof is));
     }
 }

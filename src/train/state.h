@@ -1,4 +1,5 @@
-/* What a training run has to remember beside weights and moments: state.json of a checkpoint (docs/training.md, "Checkpoints"). */
+/* What a training run has to remember beside weights and moments: state.json of a checkpoint
+ * (docs/training.md, "Checkpoints"). */
 #ifndef RF_TRAIN_STATE_H
 #define RF_TRAIN_STATE_H
 
@@ -23,13 +24,13 @@ typedef struct rf_train_state {
     int64_t updates; /* of the optimizer: steps that were not skipped */
     int64_t windows; /* drawn so far */
     uint64_t seed;
-    double last_loss;       /* nats a token; NaN: none */
-    int64_t best_step;      /* -1: nothing was evaluated yet */
+    double last_loss;  /* nats a token; NaN: none */
+    int64_t best_step; /* -1: nothing was evaluated yet */
     double best_loss;
     int64_t evaluated_step; /* of the last evaluation, -1: none */
     int64_t worse;          /* evaluations since the best */
     int64_t skipped_in_a_row;
-    double seconds;         /* used by the run, over all its parts */
+    double seconds; /* used by the run, over all its parts */
     bool applies_head_bias, trains_head_bias;
     rf_slices slices;
     rf_data_identity data, valid;
@@ -46,10 +47,12 @@ RF_MUST_CHECK rf_status rf_train_state_to_json(const rf_train_state *state, json
 RF_MUST_CHECK rf_status rf_train_state_from_json(const char *name, const json_t *object,
                                                  rf_train_state *state, rf_error *error);
 
-/* The options that decide what a run computes, to compare with when it is resumed. A fresh reference. */
+/* The options that decide what a run computes, to compare with when it is resumed. A fresh
+ * reference. */
 RF_MUST_CHECK rf_status rf_recipe_to_json(const rf_train_options *options, json_t **recipe,
                                           rf_error *error);
-/* One notice a difference: the resumed run goes on, but its bits are not those of an uninterrupted one. */
+/* One notice a difference: the resumed run goes on, but its bits are not those of an uninterrupted
+ * one. */
 void rf_recipe_compare(const json_t *before, json_t *now, const rf_log *log);
 
 #endif

@@ -7,7 +7,7 @@ trap 'rm -rf "$tree"' EXIT
 failures=0
 
 fresh() {
-    rm -rf "$tree"/*
+    rm -rf "${tree:?}"/*
     mkdir -p "$tree/src/base" "$tree/src/model" "$tree/src/cli" "$tree/include/reformer" "$tree/docs" "$tree/scripts"
     printf '/* Map. */\n`src/base/` `src/model/` `src/cli/` [link](design.md)\n' >"$tree/docs/design.md"
     printf '/* Clean. */\n#include "base/a.h"\nint rf_a(void)\n{\n    return 0; /* free(x) */\n}\n' >"$tree/src/base/a.c"
@@ -58,6 +58,9 @@ printf 'calls src/base/gone.c:free no such file\n' >"$tree/scripts/budget-except
 objects calls 'nothing needs this exception'
 awk 'BEGIN { print "int f(void)\n{"; for (i = 0; i < 61; i++) print "    x();"; print "}" }' >"$tree/src/base/b.c"
 objects budgets 'src/base/b.c: f: 62 lines, at most 60'
+awk 'BEGIN { print "int f(void)\n{"; for (i = 0; i < 5; i++) print "    if (x) {"; for (i = 0; i < 5; i++) print "    }"; print "}" }' \
+    >"$tree/src/base/b.c"
+objects budgets 'src/base/b.c: f: nested 5 deep, at most 4'
 awk 'BEGIN { for (i = 0; i < 601; i++) print "/* */" }' >"$tree/src/base/b.c"
 objects budgets 'src/base/b.c: length: 601 lines, at most 600'
 awk 'BEGIN { for (i = 0; i < 301; i++) print "/* */" }' >"$tree/include/reformer/b.h"

@@ -52,6 +52,25 @@ void check_add(check_state *check, const check_buffer *buffer)
     check->buffers[check->count++] = *buffer;
 }
 
+check_buffer check_matrix(const char *name, check_role role, int64_t rows, int64_t width,
+                          double low, double high)
+{
+    return (check_buffer){.name = name,
+                          .role = role,
+                          .dtype = RF_F32,
+                          .rank = 2,
+                          .shape = {rows, width},
+                          .low = low,
+                          .high = high};
+}
+
+check_buffer check_vector(const char *name, check_role role, int64_t count, double low, double high)
+{
+    check_buffer buffer = check_matrix(name, role, count, 0, low, high);
+    buffer.rank = 1;
+    return buffer;
+}
+
 rf_tensor check_tensor(const check_state *check, int index)
 {
     return check->tensors[index];
@@ -107,9 +126,8 @@ static void encode_one(const check_buffer *buffer, double value, unsigned char *
     float single = (float)value;
     uint16_t half = buffer->dtype == RF_BF16 ? rf_f32_to_bf16(single) : rf_f32_to_f16(single);
     bool fixed = buffer->dtype == RF_FIXED32;
-    int64_t integer = buffer->dtype == RF_F32 || buffer->dtype == RF_F64
-                          ? 0
-                          : llrint(fixed ? ldexp(value, buffer->fraction_bits) : value);
+    double scaled = fixed ? ldexp(value, buffer->fraction_bits) : value;
+    int64_t integer = fixed || is_integer(buffer->dtype) ? llrint(scaled) : 0;
     int32_t integer32 = (int32_t)integer;
     int16_t integer16 = (int16_t)integer;
     uint8_t byte = (uint8_t)integer;

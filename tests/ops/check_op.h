@@ -2,22 +2,32 @@
  * oracle in double; the harness does the rest, on every device that is present.
  *
  *     enum { X, Y };
+ *
  *     static void build(check_state *check)
  *     {
  *         const shape *s = check->which->parameters;
- *         check_add(check, &(check_buffer){.name = "x", .role = CHECK_INPUT, .dtype = RF_F32, .rank
- * = 2, .shape = {s->rows, s->width}, .low = -2, .high = 2}); check_add(check, &(check_buffer){.name
- * = "y", .role = CHECK_OUTPUT, .dtype = RF_F32, ...});
+ *         check_buffer x = check_matrix("x", CHECK_INPUT, s->rows, s->width, -2, 2);
+ *         check_buffer y = check_matrix("y", CHECK_OUTPUT, s->rows, s->width, 0, 0);
+ *         check_add(check, &x);
+ *         check_add(check, &y);
  *     }
+ *
  *     static rf_status run(rf_context *context, const check_state *check, rf_error *error)
  *     {
- *         return rf_op_activate(context, &(rf_activate){.x = check_tensor(check, X), ...}, error);
+ *         rf_activate activate = {.x = check_tensor(check, X), .y = check_tensor(check, Y)};
+ *         return rf_op_activate(context, &activate, error);
  *     }
- *     static void oracle(const check_state *check, double *const *values) // values[X] is read,
- * values[Y] written static const check_case cases[] = {{"one row", 1, build, run, oracle,
- * &one_row}, ...}; int main(int argc, char **argv)
+ *
+ *     static void oracle(const check_state *check, double *const *values)
  *     {
- *         return check_main(argc, argv, cases, sizeof cases / sizeof cases[0], tests, test_count);
+ *         ... reads values[X], writes values[Y] ...
+ *     }
+ *
+ *     static const check_case cases[] = {{"one row", 1, build, run, oracle, &one_row}, ...};
+ *
+ *     int main(int argc, char **argv)
+ *     {
+ *         return check_main(argc, argv, cases, case_count, tests, test_count);
  *     }
  *
  * Checked: outputs against the oracle; gradients against central finite differences of the oracle
@@ -96,6 +106,11 @@ struct check_state {
 
 /* Called by `build`; buffers are numbered in this order. */
 void check_add(check_state *check, const check_buffer *buffer);
+/* An f32 buffer [rows, width], or [count]; change what else it needs. */
+check_buffer check_matrix(const char *name, check_role role, int64_t rows, int64_t width,
+                          double low, double high);
+check_buffer check_vector(const char *name, check_role role, int64_t count, double low,
+                          double high);
 rf_tensor check_tensor(const check_state *check, int index);
 int64_t check_count(const check_buffer *buffer);
 
