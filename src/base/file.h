@@ -33,6 +33,7 @@ RF_MUST_CHECK rf_status rf_atomic_commit(rf_atomic_file *file, rf_error *error);
 void rf_atomic_abandon(rf_atomic_file *file);                                    /* NULL allowed; removes the temporary */
 RF_MUST_CHECK rf_status rf_file_write_atomic(const char *path, const void *data, size_t size, rf_error *error);
 
+/* Whether a regular file, or a folder, of that name is there. */
 bool rf_file_exists(const char *path);
 bool rf_folder_exists(const char *path);
 RF_MUST_CHECK rf_status rf_folder_create(const char *path, rf_error *error); /* with parents; existing is fine */

@@ -64,7 +64,7 @@ static void trim_partial_character(char *text, size_t capacity)
     }
 }
 
-rf_status rf_error_set(rf_error *error, rf_status code, const char *format, ...)
+rf_status(rf_error_set)(rf_error *error, rf_status code, const char *format, ...)
 {
     if (error == NULL) {
         return code;

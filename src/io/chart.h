@@ -1,5 +1,6 @@
-/* One small chart layer: line charts written directly as SVG, and as PNG through cairo where it was found at build time.
- * Colours that people with colour blindness can tell apart (Okabe and Ito 2008), readable in light and dark. */
+/* One small chart layer: line charts written directly as SVG, and as PNG through cairo where it was
+ * found at build time. Colours that people with colour blindness can tell apart (Okabe and Ito
+ * 2008), readable in light and dark. */
 #ifndef RF_IO_CHART_H
 #define RF_IO_CHART_H
 

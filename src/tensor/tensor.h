@@ -35,7 +35,7 @@ typedef struct rf_tensor {
     int64_t shape[RF_MAX_RANK];
 } rf_tensor;
 
-size_t rf_dtype_size(rf_dtype dtype);
+size_t rf_dtype_size(rf_dtype dtype);       /* bytes an element; 0 for RF_NONE */
 const char *rf_dtype_name(rf_dtype dtype); /* "f32", "bf16", ... */
 
 /* Number of elements; RF_ASSERTs that it does not overflow (shapes from outside are checked where they are read). */

@@ -30,6 +30,7 @@ void rf_workspace_init(rf_workspace *workspace, rf_device *device);
 RF_MUST_CHECK rf_status rf_workspace_allocate(rf_workspace *workspace, size_t capacity, rf_error *error);
 void rf_workspace_clear(rf_workspace *workspace); /* releases the memory */
 
+/* Where the stack stands now, and back to there: what was taken in between is gone. */
 size_t rf_workspace_mark(const rf_workspace *workspace);
 void rf_workspace_release(rf_workspace *workspace, size_t mark);
 /* RF_ERR_MEMORY if the plan was too small: a fault of ours, said so in the message. */

@@ -1,7 +1,6 @@
 /* The CPU's table of operations. */
 #include "ops/cpu/cpu.h"
 
-
 const rf_op_entry rf_ops_cpu[RF_OP_COUNT] = {
     [RF_OP_GEMM] = {rf_cpu_gemm, rf_cpu_gemm_scratch_size},
     [RF_OP_CAST] = {rf_cpu_cast, NULL},

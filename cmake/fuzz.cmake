@@ -1,0 +1,17 @@
+# tests/fuzz/fuzz_NAME.c is one door of the library, as LLVMFuzzerTestOneInput. Every build replays its corpus, tests/fuzz/corpus/NAME;
+# with -DREFORMER_FUZZ=ON (preset fuzz, clang) it is also built as a fuzzer that looks for new inputs: scripts/fuzz.
+file(GLOB fuzz_sources CONFIGURE_DEPENDS tests/fuzz/fuzz_*.c)
+foreach(source ${fuzz_sources})
+    get_filename_component(name ${source} NAME_WE)
+    string(REGEX REPLACE "^fuzz_" "" door ${name})
+    add_executable(${name}_replay ${source} tests/fuzz/replay_main.c)
+    target_link_libraries(${name}_replay PRIVATE test_oracle program_parts)
+    set_target_properties(${name}_replay PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    register_test(${name} ${name}_replay ${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${door})
+    if(REFORMER_FUZZ)
+        add_executable(${name} ${source})
+        target_link_libraries(${name} PRIVATE test_oracle program_parts)
+        target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+        set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+    endif()
+endforeach()

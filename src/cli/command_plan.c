@@ -1,0 +1,162 @@
+/* reformer plan: the memory that a step takes, by purpose, before anything is taken. */
+#include "message.h"
+#include "model_source.h"
+#include "table.h"
+
+#include "reformer/model.h"
+#include "reformer/tools.h"
+
+static const rf_option options[] = {
+    {.name = "model",
+     .letter = 'm',
+     .kind = RF_OPTION_STRING,
+     .argument = "DIR",
+     .key = "model",
+     .group = "what",
+     .help = "model directory; else the \"model\" section of --config is planned"},
+    {.name = "length",
+     .letter = 'l',
+     .kind = RF_OPTION_LIST,
+     .argument = "N[,M]",
+     .low = 2,
+     .high = 2147483647,
+     .key = "length",
+     .required = true,
+     .group = "what",
+     .help = "tokens a sequence; several give a row each"},
+    {.name = "batch",
+     .letter = 'b',
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "1",
+     .low = 1,
+     .high = 1 << 20,
+     .key = "batch",
+     .group = "what",
+     .help = "sequences computed at once"},
+    {.name = "inference",
+     .kind = RF_OPTION_FLAG,
+     .preset = "no",
+     .key = "inference",
+     .group = "what",
+     .help = "plan an evaluation instead of a training step"},
+    {.name = "stream",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "KIND",
+     .choices = "fixed32|float32",
+     .key = "stream",
+     .group = "what",
+     .help = "numbers of the residual streams; without it as the model says, else fixed32"},
+};
+
+/* The keys of a report in the order of the columns. */
+static const char *const keys[] = {
+    "parameters", "gradients", "optimizer",  "streams",    "stream_gradients",
+    "buckets",    "workspace", "batch_data", "peak_bytes", "full_attention_stored_bytes",
+};
+enum { KEYS = sizeof keys / sizeof keys[0] };
+
+static json_t *gibibytes(const json_t *report, const char *key)
+{
+    const json_t *value = json_object_get(report, key);
+    double amount = json_number_value(value) / 1073741824.0;
+    return json_is_number(value) ? json_sprintf(amount < 10.0 ? "%.3f" : "%.1f", amount)
+                                 : json_string("-");
+}
+
+static json_t *report_row(const json_t *report)
+{
+    json_t *row = json_array();
+    json_array_append_new(row, json_sprintf("%lld", (long long)json_integer_value(
+                                                        json_object_get(report, "length"))));
+    for (size_t i = 0; i < KEYS; i++) {
+        json_array_append_new(row, gibibytes(report, keys[i]));
+    }
+    return row;
+}
+
+static void print_reports(const rf_settings *settings, const json_t *reports)
+{
+    static const char *const head[] = {"length",
+                                       "parameters",
+                                       "gradients",
+                                       "optimizer",
+                                       "streams",
+                                       "stream gradients",
+                                       "buckets",
+                                       "workspace",
+                                       "batch",
+                                       "in all",
+                                       "full attention, stored"};
+    json_t *rows = json_array();
+    for (size_t i = 0; i < json_array_size(reports); i++) {
+        json_array_append_new(rows, report_row(json_array_get(reports, i)));
+    }
+    const json_t *count = json_object_get(json_array_get(reports, 0), "parameter_count");
+    printf("%lld parameters, batch %lld, %s; GiB\n", (long long)json_integer_value(count),
+           (long long)rf_settings_integer(settings, "batch"),
+           rf_settings_flag(settings, "inference") ? "evaluation" : "one training step");
+    rf_cli_print_table(head, KEYS + 1, rows);
+    json_decref(rows);
+}
+
+/* One report a length into the array. */
+static rf_status plan_all(const rf_settings *settings, const char *section, json_t *reports,
+                          rf_error *error)
+{
+    const json_t *lengths = rf_settings_value(settings, "length");
+    rf_status status = RF_OK;
+    for (size_t i = 0; status == RF_OK && i < json_array_size(lengths); i++) {
+        char *text = NULL;
+        rf_plan_options plan = {
+            .model = rf_settings_string(settings, "model"),
+            .model_config = section,
+            .batch = rf_settings_integer(settings, "batch"),
+            .length = json_integer_value(json_array_get(lengths, i)),
+            .training = !rf_settings_flag(settings, "inference"),
+            .stream = rf_settings_string(settings, "stream"),
+            .threads = (int)rf_settings_integer(settings, "threads"),
+        };
+        status = rf_plan(&plan, &text, error);
+        if (status == RF_OK && json_array_append_new(reports, json_loads(text, 0, NULL)) != 0) {
+            status = rf_cli_fail(error, RF_ERR_MEMORY, "out of memory for the plan");
+        }
+        rf_text_release(text);
+    }
+    return status;
+}
+
+static int run(const rf_settings *settings)
+{
+    rf_error error = {0};
+    rf_bytes section = {0};
+    json_t *reports = json_array();
+    rf_status status = rf_cli_model_section(settings, &section, &error);
+    if (status == RF_OK) {
+        status = plan_all(settings, section.data, reports, &error);
+    }
+    int code = rf_cli_report(settings->command, status, &error);
+    if (status == RF_OK && rf_settings_flag(settings, "json")) {
+        code = rf_cli_print_json(json_incref(reports));
+    } else if (status == RF_OK) {
+        print_reports(settings, reports);
+    }
+    json_decref(reports);
+    rf_bytes_clear(&section);
+    return code;
+}
+
+const rf_command rf_command_plan = {
+    .name = "plan",
+    .purpose = "Show the memory that a model takes at given lengths, before it is taken",
+    .description = "The figures come from a dry run of the code that trains. The last column is "
+                   "what the same layers would take with full attention "
+                   "and every activation stored.",
+    .examples = {"plan --config quickstart --length 2048,16384,65536",
+                 "plan --model runs/book --length 8192 --batch 4 --inference"},
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .shared = RF_SHARED_CONFIG | RF_SHARED_THREADS | RF_SHARED_JSON,
+    .check = rf_cli_check_model_source,
+    .run = run,
+};

@@ -1,0 +1,344 @@
+/* The attention half residual: f(x) = dropout(attend(norm(x)) Wo), for one group of heads at a
+ * time.
+ *
+ * A group's queries, keys and values are [batch, length, heads of the group, head width], straight
+ * from the product with the group's rows of the weights; its share of the output goes through the
+ * group's columns of Wo and is added to the stream at once, rounded on its own. Norm, products and
+ * residual run in slices of rows, so that no [length, hidden] buffer stands beside the streams. The
+ * backward computes the group again, subtracts the same share, and pushes the gradient through:
+ * only the merged output, its log-normaliser and the plan are needed (Kitaev et al. 2020, sections
+ * 2 and 3). */
+#include "model/pass.h"
+
+typedef struct group {
+    int64_t layer, first_head, heads;
+    bool lsh;
+    rf_attention_plan plan;
+    rf_tensor query, key, value; /* [batch, length, heads, head width]; key absent in LSH layers */
+    rf_tensor order;  /* [batch, heads, rounds, slots] i32, absent where nothing is hashed */
+    rf_tensor merged; /* [batch, length, heads, head width] */
+    rf_tensor norm;   /* [batch, heads, length] */
+} group;
+
+static rf_status take_heads(rf_pass *pass, const char *what, const group *g, rf_tensor *tensor,
+                            rf_error *error)
+{
+    int64_t shape[4] = {pass->batch, pass->length, g->heads, pass->config->head_width};
+    return rf_workspace_take(pass->context.workspace, what, RF_F32, 4, shape, tensor, error);
+}
+
+/* Rows of a [batch, length, heads, width] tensor seen as [batch * length, heads * width]. */
+static rf_tensor head_rows(const rf_pass *pass, const group *g, const rf_tensor *tensor,
+                           rf_row_slice slice)
+{
+    rf_tensor flat = rf_tensor_reshape_2(tensor, pass->rows, g->heads * pass->config->head_width);
+    return rf_tensor_rows(&flat, slice.first, slice.count);
+}
+
+/* The group's rows of a projection's weight [all heads * width, hidden], or of its gradient. */
+static rf_tensor group_rows(const rf_pass *pass, const group *g, rf_tensor weight)
+{
+    return rf_tensor_rows(&weight, g->first_head * pass->config->head_width,
+                          g->heads * pass->config->head_width);
+}
+
+/* The group's columns of the output projection [hidden, all heads * width]. */
+static rf_matrix group_columns(const rf_pass *pass, const group *g, const rf_tensor *weight)
+{
+    rf_matrix all = rf_matrix_of(weight);
+    return rf_matrix_columns(&all, g->first_head * pass->config->head_width,
+                             g->heads * pass->config->head_width);
+}
+
+static rf_status project_one(rf_pass *pass, const group *g, rf_parameter_role role,
+                             const rf_tensor *x, const rf_tensor *output, rf_row_slice slice,
+                             rf_error *error)
+{
+    rf_tensor weight = group_rows(pass, g, rf_pass_value(pass, role, g->layer, 0));
+    rf_tensor rows = head_rows(pass, g, output, slice);
+    return rf_op_gemm(&pass->context,
+                      &(rf_gemm){.a = rf_matrix_of(x),
+                                 .b = rf_matrix_of(&weight),
+                                 .c = rf_matrix_of(&rows),
+                                 .transpose_b = true},
+                      error);
+}
+
+static rf_status project(rf_pass *pass, group *g, const rf_tensor *context, rf_error *error)
+{
+    RF_TRY(take_heads(pass, "queries", g, &g->query, error));
+    RF_TRY(take_heads(pass, "values", g, &g->value, error));
+    if (!g->lsh) {
+        RF_TRY(take_heads(pass, "keys", g, &g->key, error));
+    }
+    size_t mark = rf_workspace_mark(pass->context.workspace);
+    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, pass->slices.rows);) {
+        rf_tensor x;
+        RF_TRY(rf_pass_take(pass, "attention input", slice.count, pass->config->hidden, &x, error));
+        RF_TRY(rf_pass_norm(pass, context, slice, RF_PARAMETER_ATTENTION_NORM_GAIN, g->layer, &x,
+                            error));
+        RF_TRY(project_one(pass, g, RF_PARAMETER_QUERY, &x, &g->query, slice, error));
+        RF_TRY(project_one(pass, g, RF_PARAMETER_VALUE, &x, &g->value, slice, error));
+        if (!g->lsh) {
+            RF_TRY(project_one(pass, g, RF_PARAMETER_KEY, &x, &g->key, slice, error));
+        }
+        rf_workspace_release(pass->context.workspace, mark);
+    }
+    return RF_OK;
+}
+
+static rf_status show_attention(rf_pass *pass, const group *g, const rf_tensor *buckets,
+                                rf_error *error)
+{
+    if (pass->hooks->attention == NULL || pass->context.device->dry) {
+        return RF_OK;
+    }
+    return pass->hooks->attention(pass->hooks->user, g->layer, g->first_head, &g->query, &g->key,
+                                  &g->value, buckets, error);
+}
+
+static rf_status make_plan(rf_pass *pass, group *g, bool recomputing, rf_error *error)
+{
+    rf_tensor buckets = {0};
+    if (!g->lsh) {
+        g->plan = rf_plan_local(pass, g->layer, g->first_head, g->heads);
+    } else {
+        g->plan = rf_plan_lsh(pass, g->layer, g->first_head, g->heads);
+    }
+    size_t mark = rf_workspace_mark(pass->context.workspace);
+    if (g->lsh && rf_plan_hashes(pass->config, g->layer, pass->length)) {
+        rf_workspace *workspace = pass->context.workspace;
+        int64_t slots[4] = {pass->batch, g->heads, pass->rounds, g->plan.slots};
+        int64_t tokens[4] = {pass->batch, g->heads, pass->rounds, pass->length};
+        RF_TRY(rf_workspace_take(workspace, "sorted order", RF_I32, 4, slots, &g->order, error));
+        mark = rf_workspace_mark(workspace);
+        RF_TRY(rf_workspace_take(workspace, "buckets", RF_I32, 4, tokens, &buckets, error));
+        RF_TRY(rf_plan_lsh_order(pass, g->layer, g->first_head, &g->query, recomputing, &buckets,
+                                 &g->order, error));
+        g->plan.order = g->order;
+    }
+    if (!recomputing) {
+        RF_TRY(show_attention(pass, g, &buckets, error));
+    }
+    rf_workspace_release(pass->context.workspace, mark);
+    return RF_OK;
+}
+
+static rf_status attend(rf_pass *pass, group *g, rf_error *error)
+{
+    rf_workspace *workspace = pass->context.workspace;
+    int64_t parts = g->plan.parts;
+    int64_t width = pass->config->head_width;
+    int64_t norm_shape[3] = {pass->batch, g->heads, pass->length};
+    RF_TRY(take_heads(pass, "attention output", g, &g->merged, error));
+    RF_TRY(rf_workspace_take(workspace, "log-normalisers", RF_F32, 3, norm_shape, &g->norm, error));
+    rf_block_attention arguments = {
+        .plan = g->plan, .query = g->query, .key = g->key, .value = g->value};
+    if (parts == 1) { /* one round is its own merge: the same memory under the other shape */
+        arguments.output =
+            rf_tensor_5(g->merged.data, RF_F32, pass->batch, 1, pass->length, g->heads, width);
+        arguments.log_norm =
+            rf_tensor_4(g->norm.data, RF_F32, pass->batch, g->heads, 1, pass->length);
+        return rf_op_block_attention(&pass->context, &arguments, error);
+    }
+    size_t mark = rf_workspace_mark(workspace);
+    int64_t output[5] = {pass->batch, parts, pass->length, g->heads, width};
+    int64_t norms[4] = {pass->batch, g->heads, parts, pass->length};
+    RF_TRY(rf_workspace_take(workspace, "outputs of the rounds", RF_F32, 5, output,
+                             &arguments.output, error));
+    RF_TRY(rf_workspace_take(workspace, "log-normalisers of the rounds", RF_F32, 4, norms,
+                             &arguments.log_norm, error));
+    RF_TRY(rf_op_block_attention(&pass->context, &arguments, error));
+    RF_TRY(rf_op_combine_rounds(&pass->context,
+                                &(rf_combine_rounds){.output = arguments.output,
+                                                     .log_norm = arguments.log_norm,
+                                                     .merged = g->merged,
+                                                     .norm = g->norm},
+                                error));
+    rf_workspace_release(workspace, mark);
+    return RF_OK;
+}
+
+/* The group's share of the branch, through the output projection and dropout, into the stream. */
+static rf_status share(rf_pass *pass, const group *g, const rf_tensor *accumulator,
+                       rf_residual_mode mode, rf_error *error)
+{
+    rf_tensor weight = rf_pass_value(pass, RF_PARAMETER_ATTENTION_OUTPUT, g->layer, 0);
+    size_t mark = rf_workspace_mark(pass->context.workspace);
+    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, pass->slices.rows);) {
+        rf_tensor y;
+        rf_tensor merged = head_rows(pass, g, &g->merged, slice);
+        RF_TRY(rf_pass_take(pass, "attention share", slice.count, pass->config->hidden, &y, error));
+        RF_TRY(rf_op_gemm(&pass->context,
+                          &(rf_gemm){.a = rf_matrix_of(&merged),
+                                     .b = group_columns(pass, g, &weight),
+                                     .c = rf_matrix_of(&y),
+                                     .transpose_b = true},
+                          error));
+        RF_TRY(rf_pass_dropout(pass, &y, RF_PURPOSE_ATTENTION_OUTPUT_DROPOUT, g->layer, slice.first,
+                               error));
+        RF_TRY(rf_pass_residual(pass, accumulator, slice, &y, mode, 2 * g->layer, error));
+        rf_workspace_release(pass->context.workspace, mark);
+    }
+    return RF_OK;
+}
+
+static group group_at(const rf_pass *pass, int64_t layer, int64_t first_head)
+{
+    int64_t left = pass->config->heads - first_head;
+    return (group){.layer = layer,
+                   .first_head = first_head,
+                   .heads = left < pass->slices.heads ? left : pass->slices.heads,
+                   .lsh = pass->config->kinds[layer] == RF_LAYER_LSH};
+}
+
+static rf_status attention_forward(rf_pass *pass, int64_t layer, const rf_tensor *accumulator,
+                                   const rf_tensor *context, rf_error *error)
+{
+    size_t mark = rf_workspace_mark(pass->context.workspace);
+    for (int64_t head = 0; head < pass->config->heads; head += pass->slices.heads) {
+        group g = group_at(pass, layer, head);
+        RF_TRY(project(pass, &g, context, error));
+        RF_TRY(make_plan(pass, &g, false, error));
+        RF_TRY(attend(pass, &g, error));
+        RF_TRY(share(pass, &g, accumulator, RF_RESIDUAL_ADD, error));
+        rf_workspace_release(pass->context.workspace, mark);
+    }
+    return RF_OK;
+}
+
+/* merged_gradient = incoming Wo, and Wo's gradient += incoming^T merged, where incoming is the
+ * stream's gradient behind dropout. */
+static rf_status output_backward(rf_pass *pass, const group *g,
+                                 const rf_tensor *accumulator_gradient,
+                                 const rf_tensor *merged_gradient, rf_error *error)
+{
+    rf_context *ops = &pass->context;
+    rf_tensor weight = rf_pass_value(pass, RF_PARAMETER_ATTENTION_OUTPUT, g->layer, 0);
+    rf_tensor weight_gradient = rf_pass_gradient(pass, RF_PARAMETER_ATTENTION_OUTPUT, g->layer, 0);
+    size_t mark = rf_workspace_mark(ops->workspace);
+    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, pass->slices.rows);) {
+        rf_tensor incoming = rf_tensor_rows(accumulator_gradient, slice.first, slice.count);
+        if (pass->dropout) {
+            rf_tensor masked;
+            RF_TRY(rf_pass_take(pass, "masked gradient", slice.count, pass->config->hidden, &masked,
+                                error));
+            RF_TRY(rf_device_copy(ops->device, masked.data, incoming.data,
+                                  rf_tensor_size(&incoming), error));
+            RF_TRY(rf_pass_dropout(pass, &masked, RF_PURPOSE_ATTENTION_OUTPUT_DROPOUT, g->layer,
+                                   slice.first, error));
+            incoming = masked;
+        }
+        rf_tensor merged = head_rows(pass, g, &g->merged, slice);
+        rf_tensor out = head_rows(pass, g, merged_gradient, slice);
+        RF_TRY(rf_op_gemm(ops,
+                          &(rf_gemm){.a = rf_matrix_of(&incoming),
+                                     .b = group_columns(pass, g, &weight),
+                                     .c = rf_matrix_of(&out)},
+                          error));
+        RF_TRY(rf_op_gemm(ops,
+                          &(rf_gemm){.a = rf_matrix_of(&incoming),
+                                     .b = rf_matrix_of(&merged),
+                                     .c = group_columns(pass, g, &weight_gradient),
+                                     .transpose_a = true,
+                                     .accumulate = true},
+                          error));
+        rf_workspace_release(ops->workspace, mark);
+    }
+    return RF_OK;
+}
+
+/* One projection's part: weight gradient += y_gradient^T x; x_gradient (+)= y_gradient W. */
+static rf_status projection_backward(rf_pass *pass, const group *g, rf_parameter_role role,
+                                     rf_row_slice slice, const rf_tensor *y_gradient,
+                                     const rf_tensor *x, const rf_tensor *x_gradient,
+                                     rf_error *error)
+{
+    rf_tensor rows = head_rows(pass, g, y_gradient, slice);
+    rf_tensor weight = group_rows(pass, g, rf_pass_value(pass, role, g->layer, 0));
+    rf_tensor weight_gradient = group_rows(pass, g, rf_pass_gradient(pass, role, g->layer, 0));
+    RF_TRY(rf_op_gemm(&pass->context,
+                      &(rf_gemm){.a = rf_matrix_of(&rows),
+                                 .b = rf_matrix_of(x),
+                                 .c = rf_matrix_of(&weight_gradient),
+                                 .transpose_a = true,
+                                 .accumulate = true},
+                      error));
+    return rf_op_gemm(&pass->context,
+                      &(rf_gemm){.a = rf_matrix_of(&rows),
+                                 .b = rf_matrix_of(&weight),
+                                 .c = rf_matrix_of(x_gradient),
+                                 .accumulate = role != RF_PARAMETER_QUERY},
+                      error);
+}
+
+static rf_status project_backward(rf_pass *pass, const group *g,
+                                  const rf_block_attention_backward *gradients,
+                                  const rf_tensor *context, const rf_tensor *context_gradient,
+                                  rf_error *error)
+{
+    size_t mark = rf_workspace_mark(pass->context.workspace);
+    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, pass->slices.rows);) {
+        rf_tensor x;
+        rf_tensor x_gradient;
+        RF_TRY(rf_pass_take(pass, "attention input", slice.count, pass->config->hidden, &x, error));
+        RF_TRY(rf_pass_take(pass, "attention input gradient", slice.count, pass->config->hidden,
+                            &x_gradient, error));
+        RF_TRY(rf_pass_norm(pass, context, slice, RF_PARAMETER_ATTENTION_NORM_GAIN, g->layer, &x,
+                            error));
+        RF_TRY(projection_backward(pass, g, RF_PARAMETER_QUERY, slice, &gradients->query_gradient,
+                                   &x, &x_gradient, error));
+        RF_TRY(projection_backward(pass, g, RF_PARAMETER_VALUE, slice, &gradients->value_gradient,
+                                   &x, &x_gradient, error));
+        if (!g->lsh) {
+            RF_TRY(projection_backward(pass, g, RF_PARAMETER_KEY, slice, &gradients->key_gradient,
+                                       &x, &x_gradient, error));
+        }
+        RF_TRY(rf_pass_norm_backward(pass, context, slice, RF_PARAMETER_ATTENTION_NORM_GAIN,
+                                     g->layer, &x_gradient, context_gradient, error));
+        rf_workspace_release(pass->context.workspace, mark);
+    }
+    return RF_OK;
+}
+
+static rf_status group_backward(rf_pass *pass, group *g, const rf_tensor *context,
+                                const rf_tensor *accumulator_gradient,
+                                const rf_tensor *context_gradient, rf_error *error)
+{
+    rf_tensor merged_gradient;
+    RF_TRY(take_heads(pass, "attention output gradient", g, &merged_gradient, error));
+    RF_TRY(output_backward(pass, g, accumulator_gradient, &merged_gradient, error));
+    rf_block_attention_backward arguments = {.plan = g->plan,
+                                             .query = g->query,
+                                             .key = g->key,
+                                             .value = g->value,
+                                             .output = g->merged,
+                                             .norm = g->norm,
+                                             .output_gradient = merged_gradient};
+    RF_TRY(take_heads(pass, "query gradient", g, &arguments.query_gradient, error));
+    RF_TRY(take_heads(pass, "value gradient", g, &arguments.value_gradient, error));
+    if (!g->lsh) {
+        RF_TRY(take_heads(pass, "key gradient", g, &arguments.key_gradient, error));
+    }
+    RF_TRY(rf_op_block_attention_backward(&pass->context, &arguments, error));
+    return project_backward(pass, g, &arguments, context, context_gradient, error);
+}
+
+static rf_status attention_backward(rf_pass *pass, int64_t layer, const rf_tensor *accumulator,
+                                    const rf_tensor *context, const rf_tensor *accumulator_gradient,
+                                    const rf_tensor *context_gradient, rf_error *error)
+{
+    size_t mark = rf_workspace_mark(pass->context.workspace);
+    for (int64_t head = 0; head < pass->config->heads; head += pass->slices.heads) {
+        group g = group_at(pass, layer, head);
+        RF_TRY(project(pass, &g, context, error));
+        RF_TRY(make_plan(pass, &g, true, error));
+        RF_TRY(attend(pass, &g, error));
+        RF_TRY(share(pass, &g, accumulator, RF_RESIDUAL_SUBTRACT, error));
+        RF_TRY(group_backward(pass, &g, context, accumulator_gradient, context_gradient, error));
+        rf_workspace_release(pass->context.workspace, mark);
+    }
+    return RF_OK;
+}
+
+const rf_half_residual rf_half_attention = {attention_forward, attention_backward};

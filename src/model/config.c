@@ -1,0 +1,246 @@
+/* A configuration in memory: loading, copying, and the lengths and bucket counts that follow from
+ * it. */
+#include "model/config.h"
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "model/config_keys.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+rf_status rf_config_load(const char *folder, const rf_log *log, rf_config *config, rf_error *error)
+{
+    char *path = NULL;
+    json_t *object = NULL;
+    rf_status status = RF_OK;
+    *config = (rf_config){0};
+    RF_TRY_DONE(rf_path_join(folder, "config.json", &path, error));
+    RF_TRY_DONE(rf_json_read_object(path, &object, error));
+    RF_TRY_DONE(rf_config_parse(path, object, RF_CONFIG_FOREIGN, log, config, error));
+done:
+    json_decref(object);
+    rf_release(path);
+    return status;
+}
+
+void rf_config_clear(rf_config *config)
+{
+    rf_release(config->kinds);
+    json_decref(config->json);
+    *config = (rf_config){0};
+}
+
+rf_status rf_config_copy(const rf_config *from, rf_config *to, rf_error *error)
+{
+    *to = *from;
+    to->kinds = NULL;
+    to->json = json_deep_copy(from->json);
+    void *kinds = NULL;
+    size_t size = (size_t)from->layers * sizeof *from->kinds;
+    rf_status status = to->json != NULL ? rf_allocate(size, "kinds of layers", &kinds, error)
+                                        : rf_error_set(error, RF_ERR_MEMORY,
+                                                       "no memory for a copy of a configuration");
+    if (status != RF_OK) {
+        rf_config_clear(to);
+        return status;
+    }
+    to->kinds = kinds;
+    memcpy(to->kinds, from->kinds, size);
+    return RF_OK;
+}
+
+/* ---- lengths (spec of Hugging Face's automatic padding)
+ * --------------------------------------------------------------- */
+
+int64_t rf_config_lsh_layers(const rf_config *config)
+{
+    return rf_config_kind_count(config, RF_LAYER_LSH);
+}
+
+static int64_t greatest_common_divisor(int64_t a, int64_t b)
+{
+    while (b != 0) {
+        int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a > 0 ? a : 1;
+}
+
+/* Least common multiple and minimum of the chunk lengths in use. */
+static void chunk_lengths(const rf_config *config, int64_t *multiple, int64_t *least)
+{
+    int64_t lsh = config->lsh.chunk_length;
+    int64_t local = config->local.chunk_length;
+    int64_t lsh_layers = rf_config_lsh_layers(config);
+    if (lsh_layers == 0) {
+        lsh = local;
+    } else if (lsh_layers == config->layers) {
+        local = lsh;
+    }
+    int64_t common = lsh / greatest_common_divisor(lsh, local) * local; /* both are at least 1 */
+    *multiple = common > 0 ? common : 1;
+    *least = lsh < local ? lsh : local;
+}
+
+int64_t rf_config_padded_length(const rf_config *config, int64_t length)
+{
+    int64_t multiple = 1;
+    int64_t least = 0;
+    chunk_lengths(config, &multiple, &least);
+    if (length <= least || length % multiple == 0) {
+        return length;
+    }
+    return length + multiple - length % multiple;
+}
+
+int64_t rf_config_max_length(const rf_config *config)
+{
+    if (config->positions == RF_POSITIONS_SINUSOIDAL) {
+        return RF_LIMIT_POSITIONS;
+    }
+    if (config->positions == RF_POSITIONS_LEARNED) {
+        return config->max_positions;
+    }
+    int64_t product = 1;
+    for (int axis = 0; axis < config->axes; axis++) {
+        product *= config->axial_shape[axis]; /* at most 2^40, checked when read */
+    }
+    return product < RF_LIMIT_POSITIONS ? product : RF_LIMIT_POSITIONS;
+}
+
+rf_status rf_config_check_length(const rf_config *config, int64_t length, rf_error *error)
+{
+    int64_t most = rf_config_max_length(config);
+    char shape[256];
+    if (length < 1) {
+        return rf_error_set(error, RF_ERR_CONFIG, "a sequence has %lld tokens, expected at least 1",
+                            (long long)length);
+    }
+    if (length <= most) {
+        return RF_OK;
+    }
+    if (config->positions == RF_POSITIONS_AXIAL) {
+        return rf_error_set(
+            error, RF_ERR_CONFIG,
+            "a sequence of %lld tokens is too long: axial_pos_shape %s has %lld positions; shorten "
+            "it, or train a model with a larger axial_pos_shape",
+            (long long)length,
+            rf_integers_describe(config->axial_shape, config->axes, shape, sizeof shape),
+            (long long)most);
+    }
+    if (config->positions == RF_POSITIONS_LEARNED) {
+        return rf_error_set(error, RF_ERR_CONFIG,
+                            "a sequence of %lld tokens is too long: max_position_embeddings is "
+                            "%lld; shorten it, or train a model with more",
+                            (long long)length, (long long)most);
+    }
+    return rf_error_set(
+        error, RF_ERR_CONFIG,
+        "a sequence of %lld tokens is too long: no sequence has more than %lld; shorten it",
+        (long long)length, (long long)most);
+}
+
+/* ---- buckets
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+int64_t rf_config_bucket_count(const rf_config *config)
+{
+    int64_t product = 1;
+    for (int i = 0; i < config->bucket_factors; i++) {
+        product *= config->buckets[i];
+    }
+    return product;
+}
+
+int64_t rf_config_rotation_columns(const rf_config *config)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < config->bucket_factors; i++) {
+        sum += config->buckets[i];
+    }
+    return sum / 2;
+}
+
+static int64_t square_root_floor(int64_t value)
+{
+    int64_t root = 0;
+    while ((root + 1) * (root + 1) <= value) {
+        root++; /* at most 46340 times */
+    }
+    return root;
+}
+
+/* Hugging Face's rule: the power of two next below twice the number of chunks, in two factors where
+ * that is many. */
+static void choose_buckets(rf_config *config, int64_t padded)
+{
+    int64_t chunk = config->lsh.chunk_length;
+    int64_t root = square_root_floor(config->max_positions / chunk);
+    int64_t limit = 2 * (root > chunk ? root : chunk);
+    int power = 0;
+    while ((padded / chunk * 2) >> (power + 1) != 0) {
+        power++;
+    }
+    bool one = ((int64_t)1 << power) <= limit;
+    config->bucket_factors = one ? 1 : 2;
+    config->buckets[0] = (int64_t)1 << (one ? power : power / 2);
+    config->buckets[1] = one ? 0 : (int64_t)1 << (power - power / 2);
+    config->buckets_automatic = true;
+}
+
+rf_status rf_config_resolve_buckets(rf_config *config, int64_t length, const rf_log *log,
+                                    rf_error *error)
+{
+    int64_t padded = rf_config_padded_length(config, length);
+    char text[64];
+    if (config->bucket_factors > 0 || rf_config_lsh_layers(config) == 0 ||
+        padded <= config->lsh.chunk_length) {
+        return RF_OK;
+    }
+    choose_buckets(config, padded);
+    RF_TRY(rf_config_check_buckets("automatic rule", "num_buckets", config->buckets,
+                                   config->bucket_factors, error));
+    rf_log_write(log, RF_LOG_NOTICE,
+                 "num_buckets: %s, chosen for %lld tokens; kept from now on, at any length",
+                 rf_integers_describe(config->buckets, config->bucket_factors, text, sizeof text),
+                 (long long)length);
+    return RF_OK;
+}
+
+rf_status rf_config_set_buckets(rf_config *config, const char *text, rf_error *error)
+{
+    int64_t factors[RF_MAX_BUCKET_FACTORS] = {0};
+    int count = 0;
+    const char *place = text;
+    if (strcmp(text, "auto") == 0) {
+        config->bucket_factors = 0;
+        config->buckets_automatic = false;
+        return RF_OK;
+    }
+    for (bool more = true; more; count++) {
+        char *end = NULL;
+        errno = 0;
+        long long value = *place >= '0' && *place <= '9' ? strtoll(place, &end, 10) : -1;
+        if (value < 0 || value > RF_LIMIT_BUCKET_FACTOR || errno != 0 ||
+            (*end != ',' && *end != '\0') || count == RF_MAX_BUCKET_FACTORS) {
+            return rf_error_set(error, RF_ERR_ARGUMENT,
+                                "num_buckets is \"%.60s\", expected \"auto\", one number such as "
+                                "64, or factors such as "
+                                "64,128 (at most %d, each even)",
+                                text, RF_MAX_BUCKET_FACTORS);
+        }
+        factors[count] = value;
+        more = *end == ',';
+        place = end + 1;
+    }
+    RF_TRY(rf_config_check_buckets("option", "num_buckets", factors, count, error));
+    memcpy(config->buckets, factors, sizeof factors);
+    config->bucket_factors = count;
+    config->buckets_automatic = false;
+    return RF_OK;
+}

@@ -1,0 +1,118 @@
+/* The bottom of the model: x = dropout(word[ids]) + positions, into both streams, in slices of
+ * rows; and its backward, for which the streams' gradients are added (both streams start as x).
+ * Positions: axial tables with whole-digit dropout as Hugging Face's training has it, one learned
+ * table with ordinary dropout, or sinusoids. */
+#include "model/pass.h"
+
+static rf_position position_arguments(const rf_pass *pass, rf_row_slice slice)
+{
+    const rf_config *config = pass->config;
+    rf_position arguments = {
+        .kind = RF_POSITION_SINUSOIDAL, .first_row = slice.first, .length = pass->length};
+    if (config->positions == RF_POSITIONS_SINUSOIDAL) {
+        return arguments;
+    }
+    arguments.kind = RF_POSITION_TABLES;
+    arguments.axes = config->positions == RF_POSITIONS_AXIAL ? config->axes : 1;
+    for (int axis = 0; axis < arguments.axes; axis++) {
+        rf_tensor table = rf_pass_value(pass, RF_PARAMETER_POSITION, -1, axis);
+        int64_t width = table.shape[table.rank - 1];
+        arguments.tables[axis] =
+            rf_tensor_reshape_2(&table, rf_tensor_count(&table) / width, width);
+    }
+    if (pass->dropout && config->positions == RF_POSITIONS_AXIAL) {
+        arguments.first_sample = pass->first_sample;
+        arguments.probability = (float)config->hidden_dropout;
+        arguments.key = rf_pass_key(pass, RF_PURPOSE_POSITION_DROPOUT, -1);
+    }
+    return arguments;
+}
+
+static rf_status embed_slice(rf_pass *pass, rf_row_slice slice, const rf_tensor streams[2],
+                             rf_error *error)
+{
+    rf_tensor x;
+    rf_position position = position_arguments(pass, slice);
+    RF_TRY(rf_pass_take(pass, "embeddings", slice.count, pass->config->hidden, &x, error));
+    RF_TRY(rf_pass_take(pass, "positions", slice.count, pass->config->hidden, &position.y, error));
+    RF_TRY(
+        rf_op_embedding(&pass->context,
+                        &(rf_embedding){.ids = rf_tensor_rows(&pass->ids, slice.first, slice.count),
+                                        .table = rf_pass_value(pass, RF_PARAMETER_WORD, -1, 0),
+                                        .y = x},
+                        error));
+    RF_TRY(rf_pass_dropout(pass, &x, RF_PURPOSE_EMBEDDING_DROPOUT, -1, slice.first, error));
+    RF_TRY(rf_op_position(&pass->context, &position, error));
+    if (pass->config->positions == RF_POSITIONS_LEARNED) {
+        RF_TRY(rf_pass_dropout(pass, &position.y, RF_PURPOSE_POSITION_DROPOUT, -1, slice.first,
+                               error));
+    }
+    RF_TRY(rf_op_add(&pass->context, &(rf_add){.a = x, .b = position.y, .y = x, .factor = 1.0F},
+                     error));
+    int64_t flag = 2 * pass->config->layers;
+    RF_TRY(rf_pass_residual(pass, &streams[0], slice, &x, RF_RESIDUAL_SET, flag, error));
+    return rf_pass_residual(pass, &streams[1], slice, &x, RF_RESIDUAL_SET, flag, error);
+}
+
+rf_status rf_embed_forward(rf_pass *pass, const rf_tensor streams[2], rf_error *error)
+{
+    size_t mark = rf_workspace_mark(pass->context.workspace);
+    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, pass->slices.rows);) {
+        RF_TRY(embed_slice(pass, slice, streams, error));
+        rf_workspace_release(pass->context.workspace, mark);
+    }
+    return RF_OK;
+}
+
+static rf_status positions_backward(rf_pass *pass, rf_row_slice slice, const rf_tensor *x_gradient,
+                                    const rf_tensor *spare, rf_error *error)
+{
+    if (pass->config->positions == RF_POSITIONS_SINUSOIDAL) {
+        return RF_OK;
+    }
+    rf_position_backward arguments = {.forward = position_arguments(pass, slice),
+                                      .y_gradient = *x_gradient};
+    for (int axis = 0; axis < arguments.forward.axes; axis++) {
+        rf_tensor table = rf_pass_gradient(pass, RF_PARAMETER_POSITION, -1, axis);
+        int64_t width = table.shape[table.rank - 1];
+        arguments.table_gradients[axis] =
+            rf_tensor_reshape_2(&table, rf_tensor_count(&table) / width, width);
+    }
+    if (pass->dropout && pass->config->positions == RF_POSITIONS_LEARNED) {
+        RF_TRY(rf_device_copy(pass->context.device, spare->data, x_gradient->data,
+                              rf_tensor_size(x_gradient), error));
+        RF_TRY(rf_pass_dropout(pass, spare, RF_PURPOSE_POSITION_DROPOUT, -1, slice.first, error));
+        arguments.y_gradient = *spare;
+    }
+    return rf_op_position_backward(&pass->context, &arguments, error);
+}
+
+rf_status rf_embed_backward(rf_pass *pass, const rf_tensor gradients[2], rf_error *error)
+{
+    size_t mark = rf_workspace_mark(pass->context.workspace);
+    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, pass->slices.rows);) {
+        rf_tensor sum;
+        rf_tensor spare;
+        RF_TRY(rf_pass_take(pass, "embedding gradient", slice.count, pass->config->hidden, &sum,
+                            error));
+        RF_TRY(rf_pass_take(pass, "position gradient", slice.count, pass->config->hidden, &spare,
+                            error));
+        RF_TRY(rf_op_add(&pass->context,
+                         &(rf_add){.a = rf_tensor_rows(&gradients[0], slice.first, slice.count),
+                                   .b = rf_tensor_rows(&gradients[1], slice.first, slice.count),
+                                   .y = sum,
+                                   .factor = 1.0F},
+                         error));
+        RF_TRY(positions_backward(pass, slice, &sum, &spare, error));
+        RF_TRY(rf_pass_dropout(pass, &sum, RF_PURPOSE_EMBEDDING_DROPOUT, -1, slice.first, error));
+        RF_TRY(rf_op_embedding_backward(
+            &pass->context,
+            &(rf_embedding_backward){.ids = rf_tensor_rows(&pass->ids, slice.first, slice.count),
+                                     .y_gradient = sum,
+                                     .table_gradient =
+                                         rf_pass_gradient(pass, RF_PARAMETER_WORD, -1, 0)},
+            error));
+        rf_workspace_release(pass->context.workspace, mark);
+    }
+    return RF_OK;
+}

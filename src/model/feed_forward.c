@@ -1,0 +1,183 @@
+/* The feed-forward half residual: f(x) = dropout(W2 act(dropout(W1 norm(x) + b1)) + b2), in slices
+ * of rows, so that the inner width costs memory for one slice only (Kitaev et al. 2020, section 3,
+ * "Chunking"; dropout before the activation as in Hugging Face). */
+#include "model/pass.h"
+
+static rf_status inner(rf_pass *pass, int64_t layer, rf_row_slice slice, const rf_tensor *x,
+                       const rf_tensor *u, rf_error *error)
+{
+    rf_tensor weight = rf_pass_value(pass, RF_PARAMETER_INNER_WEIGHT, layer, 0);
+    RF_TRY(rf_op_gemm(&pass->context,
+                      &(rf_gemm){.a = rf_matrix_of(x),
+                                 .b = rf_matrix_of(&weight),
+                                 .c = rf_matrix_of(u),
+                                 .transpose_b = true,
+                                 .bias = rf_pass_value(pass, RF_PARAMETER_INNER_BIAS, layer, 0)},
+                      error));
+    return rf_pass_dropout(pass, u, RF_PURPOSE_FEED_FORWARD_INNER_DROPOUT, layer, slice.first,
+                           error);
+}
+
+static rf_status outer(rf_pass *pass, int64_t layer, rf_row_slice slice, const rf_tensor *activated,
+                       const rf_tensor *y, rf_error *error)
+{
+    rf_tensor weight = rf_pass_value(pass, RF_PARAMETER_OUTER_WEIGHT, layer, 0);
+    RF_TRY(rf_op_gemm(&pass->context,
+                      &(rf_gemm){.a = rf_matrix_of(activated),
+                                 .b = rf_matrix_of(&weight),
+                                 .c = rf_matrix_of(y),
+                                 .transpose_b = true,
+                                 .bias = rf_pass_value(pass, RF_PARAMETER_OUTER_BIAS, layer, 0)},
+                      error));
+    return rf_pass_dropout(pass, y, RF_PURPOSE_FEED_FORWARD_OUTPUT_DROPOUT, layer, slice.first,
+                           error);
+}
+
+static int64_t rows_at_a_time(const rf_pass *pass)
+{
+    int64_t configured = pass->config->feed_forward_rows;
+    return configured > 0 && configured < pass->slices.rows ? configured : pass->slices.rows;
+}
+
+static rf_status forward_slice(rf_pass *pass, int64_t layer, rf_row_slice slice,
+                               const rf_tensor *accumulator, const rf_tensor *context,
+                               rf_error *error)
+{
+    rf_tensor x;
+    rf_tensor u;
+    RF_TRY(rf_pass_take(pass, "feed-forward input", slice.count, pass->config->hidden, &x, error));
+    RF_TRY(rf_pass_take(pass, "feed-forward inner", slice.count, pass->config->feed_forward, &u,
+                        error));
+    RF_TRY(
+        rf_pass_norm(pass, context, slice, RF_PARAMETER_FEED_FORWARD_NORM_GAIN, layer, &x, error));
+    RF_TRY(inner(pass, layer, slice, &x, &u, error));
+    RF_TRY(rf_op_activate(&pass->context,
+                          &(rf_activate){.x = u, .y = u, .kind = pass->config->activation}, error));
+    RF_TRY(outer(pass, layer, slice, &u, &x, error));
+    return rf_pass_residual(pass, accumulator, slice, &x, RF_RESIDUAL_ADD, 2 * layer + 1, error);
+}
+
+static rf_status feed_forward_forward(rf_pass *pass, int64_t layer, const rf_tensor *accumulator,
+                                      const rf_tensor *context, rf_error *error)
+{
+    size_t mark = rf_workspace_mark(pass->context.workspace);
+    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, rows_at_a_time(pass));) {
+        RF_TRY(forward_slice(pass, layer, slice, accumulator, context, error));
+        rf_workspace_release(pass->context.workspace, mark);
+    }
+    return RF_OK;
+}
+
+/* weight_gradient += y_gradient^T x; bias_gradient += column sums of y_gradient. */
+static rf_status linear_gradients(rf_pass *pass, const rf_tensor *y_gradient, const rf_tensor *x,
+                                  rf_tensor weight_gradient, rf_tensor bias_gradient,
+                                  rf_error *error)
+{
+    RF_TRY(rf_op_gemm(&pass->context,
+                      &(rf_gemm){.a = rf_matrix_of(y_gradient),
+                                 .b = rf_matrix_of(x),
+                                 .c = rf_matrix_of(&weight_gradient),
+                                 .transpose_a = true,
+                                 .accumulate = true},
+                      error));
+    return rf_op_reduce(
+        &pass->context,
+        &(rf_reduce){.kind = RF_REDUCE_COLUMN_SUM, .x = *y_gradient, .y = bias_gradient}, error);
+}
+
+/* x_gradient = y_gradient W */
+static rf_status linear_input_gradient(rf_pass *pass, const rf_tensor *y_gradient, rf_tensor weight,
+                                       const rf_tensor *x_gradient, rf_error *error)
+{
+    return rf_op_gemm(&pass->context,
+                      &(rf_gemm){.a = rf_matrix_of(y_gradient),
+                                 .b = rf_matrix_of(&weight),
+                                 .c = rf_matrix_of(x_gradient)},
+                      error);
+}
+
+typedef struct buffers {
+    rf_tensor x;         /* norm of the context, [count, hidden] */
+    rf_tensor u;         /* before the activation, [count, feed_forward] */
+    rf_tensor activated; /* [count, feed_forward] */
+    rf_tensor y;         /* the branch, then its gradient, [count, hidden] */
+} buffers;
+
+static rf_status undo_slice(rf_pass *pass, int64_t layer, rf_row_slice slice,
+                            const rf_tensor *accumulator, const rf_tensor *context, buffers *b,
+                            rf_error *error)
+{
+    RF_TRY(
+        rf_pass_take(pass, "feed-forward input", slice.count, pass->config->hidden, &b->x, error));
+    RF_TRY(rf_pass_take(pass, "feed-forward inner", slice.count, pass->config->feed_forward, &b->u,
+                        error));
+    RF_TRY(rf_pass_take(pass, "feed-forward activated", slice.count, pass->config->feed_forward,
+                        &b->activated, error));
+    RF_TRY(
+        rf_pass_take(pass, "feed-forward output", slice.count, pass->config->hidden, &b->y, error));
+    RF_TRY(rf_pass_norm(pass, context, slice, RF_PARAMETER_FEED_FORWARD_NORM_GAIN, layer, &b->x,
+                        error));
+    RF_TRY(inner(pass, layer, slice, &b->x, &b->u, error));
+    RF_TRY(rf_op_activate(
+        &pass->context,
+        &(rf_activate){.x = b->u, .y = b->activated, .kind = pass->config->activation}, error));
+    RF_TRY(outer(pass, layer, slice, &b->activated, &b->y, error));
+    return rf_pass_residual(pass, accumulator, slice, &b->y, RF_RESIDUAL_SUBTRACT, 2 * layer + 1,
+                            error);
+}
+
+static rf_status backward_slice(rf_pass *pass, int64_t layer, rf_row_slice slice, buffers *b,
+                                const rf_tensor *context, const rf_tensor *accumulator_gradient,
+                                const rf_tensor *context_gradient, rf_error *error)
+{
+    rf_context *ops = &pass->context;
+    rf_tensor incoming = rf_tensor_rows(accumulator_gradient, slice.first, slice.count);
+    if (pass->dropout) { /* y holds the branch no longer needed: its masked gradient takes the place
+                          */
+        RF_TRY(rf_device_copy(ops->device, b->y.data, incoming.data, rf_tensor_size(&incoming),
+                              error));
+        RF_TRY(rf_pass_dropout(pass, &b->y, RF_PURPOSE_FEED_FORWARD_OUTPUT_DROPOUT, layer,
+                               slice.first, error));
+        incoming = b->y;
+    }
+    RF_TRY(linear_gradients(pass, &incoming, &b->activated,
+                            rf_pass_gradient(pass, RF_PARAMETER_OUTER_WEIGHT, layer, 0),
+                            rf_pass_gradient(pass, RF_PARAMETER_OUTER_BIAS, layer, 0), error));
+    RF_TRY(linear_input_gradient(pass, &incoming,
+                                 rf_pass_value(pass, RF_PARAMETER_OUTER_WEIGHT, layer, 0),
+                                 &b->activated, error));
+    RF_TRY(rf_op_activate_backward(ops,
+                                   &(rf_activate_backward){.x = b->u,
+                                                           .y_gradient = b->activated,
+                                                           .x_gradient = b->activated,
+                                                           .kind = pass->config->activation},
+                                   error));
+    RF_TRY(rf_pass_dropout(pass, &b->activated, RF_PURPOSE_FEED_FORWARD_INNER_DROPOUT, layer,
+                           slice.first, error));
+    RF_TRY(linear_gradients(pass, &b->activated, &b->x,
+                            rf_pass_gradient(pass, RF_PARAMETER_INNER_WEIGHT, layer, 0),
+                            rf_pass_gradient(pass, RF_PARAMETER_INNER_BIAS, layer, 0), error));
+    RF_TRY(linear_input_gradient(pass, &b->activated,
+                                 rf_pass_value(pass, RF_PARAMETER_INNER_WEIGHT, layer, 0), &b->x,
+                                 error));
+    return rf_pass_norm_backward(pass, context, slice, RF_PARAMETER_FEED_FORWARD_NORM_GAIN, layer,
+                                 &b->x, context_gradient, error);
+}
+
+static rf_status feed_forward_backward(rf_pass *pass, int64_t layer, const rf_tensor *accumulator,
+                                       const rf_tensor *context,
+                                       const rf_tensor *accumulator_gradient,
+                                       const rf_tensor *context_gradient, rf_error *error)
+{
+    size_t mark = rf_workspace_mark(pass->context.workspace);
+    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, rows_at_a_time(pass));) {
+        buffers b;
+        RF_TRY(undo_slice(pass, layer, slice, accumulator, context, &b, error));
+        RF_TRY(backward_slice(pass, layer, slice, &b, context, accumulator_gradient,
+                              context_gradient, error));
+        rf_workspace_release(pass->context.workspace, mark);
+    }
+    return RF_OK;
+}
+
+const rf_half_residual rf_half_feed_forward = {feed_forward_forward, feed_forward_backward};

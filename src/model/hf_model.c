@@ -1,0 +1,385 @@
+/* A Hugging Face model directory, in and out. Reading compares the names of the file with the table
+ * of parameters first, so that a file of another model is refused whole; then shapes and types;
+ * then values. Time and memory are those of the weights. */
+#include "model/hf_model.h"
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "io/safetensors.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char decoder_bias[] = "lm_head.decoder.bias";
+
+rf_status rf_head_bias_parse(const char *text, rf_head_bias *value, rf_error *error)
+{
+    static const char *const names[] = {"auto", "on", "off"};
+    *value = RF_HEAD_BIAS_AUTO;
+    if (text == NULL) {
+        return RF_OK;
+    }
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *value = (rf_head_bias)i;
+            return RF_OK;
+        }
+    }
+    return rf_error_set(error, RF_ERR_ARGUMENT,
+                        "lm_head_bias is \"%.60s\", expected \"auto\", \"on\" or \"off\"", text);
+}
+
+/* ---- names
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+/* A list of names for a message, cut where it would be too long. */
+typedef struct name_list {
+    char text[352];
+    size_t used, limit;
+    int64_t count, shown;
+} name_list;
+
+static void name_list_add(name_list *list, const char *name)
+{
+    size_t length = strlen(name) + (list->count > 0 ? 2 : 0);
+    if (list->shown == list->count && list->used + length < list->limit) {
+        (void)snprintf(list->text + list->used, sizeof list->text - list->used, "%s%s",
+                       list->count > 0 ? ", " : "", name);
+        list->used += length;
+        list->shown++;
+    }
+    list->count++;
+}
+
+/* ", and 3 more" into text, or nothing. */
+static const char *name_list_rest(const name_list *list, char *text, size_t size)
+{
+    text[0] = '\0';
+    if (list->shown < list->count) {
+        (void)snprintf(text, size, ", and %lld more", (long long)(list->count - list->shown));
+    }
+    return text;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text);
+    size_t end_length = strlen(end);
+    return length >= end_length && strcmp(text + length - end_length, end) == 0;
+}
+
+/* Constants that old versions of transformers saved beside the weights. */
+static bool is_old_buffer(const char *name)
+{
+    static const char *const ends[] = {".attention.self_attention.self_mask_value_float16",
+                                       ".attention.self_attention.self_mask_value_float32",
+                                       ".attention.self_attention.mask_value_float16",
+                                       ".attention.self_attention.mask_value_float32"};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        if (ends_with(name, ends[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const rf_safetensors_entry *find_with_or_without_prefix(const rf_safetensors *file,
+                                                               const char *name)
+{
+    static const char prefix[] = "reformer.";
+    const rf_safetensors_entry *entry = rf_safetensors_find(file, name);
+    bool prefixed = strncmp(name, prefix, sizeof prefix - 1) == 0;
+    return entry != NULL || !prefixed ? entry : rf_safetensors_find(file, name + sizeof prefix - 1);
+}
+
+/* The file's tensor for a parameter; the decoder's copy of the head's bias wins, as it does in
+ * transformers 4. */
+static const rf_safetensors_entry *find_entry(const rf_safetensors *file,
+                                              const rf_parameter *parameter)
+{
+    const rf_safetensors_entry *entry = NULL;
+    if (parameter->role == RF_PARAMETER_HEAD_BIAS) {
+        entry = rf_safetensors_find(file, decoder_bias);
+    }
+    return entry != NULL ? entry : find_with_or_without_prefix(file, parameter->name);
+}
+
+static rf_status check_names(const char *folder, const rf_safetensors *file,
+                             const rf_parameters *parameters, rf_error *error)
+{
+    name_list missing = {.limit = sizeof missing.text};
+    name_list surplus = {.limit = 120};
+    char rest[2][48];
+    for (size_t i = 0; i < rf_safetensors_count(file); i++) {
+        const rf_safetensors_entry *entry = rf_safetensors_at(file, i);
+        const char *name = entry->name;
+        const rf_parameter *parameter = rf_parameters_named(parameters, name);
+        bool known =
+            parameter != NULL && find_with_or_without_prefix(file, parameter->name) == entry;
+        if (!known && strcmp(name, decoder_bias) != 0 && !is_old_buffer(name)) {
+            name_list_add(&surplus, name);
+        }
+    }
+    missing.limit = surplus.count > 0 ? 200 : missing.limit;
+    for (int64_t i = 0; i < parameters->items_count; i++) {
+        if (find_entry(file, &parameters->items[i]) == NULL) {
+            name_list_add(&missing, parameters->items[i].name);
+        }
+    }
+    if (missing.count == 0 && surplus.count == 0) {
+        return RF_OK;
+    }
+    return rf_error_set(error, RF_ERR_FORMAT,
+                        "%.120s: the weights do not fit config.json: %s%s%s%s%s%s%s", folder,
+                        missing.count > 0 ? "missing " : "", missing.text,
+                        name_list_rest(&missing, rest[0], sizeof rest[0]),
+                        missing.count > 0 && surplus.count > 0 ? "; " : "",
+                        surplus.count > 0 ? "not of this model: " : "", surplus.text,
+                        name_list_rest(&surplus, rest[1], sizeof rest[1]));
+}
+
+/* ---- shapes and types
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+/* The keys of config.json that a parameter's shape follows from. */
+static const char *shape_keys(const rf_parameter *parameter, const rf_config *config)
+{
+    switch (parameter->role) {
+    case RF_PARAMETER_WORD:
+        return "vocab_size, hidden_size";
+    case RF_PARAMETER_POSITION:
+        return config->positions == RF_POSITIONS_AXIAL ? "axial_pos_shape, axial_pos_embds_dim"
+                                                       : "max_position_embeddings, hidden_size";
+    case RF_PARAMETER_QUERY:
+    case RF_PARAMETER_KEY:
+    case RF_PARAMETER_VALUE:
+    case RF_PARAMETER_ATTENTION_OUTPUT:
+        return "num_attention_heads times attention_head_size, hidden_size";
+    case RF_PARAMETER_INNER_WEIGHT:
+    case RF_PARAMETER_INNER_BIAS:
+    case RF_PARAMETER_OUTER_WEIGHT:
+        return "feed_forward_size, hidden_size";
+    case RF_PARAMETER_HEAD_WEIGHT:
+    case RF_PARAMETER_HEAD_BIAS:
+        return "vocab_size, twice hidden_size";
+    default:
+        return "hidden_size";
+    }
+}
+
+static rf_status check_entry(const rf_safetensors_entry *entry, const rf_parameter *parameter,
+                             const rf_config *config, rf_error *error)
+{
+    const rf_tensor *found = &entry->tensor;
+    rf_tensor expected = rf_parameter_tensor(parameter, NULL);
+    char texts[2][160];
+    if (found->dtype != RF_F32 && found->dtype != RF_F16 && found->dtype != RF_BF16 &&
+        found->dtype != RF_F64) {
+        return rf_error_set(
+            error, RF_ERR_FORMAT, "%s: tensor %s is %s, expected numbers of type f32, f16 or bf16",
+            entry->path, entry->name, rf_tensor_describe(found, texts[0], sizeof texts[0]));
+    }
+    if (!rf_tensor_same_shape(found, &expected)) {
+        return rf_error_set(error, RF_ERR_FORMAT,
+                            "%.160s: tensor %s is %s, but config.json (%s) needs %s", entry->path,
+                            entry->name, rf_tensor_describe(found, texts[0], sizeof texts[0]),
+                            shape_keys(parameter, config),
+                            rf_tensor_describe(&expected, texts[1], sizeof texts[1]));
+    }
+    return RF_OK;
+}
+
+static rf_status check_entries(const rf_safetensors *file, const rf_config *config,
+                               const rf_parameters *parameters, rf_error *error)
+{
+    for (size_t i = 0; i < rf_safetensors_count(file); i++) {
+        const rf_safetensors_entry *entry = rf_safetensors_at(file, i);
+        const char *name = strcmp(entry->name, decoder_bias) == 0 ? "lm_head.bias" : entry->name;
+        const rf_parameter *parameter = rf_parameters_named(parameters, name);
+        if (parameter != NULL) {
+            RF_TRY(check_entry(entry, parameter, config, error));
+        }
+    }
+    return RF_OK;
+}
+
+/* ---- values
+ * -------------------------------------------------------------------------------------------------------------
+ */
+
+static rf_status read_values(const rf_safetensors *file, const rf_parameters *parameters,
+                             float *block, rf_error *error)
+{
+    memset(block, 0, (size_t)parameters->block_count * sizeof *block);
+    for (int64_t i = 0; i < parameters->items_count; i++) {
+        const rf_parameter *parameter = &parameters->items[i];
+        const rf_safetensors_entry *entry = find_entry(file, parameter);
+        float *values = block + parameter->offset;
+        RF_TRY(rf_safetensors_read_f32(entry, values, parameter->count, error));
+        for (int64_t j = 0; j < parameter->count; j++) {
+            if (!isfinite(values[j])) {
+                return rf_error_set(error, RF_ERR_FORMAT,
+                                    "%s: tensor %s holds %s at index %lld, expected finite "
+                                    "numbers; the model is damaged "
+                                    "or its training diverged",
+                                    entry->path, entry->name,
+                                    isnan(values[j]) ? "a NaN" : "an infinity", (long long)j);
+            }
+        }
+    }
+    return RF_OK;
+}
+
+static bool has_head_bias(const rf_parameters *parameters, const float *block)
+{
+    const rf_parameter *bias = rf_parameters_find(parameters, RF_PARAMETER_HEAD_BIAS, -1, 0);
+    for (int64_t i = 0; i < bias->count; i++) {
+        if (fabsf(block[bias->offset + i]) > 0.0F) {
+            return true;
+        }
+    }
+    return false;
+}
+
+rf_status rf_hf_model_load(const char *folder, const rf_config *config,
+                           const rf_parameters *parameters, rf_head_bias choice, const rf_log *log,
+                           float *block, bool *applies_bias, rf_error *error)
+{
+    rf_safetensors *file = NULL;
+    rf_status status = RF_OK;
+    *applies_bias = choice == RF_HEAD_BIAS_ON ||
+                    (choice == RF_HEAD_BIAS_AUTO && !config->written_by_transformers_5);
+    RF_TRY_DONE(rf_safetensors_open_model(folder, &file, error));
+    RF_TRY_DONE(check_names(folder, file, parameters, error));
+    RF_TRY_DONE(check_entries(file, config, parameters, error));
+    RF_TRY_DONE(read_values(file, parameters, block, error));
+    if (!*applies_bias && has_head_bias(parameters, block)) {
+        rf_log_write(
+            log, RF_LOG_NOTICE, "%s: lm_head.bias is not zero but is left out%s", folder,
+            choice == RF_HEAD_BIAS_OFF
+                ? " as asked"
+                : ", as transformers 5, which wrote this model, does; --lm-head-bias on adds it");
+    }
+done:
+    rf_safetensors_close(file);
+    return status;
+}
+
+/* ---- writing
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+static const char *torch_name(rf_dtype dtype)
+{
+    return dtype == RF_BF16 ? "bfloat16" : dtype == RF_F16 ? "float16" : "float32";
+}
+
+static rf_status write_json(const char *folder, const char *name, const json_t *object,
+                            rf_error *error)
+{
+    char *path = NULL;
+    RF_TRY(rf_path_join(folder, name, &path, error));
+    rf_status status = rf_json_write(path, object, error);
+    rf_release(path);
+    return status;
+}
+
+static rf_status write_config(const char *folder, const rf_config *config, rf_dtype store_as,
+                              rf_error *error)
+{
+    json_t *object = NULL;
+    RF_TRY(rf_config_to_json(config, &object, error));
+    (void)json_object_del(object, "torch_dtype"); /* the older name of dtype */
+    rf_status status = rf_json_set(object, "dtype", json_string(torch_name(store_as)), error);
+    if (status == RF_OK) {
+        status = write_json(folder, "config.json", object, error);
+    }
+    json_decref(object);
+    return status;
+}
+
+static rf_status write_generation_config(const char *folder, const rf_config *config,
+                                         rf_error *error)
+{
+    json_t *object = json_object();
+    rf_status status = RF_OK;
+    RF_TRY_DONE(rf_json_set(object, "use_cache", json_true(), error));
+    if (config->eos_token >= 0) {
+        RF_TRY_DONE(rf_json_set(object, "eos_token_id", json_integer(config->eos_token), error));
+    }
+    if (config->pad_token >= 0) {
+        RF_TRY_DONE(rf_json_set(object, "pad_token_id", json_integer(config->pad_token), error));
+    }
+    RF_TRY_DONE(write_json(folder, "generation_config.json", object, error));
+done:
+    json_decref(object);
+    return status;
+}
+
+static rf_status write_weights(const char *folder, const rf_parameters *parameters,
+                               const float *block, rf_dtype store_as, uint64_t shard_size,
+                               rf_error *error)
+{
+    void *memory = NULL;
+    size_t count = (size_t)parameters->items_count;
+    RF_TRY(
+        rf_allocate_zeroed(count * sizeof(rf_safetensors_item), "list of tensors", &memory, error));
+    rf_safetensors_item *items = memory;
+    for (size_t i = 0; i < count; i++) {
+        items[i].name = parameters->items[i].name;
+        items[i].tensor =
+            rf_parameter_tensor(&parameters->items[i], (float *)(uintptr_t)block); /* only read */
+        items[i].store_as = store_as;
+    }
+    rf_status status = rf_safetensors_write_model(folder, items, count,
+                                                  shard_size > 0 ? shard_size : UINT64_MAX, error);
+    rf_release(memory);
+    return status;
+}
+
+/* What is written must be readable again: finite numbers that the stored type can hold. */
+static rf_status check_values(const char *folder, const rf_parameters *parameters,
+                              const float *block, rf_dtype store_as, rf_error *error)
+{
+    const float largest = store_as == RF_F16    ? 65504.0F
+                          : store_as == RF_BF16 ? 3.3895314e38F
+                                                : FLT_MAX;
+    for (int64_t i = 0; i < parameters->items_count; i++) {
+        const rf_parameter *parameter = &parameters->items[i];
+        for (int64_t j = 0; j < parameter->count; j++) {
+            float value = block[parameter->offset + j];
+            if (!(fabsf(value) <= largest)) {
+                return rf_error_set(error, RF_ERR_NUMERIC,
+                                    "%s: not saved: tensor %s is %g at index %lld, which %s cannot "
+                                    "hold as a finite number",
+                                    folder, parameter->name, (double)value, (long long)j,
+                                    rf_dtype_name(store_as));
+            }
+        }
+    }
+    return RF_OK;
+}
+
+rf_status rf_hf_model_save(const char *folder, const rf_config *config,
+                           const rf_parameters *parameters, const float *block, rf_dtype store_as,
+                           uint64_t shard_size, const rf_log *log, rf_error *error)
+{
+    if (store_as != RF_F32 && store_as != RF_BF16 && store_as != RF_F16) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "a model is stored as f32, bf16 or f16, not as %s",
+                            rf_dtype_name(store_as));
+    }
+    if (has_head_bias(parameters, block)) {
+        rf_log_write(log, RF_LOG_NOTICE,
+                     "%s: lm_head.bias is not zero; transformers 5 will not add it", folder);
+    }
+    RF_TRY(check_values(folder, parameters, block, store_as, error));
+    RF_TRY(rf_folder_create(folder, error));
+    RF_TRY(write_config(folder, config, store_as, error));
+    RF_TRY(write_generation_config(folder, config, error));
+    return write_weights(folder, parameters, block, store_as, shard_size, error);
+}

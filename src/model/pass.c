@@ -1,0 +1,110 @@
+/* The steps that the parts of the model share: row slices, parameters by role, dropout by key,
+ * norms and residuals. */
+#include "model/pass.h"
+
+bool rf_row_slice_next(rf_row_slice *slice, int64_t rows, int64_t step)
+{
+    slice->first += slice->count;
+    int64_t left = rows - slice->first;
+    slice->count = left < step ? left : step;
+    return slice->count > 0;
+}
+
+static rf_tensor parameter_in(const rf_pass *pass, rf_parameter_role role, int64_t layer, int axis,
+                              float *block)
+{
+    const rf_parameter *parameter = rf_parameters_find(pass->parameters, role, layer, axis);
+    if (parameter == NULL) {
+        return (rf_tensor){0};
+    }
+    return rf_parameter_tensor(parameter, block);
+}
+
+rf_tensor rf_pass_value(const rf_pass *pass, rf_parameter_role role, int64_t layer, int axis)
+{
+    return parameter_in(pass, role, layer, axis, pass->values);
+}
+
+rf_tensor rf_pass_gradient(const rf_pass *pass, rf_parameter_role role, int64_t layer, int axis)
+{
+    return parameter_in(pass, role, layer, axis, pass->gradients);
+}
+
+rf_random_key rf_pass_key(const rf_pass *pass, rf_purpose purpose, int64_t layer)
+{
+    return (rf_random_key){.seed = pass->seed,
+                           .step = (uint64_t)pass->step,
+                           .layer = (uint32_t)(layer + 1),
+                           .purpose = (uint32_t)purpose};
+}
+
+rf_status rf_pass_take(rf_pass *pass, const char *what, int64_t rows, int64_t columns,
+                       rf_tensor *tensor, rf_error *error)
+{
+    return rf_workspace_take_2(pass->context.workspace, what, RF_F32, rows, columns, tensor, error);
+}
+
+rf_status rf_pass_dropout(rf_pass *pass, const rf_tensor *x, rf_purpose purpose, int64_t layer,
+                          int64_t first_row, rf_error *error)
+{
+    if (!pass->dropout || pass->config->hidden_dropout <= 0.0) {
+        return RF_OK;
+    }
+    return rf_op_dropout(&pass->context,
+                         &(rf_dropout){.x = *x,
+                                       .y = *x,
+                                       .probability = (float)pass->config->hidden_dropout,
+                                       .key = rf_pass_key(pass, purpose, layer),
+                                       .first_row = pass->first_sample * pass->length + first_row},
+                         error);
+}
+
+/* The bias of a norm is declared right after its gain. */
+static rf_parameter_role bias_of(rf_parameter_role gain)
+{
+    return (rf_parameter_role)((int)gain + 1);
+}
+
+rf_status rf_pass_norm(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
+                       rf_parameter_role gain, int64_t layer, const rf_tensor *y, rf_error *error)
+{
+    return rf_op_layer_norm(&pass->context,
+                            &(rf_layer_norm){.x = rf_tensor_rows(stream, slice.first, slice.count),
+                                             .fraction_bits = pass->config->fraction_bits,
+                                             .gain = rf_pass_value(pass, gain, layer, 0),
+                                             .bias = rf_pass_value(pass, bias_of(gain), layer, 0),
+                                             .epsilon = (float)pass->config->layer_norm_epsilon,
+                                             .y = *y},
+                            error);
+}
+
+rf_status rf_pass_norm_backward(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
+                                rf_parameter_role gain, int64_t layer, const rf_tensor *y_gradient,
+                                const rf_tensor *stream_gradient, rf_error *error)
+{
+    return rf_op_layer_norm_backward(
+        &pass->context,
+        &(rf_layer_norm_backward){.x = rf_tensor_rows(stream, slice.first, slice.count),
+                                  .fraction_bits = pass->config->fraction_bits,
+                                  .gain = rf_pass_value(pass, gain, layer, 0),
+                                  .epsilon = (float)pass->config->layer_norm_epsilon,
+                                  .y_gradient = *y_gradient,
+                                  .x_gradient =
+                                      rf_tensor_rows(stream_gradient, slice.first, slice.count),
+                                  .gain_gradient = rf_pass_gradient(pass, gain, layer, 0),
+                                  .bias_gradient = rf_pass_gradient(pass, bias_of(gain), layer, 0)},
+        error);
+}
+
+rf_status rf_pass_residual(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
+                           const rf_tensor *value, rf_residual_mode mode, int64_t half,
+                           rf_error *error)
+{
+    return rf_op_residual(&pass->context,
+                          &(rf_residual){.stream = rf_tensor_rows(stream, slice.first, slice.count),
+                                         .value = *value,
+                                         .overflow = rf_tensor_rows(&pass->overflow, half, 1),
+                                         .mode = mode,
+                                         .fraction_bits = pass->config->fraction_bits},
+                          error);
+}

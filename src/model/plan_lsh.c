@@ -1,0 +1,115 @@
+/* LSH attention as a plan: per round, tokens in the order of (bucket, position), chunks of one
+ * length over the sorted slots, each sees itself and its neighbours, across rounds too (Hugging
+ * Face's `hf` semantics); a token attends to itself as a last resort. Source: Kitaev et al. 2020,
+ * section 2; spec of the Hugging Face implementation, 4. */
+#include "model/pass.h"
+
+bool rf_plan_hashes(const rf_config *config, int64_t layer, int64_t length)
+{
+    return config->kinds[layer] == RF_LAYER_LSH &&
+           rf_config_padded_length(config, length) > config->lsh.chunk_length;
+}
+
+rf_attention_plan rf_plan_lsh(const rf_pass *pass, int64_t layer, int64_t first_head, int64_t heads)
+{
+    const rf_config *config = pass->config;
+    int64_t slots = rf_config_padded_length(config, pass->length);
+    bool chunked = rf_plan_hashes(config, layer, pass->length);
+    return (rf_attention_plan){
+        .batch = pass->batch,
+        .heads = heads,
+        .parts = chunked ? pass->rounds : 1,
+        .length = pass->length,
+        .slots = slots,
+        .block = chunked ? config->lsh.chunk_length : slots,
+        .before = chunked ? config->lsh.chunks_before : 0,
+        .after = chunked ? config->lsh.chunks_after : 0,
+        .wrap = chunked ? RF_WRAP_ALL_PARTS : RF_WRAP_NONE,
+        .key_mask = pass->mask,
+        .causal = config->causal,
+        .self = RF_SELF_LAST_RESORT,
+        .normalise_keys = true,
+        .scale = 1.0F,
+        .probability = pass->dropout ? (float)config->lsh.dropout : 0.0F,
+        .dropout_key = rf_pass_key(pass, RF_PURPOSE_ATTENTION_DROPOUT, layer),
+        .first_sample = pass->first_sample,
+        .first_head = first_head,
+        .all_heads = config->heads,
+    };
+}
+
+static rf_status hash(rf_pass *pass, int64_t layer, int64_t first_head, const rf_tensor *query,
+                      const rf_tensor *buckets, rf_error *error)
+{
+    const rf_config *config = pass->config;
+    rf_bucket_hash arguments = {.query = *query,
+                                .rotations = pass->rotations,
+                                .key_mask = pass->mask,
+                                .key = rf_pass_key(pass, RF_PURPOSE_ROTATION, layer),
+                                .first_head = first_head,
+                                .rounds = pass->rounds,
+                                .factor_count = config->bucket_factors,
+                                .buckets = *buckets};
+    for (int i = 0; i < config->bucket_factors; i++) {
+        arguments.factors[i] = config->buckets[i];
+    }
+    if (pass->hooks->rotations != NULL) {
+        rf_tensor given = pass->hooks->rotations(pass->hooks->user, layer);
+        if (!rf_tensor_is_absent(&given)) {
+            arguments.rotations = given;
+        }
+    }
+    RF_TRY(rf_op_bucket_hash(&pass->context, &arguments, error));
+    if (pass->hooks->buckets != NULL && !pass->context.device->dry) {
+        return pass->hooks->buckets(pass->hooks->user, layer, first_head, buckets, error);
+    }
+    return RF_OK;
+}
+
+/* Where the buckets of a head group are kept between forward and backward (float32 streams): the
+ * heads of all rows of the batch, group after group. */
+static void *kept_buckets(const rf_pass *pass, int64_t layer, int64_t first_head)
+{
+    int64_t index = 0;
+    for (int64_t i = 0; i < layer; i++) {
+        index += pass->config->kinds[i] == RF_LAYER_LSH ? 1 : 0;
+    }
+    rf_tensor kept = rf_tensor_rows(&pass->buckets, index, 1);
+    return kept.data == NULL
+               ? NULL
+               : (int32_t *)kept.data + first_head * pass->batch * pass->rounds * pass->length;
+}
+
+rf_status rf_plan_lsh_order(rf_pass *pass, int64_t layer, int64_t first_head,
+                            const rf_tensor *query, bool recomputing, const rf_tensor *buckets,
+                            const rf_tensor *order, rf_error *error)
+{
+    bool keeps = !rf_tensor_is_absent(&pass->buckets);
+    rf_device *device = pass->context.device;
+    if (keeps && recomputing) {
+        void *kept = kept_buckets(pass, layer, first_head);
+        RF_TRY(rf_device_copy(device, buckets->data, kept, rf_tensor_size(buckets), error));
+    } else {
+        RF_TRY(hash(pass, layer, first_head, query, buckets, error));
+        if (keeps) {
+            void *kept = kept_buckets(pass, layer, first_head);
+            RF_TRY(rf_device_copy(device, kept, buckets->data, rf_tensor_size(buckets), error));
+        }
+    }
+    bool masked = !rf_tensor_is_absent(&pass->mask);
+    return rf_op_bucket_sort(
+        &pass->context,
+        &(rf_bucket_sort){.buckets = *buckets,
+                          .bucket_count = rf_config_bucket_count(pass->config) + (masked ? 1 : 0),
+                          .order = *order},
+        error);
+}
+
+void rf_plan_lsh_seeded_rotations(const rf_config *config, int64_t rounds, float *rotations)
+{
+    rf_torch_generator generator;
+    rf_torch_seed(&generator, (uint64_t)config->hash_seed);
+    int64_t count =
+        config->heads * config->head_width * rounds * rf_config_rotation_columns(config);
+    rf_torch_normals(&generator, rotations, (size_t)count);
+}

@@ -1,0 +1,576 @@
+/* A runner: plans one shape of batch by a dry run, takes its memory once, then runs forward and
+ * backward passes without another allocation. What lives for the whole pass (streams, their
+ * gradients, the gradient block, ids) is in one persistent block; what a slice or a head group
+ * needs is in the workspace, used like a stack. */
+#include "model/reversible.h"
+
+#include "base/memory.h"
+
+#include <string.h>
+
+enum { SLICE_BYTES = 4 << 20, GROUP_BYTES = 64 << 20 };
+
+struct rf_runner {
+    rf_model *model;
+    rf_runner_options options;
+    rf_memory_plan plan;
+    rf_device dry; /* the device while planning */
+    rf_workspace persistent;
+    rf_pass pass;
+    rf_reversible stack;
+    rf_tensor gradients;                                               /* [block] f32 */
+    rf_tensor all_ids, all_targets, all_mask, all_nll, all_prediction; /* of the planned batch */
+    rf_tensor loss_sum;                                                /* [1] f64 */
+    int32_t *host_targets, *host_prediction,
+        *host_overflow;      /* [rows], [rows], [half residuals + 1] */
+    int64_t *host_checksums; /* [2, half residuals] */
+};
+
+/* ---- sizes
+ * ---------------------------------------------------------------------------------------------------------------
+ */
+
+static int64_t clamp(int64_t value, int64_t low, int64_t high)
+{
+    if (value < low) {
+        return low;
+    }
+    return value > high ? high : value;
+}
+
+/* Slices large enough for the matrix products, small enough that workspace is a small part of the
+ * streams. */
+static rf_slices choose_slices(const rf_config *config, const rf_runner_options *options,
+                               int64_t rounds)
+{
+    rf_slices slices = options->slices;
+    int64_t rows = options->batch * options->length;
+    int64_t wide = config->feed_forward > config->hidden ? config->feed_forward : config->hidden;
+    if (slices.rows <= 0) {
+        slices.rows = clamp(SLICE_BYTES / (4 * wide), 16, rows);
+    }
+    if (slices.head_rows <= 0) {
+        slices.head_rows =
+            clamp(SLICE_BYTES / (4 * (config->vocabulary + 2 * config->hidden)), 16, rows);
+    }
+    if (slices.heads <= 0) {
+        int64_t stream_bytes = 8 * rows * config->hidden;
+        int64_t head_bytes = 4 * rows * config->head_width * (6 + rounds);
+        int64_t budget = stream_bytes > GROUP_BYTES ? stream_bytes : GROUP_BYTES;
+        slices.heads = clamp(budget / (head_bytes > 0 ? head_bytes : 1), 1, config->heads);
+    }
+    slices.rows = clamp(slices.rows, 1, rows);
+    slices.head_rows = clamp(slices.head_rows, 1, rows);
+    slices.heads = clamp(slices.heads, 1, config->heads);
+    return slices;
+}
+
+static bool is_fixed(const rf_config *config, const rf_runner_options *options)
+{
+    return options->fixed_stream || (config->fixed_stream && !options->float_stream);
+}
+
+/* ---- memory
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+static rf_status take(rf_runner *runner, const char *what, rf_dtype dtype, int64_t count,
+                      size_t *bytes, rf_tensor *tensor, rf_error *error)
+{
+    size_t before = runner->persistent.used;
+    RF_TRY(rf_workspace_take_1(&runner->persistent, what, dtype, count, tensor, error));
+    *bytes += runner->persistent.used - before;
+    return RF_OK;
+}
+
+static rf_status take_streams(rf_runner *runner, rf_error *error)
+{
+    const rf_pass *pass = &runner->pass;
+    int64_t hidden = pass->config->hidden;
+    int64_t halves = 2 * pass->config->layers;
+    rf_dtype dtype = pass->fixed ? RF_FIXED32 : RF_F32;
+    rf_memory_plan *plan = &runner->plan;
+    for (int i = 0; i < 2; i++) {
+        rf_tensor *stream = &runner->stack.streams[i];
+        RF_TRY(take(runner, "stream", dtype, pass->rows * hidden, &plan->streams, stream, error));
+        *stream = rf_tensor_2(stream->data, dtype, pass->rows, hidden);
+    }
+    if (!runner->options.gradients) {
+        return RF_OK;
+    }
+    for (int i = 0; i < 2; i++) {
+        rf_tensor *gradient = &runner->stack.gradients[i];
+        RF_TRY(take(runner, "stream gradient", RF_F32, pass->rows * hidden, &plan->stream_gradients,
+                    gradient, error));
+        *gradient = rf_tensor_2(gradient->data, RF_F32, pass->rows, hidden);
+    }
+    if (runner->options.verify_reversal) {
+        rf_tensor *sums = &runner->stack.checksums;
+        RF_TRY(take(runner, "checksums", RF_I64, 2 * halves, &plan->batch_data, sums, error));
+        *sums = rf_tensor_2(sums->data, RF_I64, 2, halves);
+    }
+    if (runner->options.store_activations) {
+        rf_tensor *stored = &runner->stack.stored;
+        RF_TRY(take(runner, "stored activations", dtype, halves * pass->rows * hidden,
+                    &plan->stored_activations, stored, error));
+        *stored = rf_tensor_2(stored->data, dtype, halves, pass->rows * hidden);
+    }
+    return RF_OK;
+}
+
+static rf_status take_lsh(rf_runner *runner, rf_error *error)
+{
+    rf_pass *pass = &runner->pass;
+    const rf_config *config = pass->config;
+    int64_t layers = rf_config_lsh_layers(config);
+    bool hashes =
+        layers > 0 && rf_config_padded_length(config, pass->length) > config->lsh.chunk_length;
+    if (!hashes) {
+        return RF_OK;
+    }
+    if (config->has_hash_seed) {
+        int64_t columns = rf_config_rotation_columns(config);
+        int64_t count = config->heads * config->head_width * pass->rounds * columns;
+        RF_TRY(take(runner, "rotations", RF_F32, count, &runner->plan.batch_data, &pass->rotations,
+                    error));
+        pass->rotations = rf_tensor_4(pass->rotations.data, RF_F32, config->heads,
+                                      config->head_width, pass->rounds, columns);
+    }
+    if (runner->options.gradients && !pass->fixed) {
+        int64_t each = config->heads * pass->rounds * pass->rows;
+        RF_TRY(take(runner, "buckets", RF_I32, layers * each, &runner->plan.buckets, &pass->buckets,
+                    error));
+        pass->buckets = rf_tensor_2(pass->buckets.data, RF_I32, layers, each);
+    }
+    return RF_OK;
+}
+
+static rf_status take_persistent(rf_runner *runner, rf_error *error)
+{
+    rf_pass *pass = &runner->pass;
+    size_t *data = &runner->plan.batch_data;
+    RF_TRY(take_streams(runner, error));
+    RF_TRY(take_lsh(runner, error));
+    if (runner->options.gradients) {
+        RF_TRY(take(runner, "gradients", RF_F32, pass->parameters->block_count,
+                    &runner->plan.gradients, &runner->gradients, error));
+    }
+    RF_TRY(take(runner, "token ids", RF_I32, pass->rows, data, &runner->all_ids, error));
+    RF_TRY(take(runner, "targets", RF_I32, pass->rows, data, &runner->all_targets, error));
+    RF_TRY(take(runner, "mask", RF_U8, pass->rows, data, &runner->all_mask, error));
+    RF_TRY(take(runner, "nll", RF_F32, pass->rows, data, &runner->all_nll, error));
+    RF_TRY(take(runner, "predictions", RF_I32, pass->rows, data, &runner->all_prediction, error));
+    RF_TRY(take(runner, "overflow flags", RF_I32, 2 * pass->config->layers + 1, data,
+                &pass->overflow, error));
+    return take(runner, "loss", RF_F64, 1, data, &runner->loss_sum, error);
+}
+
+/* ---- a pass
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+static rf_tensor first_rows(const rf_tensor *tensor, int64_t count)
+{
+    return rf_tensor_rows(tensor, 0, count);
+}
+
+/* Point the pass at the first `batch` rows of everything. */
+static void set_batch(rf_runner *runner, int64_t batch, bool masked, bool scored)
+{
+    rf_pass *pass = &runner->pass;
+    pass->batch = batch;
+    pass->rows = batch * pass->length;
+    pass->ids = first_rows(&runner->all_ids, pass->rows);
+    pass->nll = first_rows(&runner->all_nll, pass->rows);
+    pass->prediction = first_rows(&runner->all_prediction, pass->rows);
+    pass->targets = scored ? first_rows(&runner->all_targets, pass->rows) : (rf_tensor){0};
+    pass->mask =
+        masked ? rf_tensor_2(runner->all_mask.data, RF_U8, batch, pass->length) : (rf_tensor){0};
+}
+
+/* The stack over the batch's rows only: a last, smaller batch uses the first part of each block. */
+static rf_reversible batch_stack(const rf_runner *runner)
+{
+    rf_reversible stack = runner->stack;
+    for (int i = 0; i < 2; i++) {
+        stack.streams[i] = first_rows(&runner->stack.streams[i], runner->pass.rows);
+        if (!rf_tensor_is_absent(&stack.gradients[i])) {
+            stack.gradients[i] = first_rows(&runner->stack.gradients[i], runner->pass.rows);
+        }
+    }
+    return stack;
+}
+
+static rf_status run_forward(rf_runner *runner, rf_error *error)
+{
+    rf_pass *pass = &runner->pass;
+    rf_reversible stack = batch_stack(runner);
+    RF_TRY(rf_device_zero(pass->context.device, pass->overflow.data,
+                          rf_tensor_size(&pass->overflow), error));
+    RF_TRY(rf_embed_forward(pass, stack.streams, error));
+    return rf_reversible_forward(pass, &stack, error);
+}
+
+static rf_status run_train(rf_runner *runner, float factor, rf_error *error)
+{
+    rf_pass *pass = &runner->pass;
+    RF_TRY(run_forward(runner, error));
+    rf_reversible stack = batch_stack(runner);
+    RF_TRY(rf_head_lm_train(pass, stack.streams, stack.gradients, factor, error));
+    RF_TRY(rf_reversible_backward(pass, &stack, error));
+    return rf_embed_backward(pass, stack.gradients, error);
+}
+
+static rf_status run_dry(rf_runner *runner, rf_error *error)
+{
+    set_batch(runner, runner->options.batch, true, true);
+    if (runner->options.gradients) {
+        return run_train(runner, 1.0F, error);
+    }
+    RF_TRY(run_forward(runner, error));
+    return rf_head_lm_forward(&runner->pass, runner->stack.streams, error);
+}
+
+/* ---- planning and creation
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void init(rf_runner *runner, rf_model *model, const rf_runner_options *options,
+                 rf_device *device)
+{
+    *runner = (rf_runner){.model = model, .options = *options};
+    runner->options.gradients = options->gradients || options->training;
+    rf_pass *pass = &runner->pass;
+    rf_workspace_init(&runner->persistent, device);
+    rf_workspace_init(&pass->workspace, device);
+    pass->context = (rf_context){device, &pass->workspace};
+    pass->config = &model->config;
+    pass->parameters = &model->parameters;
+    pass->values = model->values;
+    pass->batch = options->batch;
+    pass->length = options->length;
+    pass->rows = options->batch * options->length;
+    pass->rounds = options->rounds > 0 ? options->rounds : model->config.rounds;
+    pass->slices = choose_slices(&model->config, options, pass->rounds);
+    pass->dropout = options->training;
+    pass->fixed = is_fixed(&model->config, options);
+    pass->head_bias = model->applies_head_bias;
+    pass->head_bias_trained =
+        model->trains_head_bias || (options->gradients && model->applies_head_bias);
+    pass->hooks = &runner->options.hooks;
+    runner->plan.parameters = (size_t)model->parameters.block_count * sizeof(float);
+}
+
+static rf_status check_shape(rf_model *model, const rf_runner_options *options, rf_error *error)
+{
+    if (options->batch <= 0 || options->length <= 0) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "a batch of %lld sequences of %lld tokens: both must be at least 1",
+                            (long long)options->batch, (long long)options->length);
+    }
+    const int64_t most = INT64_C(1) << 40;
+    if (options->batch > most / options->length / model->config.hidden) {
+        return rf_error_set(
+            error, RF_ERR_ARGUMENT,
+            "a batch of %lld x %lld tokens of width %lld is beyond 2^40 numbers; make it smaller",
+            (long long)options->batch, (long long)options->length, (long long)model->config.hidden);
+    }
+    RF_TRY(rf_config_check_length(&model->config, options->length, error));
+    return rf_config_resolve_buckets(&model->config,
+                                     rf_config_padded_length(&model->config, options->length),
+                                     &model->log, error);
+}
+
+static rf_status plan(rf_runner *runner, rf_model *model, const rf_runner_options *options,
+                      rf_error *error)
+{
+    RF_TRY(check_shape(model, options, error));
+    init(runner, model, options, NULL);
+    runner->dry = *model->device;
+    runner->dry.dry = true;
+    rf_workspace_init(&runner->persistent, &runner->dry);
+    rf_workspace_init(&runner->pass.workspace, &runner->dry);
+    runner->pass.context = (rf_context){&runner->dry, &runner->pass.workspace};
+    runner->pass.values = NULL;
+    RF_TRY(take_persistent(runner, error));
+    RF_TRY(run_dry(runner, error));
+    runner->plan.workspace = runner->pass.workspace.high;
+    return RF_OK;
+}
+
+rf_status rf_runner_plan(rf_model *model, const rf_runner_options *options, rf_memory_plan *memory,
+                         rf_slices *slices, rf_error *error)
+{
+    void *block = NULL;
+    RF_TRY(rf_allocate(sizeof(rf_runner), "plan", &block, error));
+    rf_runner *runner = block;
+    rf_status status = plan(runner, model, options, error);
+    if (status == RF_OK) {
+        *memory = runner->plan;
+        *slices = runner->pass.slices;
+    }
+    rf_release(block);
+    return status;
+}
+
+static rf_status allocate_host(rf_runner *runner, rf_error *error)
+{
+    size_t rows = (size_t)runner->pass.rows;
+    size_t halves = 2 * (size_t)runner->pass.config->layers;
+    void *memory = NULL;
+    RF_TRY(rf_allocate(rows * sizeof(int32_t), "targets", &memory, error));
+    runner->host_targets = memory;
+    RF_TRY(rf_allocate(rows * sizeof(int32_t), "predictions", &memory, error));
+    runner->host_prediction = memory;
+    RF_TRY(rf_allocate((halves + 1) * sizeof(int32_t), "overflow flags", &memory, error));
+    runner->host_overflow = memory;
+    RF_TRY(rf_allocate(2 * halves * sizeof(int64_t), "checksums", &memory, error));
+    runner->host_checksums = memory;
+    return RF_OK;
+}
+
+static rf_status upload_rotations(rf_runner *runner, rf_error *error)
+{
+    rf_pass *pass = &runner->pass;
+    if (rf_tensor_is_absent(&pass->rotations)) {
+        return RF_OK;
+    }
+    void *host = NULL;
+    size_t size = rf_tensor_size(&pass->rotations);
+    RF_TRY(rf_allocate(size, "rotations", &host, error));
+    rf_plan_lsh_seeded_rotations(pass->config, pass->rounds, host);
+    rf_status status =
+        rf_device_upload(pass->context.device, pass->rotations.data, host, size, error);
+    rf_release(host);
+    return status;
+}
+
+rf_status rf_runner_create(rf_model *model, const rf_runner_options *options, rf_runner **result,
+                           rf_error *error)
+{
+    *result = NULL;
+    void *block = NULL;
+    rf_status status = RF_OK;
+    RF_TRY(rf_allocate_zeroed(sizeof(rf_runner), "runner", &block, error));
+    rf_runner *runner = block;
+    RF_TRY_DONE(plan(runner, model, options, error));
+    size_t persistent = runner->persistent.high;
+    size_t workspace = runner->pass.workspace.high;
+    init(runner, model, options, model->device);
+    RF_TRY_DONE(rf_workspace_allocate(&runner->persistent, persistent, error));
+    RF_TRY_DONE(rf_workspace_allocate(&runner->pass.workspace, workspace, error));
+    RF_TRY_DONE(take_persistent(runner, error));
+    runner->plan.workspace = workspace;
+    runner->pass.gradients = runner->gradients.data;
+    RF_TRY_DONE(allocate_host(runner, error));
+    RF_TRY_DONE(upload_rotations(runner, error));
+    if (runner->options.gradients) {
+        RF_TRY_DONE(rf_runner_zero_gradients(runner, error));
+    }
+done:
+    if (status != RF_OK) {
+        rf_runner_destroy(runner);
+        runner = NULL;
+    }
+    *result = runner;
+    return status;
+}
+
+void rf_runner_destroy(rf_runner *runner)
+{
+    if (runner == NULL) {
+        return;
+    }
+    if (runner->persistent.memory != NULL) {
+        rf_workspace_clear(&runner->persistent);
+    }
+    if (runner->pass.workspace.memory != NULL) {
+        rf_workspace_clear(&runner->pass.workspace);
+    }
+    rf_release(runner->host_targets);
+    rf_release(runner->host_prediction);
+    rf_release(runner->host_overflow);
+    rf_release(runner->host_checksums);
+    rf_release(runner);
+}
+
+const rf_memory_plan *rf_runner_memory(const rf_runner *runner)
+{
+    return &runner->plan;
+}
+
+rf_slices rf_runner_slices(const rf_runner *runner)
+{
+    return runner->pass.slices;
+}
+
+float *rf_runner_gradients(rf_runner *runner)
+{
+    return runner->gradients.data;
+}
+
+rf_status rf_runner_zero_gradients(rf_runner *runner, rf_error *error)
+{
+    return rf_device_zero(runner->pass.context.device, runner->gradients.data,
+                          rf_tensor_size(&runner->gradients), error);
+}
+
+/* ---- batches in, outcomes out
+ * -----------------------------------------------------------------------------------------------
+ */
+
+/* Position t predicts label t + 1 of its own sequence; the last predicts nothing. */
+static int32_t target_at(const rf_batch *batch, int64_t row, int64_t position)
+{
+    return position + 1 < batch->length ? batch->labels[row * batch->length + position + 1] : -100;
+}
+
+int64_t rf_batch_scored(const rf_batch *batch)
+{
+    int64_t count = 0;
+    for (int64_t row = 0; batch->labels != NULL && row < batch->batch; row++) {
+        for (int64_t position = 0; position < batch->length; position++) {
+            count += target_at(batch, row, position) != -100 ? 1 : 0;
+        }
+    }
+    return count;
+}
+
+static rf_status check_ids(const rf_config *config, const rf_batch *batch, rf_error *error)
+{
+    for (int64_t i = 0; i < batch->batch * batch->length; i++) {
+        bool label_ok = batch->labels == NULL || batch->labels[i] == -100 ||
+                        (batch->labels[i] >= 0 && batch->labels[i] < config->vocabulary);
+        bool is_id = batch->ids[i] < 0 || batch->ids[i] >= config->vocabulary;
+        if (is_id || !label_ok) {
+            return rf_error_set(error, RF_ERR_ARGUMENT,
+                                "%s %d at sequence %lld, position %lld is outside the vocabulary "
+                                "of %lld; was the text encoded for "
+                                "another model?",
+                                is_id ? "token id" : "label",
+                                is_id ? batch->ids[i] : batch->labels[i],
+                                (long long)(i / batch->length), (long long)(i % batch->length),
+                                (long long)config->vocabulary);
+        }
+    }
+    return RF_OK;
+}
+
+static bool any_masked(const rf_batch *batch)
+{
+    return batch->mask != NULL &&
+           memchr(batch->mask, 0, (size_t)(batch->batch * batch->length)) != NULL;
+}
+
+static rf_status load_batch(rf_runner *runner, const rf_batch *batch, rf_error *error)
+{
+    rf_pass *pass = &runner->pass;
+    if (batch->length != pass->length || batch->batch <= 0 ||
+        batch->batch > runner->options.batch) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "a batch of %lld x %lld tokens does not fit a plan for %lld x %lld",
+                            (long long)batch->batch, (long long)batch->length,
+                            (long long)runner->options.batch, (long long)pass->length);
+    }
+    RF_TRY(check_ids(pass->config, batch, error));
+    bool masked = any_masked(batch);
+    set_batch(runner, batch->batch, masked, batch->labels != NULL);
+    pass->first_sample = batch->first_sample;
+    size_t rows = (size_t)pass->rows;
+    rf_device *device = pass->context.device;
+    RF_TRY(rf_device_upload(device, pass->ids.data, batch->ids, rows * sizeof(int32_t), error));
+    if (masked) {
+        RF_TRY(rf_device_upload(device, pass->mask.data, batch->mask, rows, error));
+    }
+    if (batch->labels == NULL) {
+        return RF_OK;
+    }
+    for (int64_t row = 0; row < batch->batch; row++) {
+        for (int64_t position = 0; position < batch->length; position++) {
+            runner->host_targets[row * batch->length + position] = target_at(batch, row, position);
+        }
+    }
+    return rf_device_upload(device, pass->targets.data, runner->host_targets,
+                            rows * sizeof(int32_t), error);
+}
+
+static rf_status read_scores(rf_runner *runner, rf_outcome *outcome, rf_error *error)
+{
+    rf_pass *pass = &runner->pass;
+    rf_device *device = pass->context.device;
+    RF_TRY(rf_op_reduce(&pass->context,
+                        &(rf_reduce){.kind = RF_REDUCE_SUM, .x = pass->nll, .y = runner->loss_sum},
+                        error));
+    RF_TRY(rf_device_download(device, &outcome->nll_sum, runner->loss_sum.data, sizeof(double),
+                              error));
+    RF_TRY(rf_device_download(device, runner->host_prediction, pass->prediction.data,
+                              rf_tensor_size(&pass->prediction), error));
+    for (int64_t i = 0; i < pass->rows; i++) {
+        bool scored = runner->host_targets[i] != -100;
+        outcome->scored += scored ? 1 : 0;
+        outcome->correct += scored && runner->host_targets[i] == runner->host_prediction[i] ? 1 : 0;
+    }
+    return RF_OK;
+}
+
+static rf_status read_flags(rf_runner *runner, bool backward, rf_outcome *outcome, rf_error *error)
+{
+    rf_pass *pass = &runner->pass;
+    rf_device *device = pass->context.device;
+    int64_t halves = 2 * pass->config->layers;
+    RF_TRY(rf_device_download(device, runner->host_overflow, pass->overflow.data,
+                              rf_tensor_size(&pass->overflow), error));
+    for (int64_t i = 0; pass->fixed && i <= halves && !outcome->overflow; i++) {
+        outcome->overflow = runner->host_overflow[i] != 0;
+        outcome->overflow_layer = i < halves ? i / 2 : -1;
+    }
+    const rf_tensor *sums = &runner->stack.checksums;
+    if (rf_tensor_is_absent(sums) || !backward) {
+        return RF_OK;
+    }
+    RF_TRY(rf_device_download(device, runner->host_checksums, sums->data, rf_tensor_size(sums),
+                              error));
+    for (int64_t i = 0; i < halves; i++) {
+        outcome->checksum_mismatches +=
+            runner->host_checksums[i] != runner->host_checksums[halves + i] ? 1 : 0;
+    }
+    return RF_OK;
+}
+
+rf_status rf_runner_forward(rf_runner *runner, const rf_batch *batch, uint64_t seed, int64_t step,
+                            rf_outcome *outcome, rf_error *error)
+{
+    rf_pass *pass = &runner->pass;
+    *outcome = (rf_outcome){0};
+    RF_TRY(load_batch(runner, batch, error));
+    pass->seed = seed;
+    pass->step = step;
+    pass->dropout = false;
+    RF_TRY(run_forward(runner, error));
+    rf_reversible stack = batch_stack(runner);
+    RF_TRY(rf_head_lm_forward(pass, stack.streams, error));
+    if (batch->labels != NULL) {
+        RF_TRY(read_scores(runner, outcome, error));
+    }
+    RF_TRY(rf_device_sync(pass->context.device, error));
+    return read_flags(runner, false, outcome, error);
+}
+
+rf_status rf_runner_train(rf_runner *runner, const rf_batch *batch, uint64_t seed, int64_t step,
+                          float factor, rf_outcome *outcome, rf_error *error)
+{
+    rf_pass *pass = &runner->pass;
+    *outcome = (rf_outcome){0};
+    if (batch->labels == NULL || !runner->options.gradients) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "training needs labels and a runner planned with gradients");
+    }
+    RF_TRY(load_batch(runner, batch, error));
+    pass->seed = seed;
+    pass->step = step;
+    pass->dropout = runner->options.training;
+    RF_TRY(run_train(runner, factor, error));
+    RF_TRY(read_scores(runner, outcome, error));
+    RF_TRY(rf_device_sync(pass->context.device, error));
+    return read_flags(runner, true, outcome, error);
+}

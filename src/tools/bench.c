@@ -1,0 +1,144 @@
+/* `bench step`: real training steps, or forward passes, on random tokens, timed one by one. Memory
+ * is the allocator's high-water mark and the process's peak resident set. */
+#include "base/clock.h"
+#include "base/memory.h"
+#include "reformer/tools.h"
+#include "tools/open_model.h"
+#include "train/optimizer.h"
+
+#include <stdlib.h>
+#include <sys/resource.h>
+
+typedef struct bench {
+    const rf_bench_options *options;
+    rf_model *model;
+    rf_runner *runner;
+    rf_optimizer optimizer;
+    int64_t updates;
+    int32_t *ids;
+    rf_batch batch;
+    double loss;
+} bench;
+
+static rf_status fill(bench *b, rf_error *error)
+{
+    int64_t count = b->options->batch * b->options->length;
+    const rf_random_key key = {.purpose = RF_PURPOSE_TEST};
+    void *memory = NULL;
+    RF_TRY(rf_allocate((size_t)count * sizeof(int32_t), "tokens", &memory, error));
+    b->ids = memory;
+    for (int64_t i = 0; i < count; i++) {
+        b->ids[i] =
+            (int32_t)rf_random_below(&key, (uint64_t)i, (uint64_t)b->model->config.vocabulary);
+    }
+    b->batch = (rf_batch){
+        .batch = b->options->batch, .length = b->options->length, .ids = b->ids, .labels = b->ids};
+    return RF_OK;
+}
+
+static rf_status step(bench *b, int64_t number, rf_error *error)
+{
+    rf_outcome outcome;
+    int64_t scored = rf_batch_scored(&b->batch);
+    if (b->options->forward_only) {
+        RF_TRY(rf_runner_forward(b->runner, &b->batch, 0, number, &outcome, error));
+    } else {
+        double norm = 0.0;
+        RF_TRY(rf_runner_zero_gradients(b->runner, error));
+        RF_TRY(rf_runner_train(b->runner, &b->batch, 0, number, 1.0F / (float)scored, &outcome,
+                               error));
+        RF_TRY(rf_optimizer_norm(&b->optimizer, rf_runner_gradients(b->runner), &norm, error));
+        RF_TRY(rf_optimizer_update(&b->optimizer, b->model->values, rf_runner_gradients(b->runner),
+                                   1e-4, rf_optimizer_clip_factor(norm, 1.0), ++b->updates, error));
+    }
+    b->loss = outcome.nll_sum / (double)scored;
+    return RF_OK;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static rf_status report_of(const bench *b, double *seconds, int64_t repeats, size_t peak,
+                           char **report, rf_error *error)
+{
+    const rf_memory_plan *plan = rf_runner_memory(b->runner);
+    json_t *list = json_array();
+    for (int64_t i = 0; i < repeats; i++) {
+        (void)json_array_append_new(list, json_real(seconds[i]));
+    }
+    qsort(seconds, (size_t)repeats, sizeof seconds[0], compare_doubles);
+    double median = repeats % 2 == 1 ? seconds[repeats / 2]
+                                     : 0.5 * (seconds[repeats / 2 - 1] + seconds[repeats / 2]);
+    size_t optimizer = b->options->forward_only ? 0 : 2 * plan->parameters;
+    size_t planned = plan->parameters + plan->gradients + optimizer + plan->streams +
+                     plan->stream_gradients + plan->buckets + plan->batch_data + plan->workspace;
+    struct rusage usage;
+    (void)getrusage(RUSAGE_SELF, &usage);
+    json_t *object =
+        json_pack("{s:I, s:I, s:o, s:f, s:f, s:I, s:I, s:I, s:f, s:I}", "batch",
+                  (json_int_t)b->options->batch, "length", (json_int_t)b->options->length,
+                  "seconds", list, "median_seconds", median, "tokens_per_second",
+                  (double)(b->options->batch * b->options->length) / median, "planned_bytes",
+                  (json_int_t)planned, "peak_bytes", (json_int_t)peak, "peak_rss_bytes",
+                  (json_int_t)usage.ru_maxrss * 1024, "loss", b->loss, "parameter_count",
+                  (json_int_t)b->model->parameters.total);
+    rf_status status = rf_json_text(object, true, report, error);
+    json_decref(object);
+    return status;
+}
+
+static rf_status prepare(bench *b, rf_error *error)
+{
+    const rf_bench_options *options = b->options;
+    rf_model_options model_options = {.device = options->device,
+                                      .threads = options->threads,
+                                      .stream = options->stream,
+                                      .log = options->log};
+    rf_runner_options runner = {
+        .batch = options->batch, .length = options->length, .training = !options->forward_only};
+    RF_TRY(rf_open_model(options->model, options->model_config, &model_options, &b->model, error));
+    RF_TRY(rf_runner_create(b->model, &runner, &b->runner, error));
+    if (!options->forward_only) {
+        RF_TRY(rf_optimizer_create(
+            b->model->device, &b->model->parameters,
+            &(rf_optimizer_options){.beta1 = 0.9, .beta2 = 0.98, .epsilon = 1e-9}, &b->optimizer,
+            error));
+    }
+    return fill(b, error);
+}
+
+rf_status rf_bench_step(const rf_bench_options *options, char **report, rf_error *error)
+{
+    bench b = {.options = options};
+    rf_status status = RF_OK;
+    void *memory = NULL;
+    *report = NULL;
+    rf_memory_reset_peak();
+    size_t before = rf_memory_in_use();
+    if (options->repeats < 1 || options->repeats > 10000) {
+        return rf_error_set(error, RF_ERR_ARGUMENT, "repeats is %lld, expected 1 to 10000",
+                            (long long)options->repeats);
+    }
+    RF_TRY_DONE(prepare(&b, error));
+    RF_TRY_DONE(rf_allocate((size_t)options->repeats * sizeof(double), "times", &memory, error));
+    double *seconds = memory;
+    for (int64_t i = -1; i < options->repeats; i++) { /* the first is not counted */
+        double start = rf_clock_seconds();
+        RF_TRY_DONE(step(&b, i + 1, error));
+        if (i >= 0) {
+            seconds[i] = rf_clock_seconds() - start;
+        }
+    }
+    RF_TRY_DONE(report_of(&b, seconds, options->repeats, rf_memory_peak() - before, report, error));
+done:
+    rf_release(memory);
+    rf_release(b.ids);
+    rf_optimizer_clear(&b.optimizer);
+    rf_runner_destroy(b.runner);
+    rf_model_destroy(b.model);
+    return status;
+}

@@ -1,0 +1,390 @@
+/* Saving, finding and loading checkpoints. Cost of a save: the parameters three times (weights and
+ * two moments) to the disk. */
+#include "train/checkpoint.h"
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "io/safetensors.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const moment_names[2] = {"first_moment", "second_moment"};
+
+/* ---- writing
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+/* The block as the host sees it: itself, or a copy (*owned) where the device's memory cannot be
+ * read. */
+static rf_status host_view(rf_device *device, float *block, size_t size, void **owned, float **view,
+                           rf_error *error)
+{
+    *owned = NULL;
+    *view = block;
+    if (device->table->host_readable) {
+        return RF_OK;
+    }
+    RF_TRY(rf_allocate(size, "a copy of the optimizer's moments", owned, error));
+    *view = *owned;
+    return rf_device_download(device, *owned, block, size, error);
+}
+
+static rf_status add_moments(const rf_parameters *parameters, float *block, const char *prefix,
+                             rf_safetensors_item *items, rf_error *error)
+{
+    for (int64_t i = 0; i < parameters->items_count; i++) {
+        const rf_parameter *parameter = &parameters->items[i];
+        char *name = NULL;
+        RF_TRY(rf_string_format(&name, error, "%s.%s", prefix, parameter->name));
+        items[i] =
+            (rf_safetensors_item){.name = name, .tensor = rf_parameter_tensor(parameter, block)};
+    }
+    return RF_OK;
+}
+
+/* The names were made by add_moments and belong to the items. */
+static void release_items(rf_safetensors_item *items, size_t count)
+{
+    for (size_t i = 0; items != NULL && i < count; i++) {
+        union {
+            const char *borrowed;
+            void *owned;
+        } name = {.borrowed = items[i].name};
+        rf_release(name.owned);
+    }
+    rf_release(items);
+}
+
+static rf_status save_moments(const char *folder, const rf_checkpoint *checkpoint, rf_error *error)
+{
+    const rf_parameters *parameters = &checkpoint->model->parameters;
+    rf_optimizer *optimizer = checkpoint->optimizer;
+    float *blocks[2] = {optimizer->first_moment, optimizer->second_moment};
+    void *owned[2] = {NULL, NULL};
+    void *memory = NULL;
+    char *path = NULL;
+    rf_safetensors_item *items = NULL;
+    size_t each = (size_t)parameters->items_count;
+    rf_status status = RF_OK;
+    RF_TRY_DONE(rf_allocate_zeroed(2 * each * sizeof *items, "a list of tensors", &memory, error));
+    items = memory;
+    for (int i = 0; i < 2; i++) {
+        float *view = NULL;
+        RF_TRY_DONE(host_view(optimizer->device, blocks[i],
+                              (size_t)optimizer->count * sizeof(float), &owned[i], &view, error));
+        RF_TRY_DONE(
+            add_moments(parameters, view, moment_names[i], items + (size_t)i * each, error));
+    }
+    RF_TRY_DONE(rf_path_join(folder, "optimizer.safetensors", &path, error));
+    status = rf_safetensors_write(path, items, 2 * each, NULL, 0, error);
+done:
+    rf_release(path);
+    rf_release(owned[0]);
+    rf_release(owned[1]);
+    release_items(items, 2 * each);
+    return status;
+}
+
+static rf_status save_state(const char *folder, const rf_checkpoint *checkpoint, rf_error *error)
+{
+    char *path = NULL;
+    json_t *object = NULL;
+    rf_status status = RF_OK;
+    RF_TRY_DONE(rf_path_join(folder, "state.json", &path, error));
+    RF_TRY_DONE(rf_train_state_to_json(checkpoint->state, checkpoint->recipe, &object, error));
+    status = rf_json_write(path, object, error);
+done:
+    json_decref(object);
+    rf_release(path);
+    return status;
+}
+
+static rf_status write_files(const char *folder, const rf_checkpoint *checkpoint, rf_error *error)
+{
+    RF_TRY(rf_folder_create(folder, error));
+    RF_TRY(rf_model_save(checkpoint->model, folder, NULL, error));
+    RF_TRY(save_moments(folder, checkpoint, error));
+    return save_state(folder, checkpoint, error);
+}
+
+/* ---- the folder of checkpoints
+ * --------------------------------------------------------------------------------------- */
+
+/* The step of a name "step-N"; -1 for other names. */
+static int64_t step_of(const char *name)
+{
+    if (strncmp(name, "step-", 5) != 0 || name[5] < '0' || name[5] > '9') {
+        return -1;
+    }
+    char *end = NULL;
+    long long step = strtoll(name + 5, &end, 10);
+    return *end == '\0' ? (int64_t)step : -1;
+}
+
+static bool has_file(const char *folder, const char *name)
+{
+    char *path = NULL;
+    bool found = rf_path_join(folder, name, &path, NULL) == RF_OK && rf_file_exists(path);
+    rf_release(path);
+    return found;
+}
+
+static bool is_complete(const char *folder)
+{
+    return has_file(folder, "config.json") && has_file(folder, "optimizer.safetensors") &&
+           has_file(folder, "state.json") &&
+           (has_file(folder, "model.safetensors") ||
+            has_file(folder, "model.safetensors.index.json"));
+}
+
+/* The names in OUTPUT/checkpoints; none where there is no such folder. */
+static rf_status list_checkpoints(const char *output, char **folder, char ***names, size_t *count,
+                                  rf_error *error)
+{
+    *names = NULL;
+    *count = 0;
+    RF_TRY(rf_path_join(output, "checkpoints", folder, error));
+    return rf_folder_exists(*folder) ? rf_folder_list(*folder, names, count, error) : RF_OK;
+}
+
+rf_status rf_checkpoint_find(const char *output, char **path, rf_error *error)
+{
+    char *folder = NULL;
+    char **names = NULL;
+    size_t count = 0;
+    int64_t best = -1;
+    rf_status status = RF_OK;
+    *path = NULL;
+    RF_TRY_DONE(list_checkpoints(output, &folder, &names, &count, error));
+    for (size_t i = 0; i < count; i++) {
+        char *candidate = NULL;
+        RF_TRY_DONE(rf_path_join(folder, names[i], &candidate, error));
+        if (step_of(names[i]) > best && is_complete(candidate)) {
+            best = step_of(names[i]);
+            rf_release(*path);
+            *path = candidate;
+        } else {
+            rf_release(candidate);
+        }
+    }
+done:
+    if (status != RF_OK) {
+        rf_release(*path);
+        *path = NULL;
+    }
+    rf_names_release(names, count);
+    rf_release(folder);
+    return status;
+}
+
+static rf_status remove_in(const char *folder, const char *name, rf_error *error)
+{
+    char *path = NULL;
+    RF_TRY(rf_path_join(folder, name, &path, error));
+    rf_status status = rf_folder_remove(path, error);
+    rf_release(path);
+    return status;
+}
+
+/* Delete the lowest steps until `keep` are left. */
+static rf_status rotate(const char *output, int64_t keep, rf_error *error)
+{
+    char *folder = NULL;
+    char **names = NULL;
+    size_t count = 0;
+    rf_status status = RF_OK;
+    RF_TRY_DONE(list_checkpoints(output, &folder, &names, &count, error));
+    int64_t present = 0;
+    for (size_t i = 0; i < count; i++) {
+        present += step_of(names[i]) >= 0 ? 1 : 0;
+    }
+    for (; present > keep; present--) {
+        size_t oldest = count;
+        for (size_t i = 0; i < count; i++) {
+            if (names[i][0] != '\0' && step_of(names[i]) >= 0 &&
+                (oldest == count || step_of(names[i]) < step_of(names[oldest]))) {
+                oldest = i;
+            }
+        }
+        RF_TRY_DONE(remove_in(folder, names[oldest], error));
+        names[oldest][0] = '\0';
+    }
+done:
+    rf_names_release(names, count);
+    rf_release(folder);
+    return status;
+}
+
+rf_status rf_checkpoint_save(const char *output, const rf_checkpoint *checkpoint, int64_t keep,
+                             rf_error *error)
+{
+    char *temporary = NULL;
+    char *path = NULL;
+    long long step = (long long)checkpoint->state->step;
+    rf_status status = RF_OK;
+    RF_TRY_DONE(
+        rf_string_format(&temporary, error, "%s/checkpoints/unfinished-%lld", output, step));
+    RF_TRY_DONE(rf_string_format(&path, error, "%s/checkpoints/step-%lld", output, step));
+    RF_TRY_DONE(rf_folder_remove(temporary, error));
+    status = write_files(temporary, checkpoint, error);
+    if (status == RF_OK) {
+        status = rf_folder_remove(path, error);
+    }
+    if (status == RF_OK) {
+        status = rf_folder_rename(temporary, path, error);
+    }
+    if (status != RF_OK) {
+        rf_status removed =
+            rf_folder_remove(temporary, NULL); /* the first fault is the one to tell */
+        (void)removed;
+        goto done;
+    }
+    status = rotate(output, keep, error);
+done:
+    if (status != RF_OK) {
+        rf_error_prefix(error, "the checkpoint of step %lld", step);
+    }
+    rf_release(temporary);
+    rf_release(path);
+    return status;
+}
+
+static bool ends_with(const char *text, const char *ending)
+{
+    size_t length = strlen(text);
+    size_t end = strlen(ending);
+    return length >= end && strcmp(text + length - end, ending) == 0;
+}
+
+/* Temporary files carry the name of the file that they were to become: only those of a run are
+ * removed. */
+static bool is_stray(const char *name)
+{
+    static const char *const ours[] = {"model",       "config.json.",   "generation_config.json.",
+                                       "train.json.", "metrics.jsonl.", "loss."};
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
+        if (strncmp(name, ours[i], strlen(ours[i])) == 0 && ends_with(name, ".tmp")) {
+            return true;
+        }
+    }
+    return false;
+}
+
+rf_status rf_checkpoint_clean(const char *output, rf_error *error)
+{
+    char *folder = NULL;
+    char **names = NULL;
+    size_t count = 0;
+    rf_status status = RF_OK;
+    RF_TRY_DONE(list_checkpoints(output, &folder, &names, &count, error));
+    for (size_t i = 0; i < count; i++) {
+        if (strncmp(names[i], "unfinished-", 11) == 0) {
+            RF_TRY_DONE(remove_in(folder, names[i], error));
+        }
+    }
+    rf_names_release(names, count);
+    names = NULL;
+    count = 0;
+    RF_TRY_DONE(rf_folder_list(output, &names, &count, error));
+    for (size_t i = 0; i < count; i++) {
+        if (is_stray(names[i])) {
+            RF_TRY_DONE(remove_in(output, names[i], error));
+        }
+    }
+done:
+    rf_names_release(names, count);
+    rf_release(folder);
+    return status;
+}
+
+/* ---- reading
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+rf_status rf_checkpoint_load_state(const char *path, rf_train_state *state, json_t **recipe,
+                                   rf_error *error)
+{
+    char *name = NULL;
+    json_t *object = NULL;
+    rf_status status = RF_OK;
+    *recipe = NULL;
+    RF_TRY_DONE(rf_path_join(path, "state.json", &name, error));
+    RF_TRY_DONE(rf_json_read_object(name, &object, error));
+    RF_TRY_DONE(rf_train_state_from_json(name, object, state, error));
+    *recipe = json_incref(json_object_get(object, "recipe"));
+done:
+    json_decref(object);
+    rf_release(name);
+    return status;
+}
+
+static rf_status read_moment(const rf_safetensors *file, const char *path, const char *prefix,
+                             const rf_parameter *parameter, float *block, rf_error *error)
+{
+    char *name = NULL;
+    RF_TRY(rf_string_format(&name, error, "%s.%s", prefix, parameter->name));
+    const rf_safetensors_entry *entry = rf_safetensors_find(file, name);
+    rf_tensor expected = rf_parameter_tensor(parameter, block);
+    rf_status status = RF_OK;
+    if (entry == NULL) {
+        status = rf_error_set(error, RF_ERR_FORMAT, "%s: the tensor %s is missing", path, name);
+    } else if (!rf_tensor_same_shape(&entry->tensor, &expected) || entry->tensor.dtype != RF_F32) {
+        char is[128];
+        char should_be[128];
+        status = rf_error_set(error, RF_ERR_FORMAT, "%s: %s is %s, expected %s", path, name,
+                              rf_tensor_describe(&entry->tensor, is, sizeof is),
+                              rf_tensor_describe(&expected, should_be, sizeof should_be));
+    } else {
+        status = rf_safetensors_read_f32(entry, expected.data, parameter->count, error);
+    }
+    rf_release(name);
+    return status;
+}
+
+static rf_status read_block(const rf_safetensors *file, const char *path, const char *prefix,
+                            const rf_parameters *parameters, float *block, rf_error *error)
+{
+    for (int64_t i = 0; i < parameters->items_count; i++) {
+        RF_TRY(read_moment(file, path, prefix, &parameters->items[i], block, error));
+    }
+    return RF_OK;
+}
+
+rf_status rf_checkpoint_load_moments(const char *path, const rf_parameters *parameters,
+                                     rf_optimizer *optimizer, rf_error *error)
+{
+    char *name = NULL;
+    void *memory = NULL;
+    rf_safetensors *file = NULL;
+    float *blocks[2] = {optimizer->first_moment, optimizer->second_moment};
+    size_t size = (size_t)parameters->block_count * sizeof(float);
+    rf_status status = RF_OK;
+    RF_TRY_DONE(rf_path_join(path, "optimizer.safetensors", &name, error));
+    RF_TRY_DONE(rf_safetensors_open(name, &file, error));
+    if (rf_safetensors_count(file) != 2 * (size_t)parameters->items_count) {
+        status = rf_error_set(error, RF_ERR_FORMAT,
+                              "%s: %zu tensors, expected two moments of %lld "
+                              "parameters",
+                              name, rf_safetensors_count(file), (long long)parameters->items_count);
+        goto done;
+    }
+    RF_TRY_DONE(rf_allocate_zeroed(size, "the optimizer's moments", &memory, error));
+    for (int i = 0; i < 2; i++) {
+        RF_TRY_DONE(read_block(file, name, moment_names[i], parameters, memory, error));
+        RF_TRY_DONE(rf_device_upload(optimizer->device, blocks[i], memory, size, error));
+        double norm = 0.0;
+        RF_TRY_DONE(rf_optimizer_norm(optimizer, blocks[i], &norm, error));
+        if (!isfinite(norm)) {
+            status = rf_error_set(error, RF_ERR_FORMAT, "%s: the %s tensors hold NaN or infinity",
+                                  name, moment_names[i]);
+            goto done;
+        }
+    }
+done:
+    rf_release(memory);
+    rf_safetensors_close(file);
+    rf_release(name);
+    return status;
+}

@@ -1,0 +1,197 @@
+/* Evaluation: non-overlapping windows, a last partial one dropped, the first token of each not
+ * scored, the mean over all scored tokens, rotations keyed by the seed at step 0. Sums are in
+ * double, in the order of the windows. */
+#include "train/evaluate.h"
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "train/plan.h"
+
+#include <math.h>
+#include <string.h>
+
+static const double log_of_2 = 0.69314718055994530942;
+
+int64_t rf_scored_windows(const rf_tokens *tokens, int64_t length, int64_t most_tokens)
+{
+    int64_t windows = tokens->count / length;
+    int64_t most = most_tokens / length > 0 ? most_tokens / length : 1;
+    return most_tokens > 0 && windows > most ? most : windows;
+}
+
+static rf_status score_batch(rf_runner *runner, const rf_scoring *scoring, int64_t first,
+                             int64_t rows, rf_outcome *outcome, rf_error *error)
+{
+    for (int64_t row = 0; row < rows; row++) {
+        rf_tokens_read(scoring->tokens, (first + row) * scoring->length, scoring->length,
+                       scoring->ids + row * scoring->length);
+    }
+    rf_batch batch = {
+        .batch = rows, .length = scoring->length, .ids = scoring->ids, .labels = scoring->ids};
+    rf_outcome part = {0};
+    RF_TRY(rf_runner_forward(runner, &batch, scoring->seed, 0, &part, error));
+    outcome->nll_sum += part.nll_sum;
+    outcome->scored += part.scored;
+    outcome->correct += part.correct;
+    outcome->overflow = part.overflow;
+    outcome->overflow_layer = part.overflow_layer;
+    return RF_OK;
+}
+
+rf_status rf_score_windows(rf_runner *runner, const rf_scoring *scoring, rf_outcome *outcome,
+                           rf_error *error)
+{
+    *outcome = (rf_outcome){0};
+    for (int64_t first = 0; first < scoring->windows && !outcome->overflow;) {
+        int64_t left = scoring->windows - first;
+        int64_t rows = left < scoring->batch ? left : scoring->batch;
+        if (scoring->should_stop != NULL && scoring->should_stop(scoring->user) != 0) {
+            return rf_error_set(error, RF_ERR_CANCELLED, "the evaluation was stopped on request");
+        }
+        RF_TRY(score_batch(runner, scoring, first, rows, outcome, error));
+        first += rows;
+        if (scoring->progress != NULL) {
+            scoring->progress(scoring->user, first * scoring->length,
+                              scoring->windows * scoring->length);
+        }
+    }
+    return RF_OK;
+}
+
+/* ---- the public function
+ * --------------------------------------------------------------------------------------------- */
+
+typedef struct evaluation {
+    const rf_evaluate_options *options;
+    rf_model *model;
+    rf_tokenizer *tokenizer;
+    rf_corpus corpus;
+    rf_tokens tokens;
+    rf_runner *runner;
+    rf_scoring scoring;
+    void *ids;
+} evaluation;
+
+static rf_status check_options(const rf_evaluate_options *options, rf_error *error)
+{
+    if (options->model == NULL || options->data == NULL) {
+        return rf_error_set(error, RF_ERR_ARGUMENT, "evaluation needs a model and data");
+    }
+    if (options->length < 0 || options->length == 1 || options->batch < 0 ||
+        options->last_bytes < 0 || options->num_hashes < 0) {
+        return rf_error_set(
+            error, RF_ERR_ARGUMENT,
+            "length %lld, batch %lld, last_bytes %lld, num_hashes %lld: none may be "
+            "negative, and a window needs 2 tokens",
+            (long long)options->length, (long long)options->batch, (long long)options->last_bytes,
+            (long long)options->num_hashes);
+    }
+    return RF_OK;
+}
+
+static int64_t default_length(const rf_config *config)
+{
+    int64_t most = rf_config_max_length(config);
+    if (config->training_length > 0) {
+        return config->training_length;
+    }
+    return most < 4096 ? most : 4096;
+}
+
+static rf_status load(evaluation *work, rf_error *error)
+{
+    const rf_evaluate_options *options = work->options;
+    rf_model_options model_options = {.device = options->device,
+                                      .threads = options->threads,
+                                      .stream = options->stream,
+                                      .lm_head_bias = options->lm_head_bias,
+                                      .num_hashes = options->num_hashes,
+                                      .log = options->log};
+    RF_TRY(rf_model_load(options->model, &model_options, &work->model, error));
+    RF_TRY(rf_tokenizer_create(options->model, work->model->config.vocabulary, &work->tokenizer,
+                               error));
+    RF_TRY(rf_corpus_load(options->data, &work->corpus, error));
+    int64_t length = options->length > 0 ? options->length : default_length(&work->model->config);
+    size_t size = work->corpus.size;
+    if (options->last_bytes > 0 && (uint64_t)options->last_bytes < size) {
+        size = (size_t)options->last_bytes;
+    }
+    RF_TRY(rf_corpus_check_length(&work->corpus, length, error));
+    if ((int64_t)size < length) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "the last %zu bytes of %s are less than one window of %lld", size,
+                            work->corpus.name, (long long)length);
+    }
+    work->scoring.length = length;
+    return rf_tokens_view(work->tokenizer, work->corpus.bytes + (work->corpus.size - size), size,
+                          &work->tokens, error);
+}
+
+static rf_status prepare(evaluation *work, rf_error *error)
+{
+    const rf_evaluate_options *options = work->options;
+    rf_scoring *scoring = &work->scoring;
+    scoring->tokens = &work->tokens;
+    scoring->windows = rf_scored_windows(&work->tokens, scoring->length, 0);
+    scoring->batch = options->batch > 0 ? options->batch : 1;
+    scoring->batch = scoring->batch < scoring->windows ? scoring->batch : scoring->windows;
+    scoring->seed = options->seed;
+    scoring->should_stop = options->should_stop;
+    scoring->progress = options->progress;
+    scoring->user = options->user;
+    rf_runner_options runner = {
+        .batch = scoring->batch, .length = scoring->length, .rounds = options->num_hashes};
+    RF_TRY(rf_config_check_length(&work->model->config, scoring->length, error));
+    RF_TRY(rf_plan_check_evaluation(work->model, &runner, error));
+    RF_TRY(rf_runner_create(work->model, &runner, &work->runner, error));
+    size_t size = (size_t)(scoring->batch * scoring->length) * sizeof(int32_t);
+    RF_TRY(rf_allocate(size, "a batch of token ids", &work->ids, error));
+    scoring->ids = work->ids;
+    return RF_OK;
+}
+
+static rf_status score(evaluation *work, rf_evaluation *result, rf_error *error)
+{
+    rf_outcome outcome = {0};
+    RF_TRY(rf_score_windows(work->runner, &work->scoring, &outcome, error));
+    if (outcome.overflow) {
+        return rf_error_set(
+            error, RF_ERR_RANGE,
+            "layer %lld: the activations leave the range of the fixed32 stream with %d "
+            "fraction bits; evaluate with float32 streams",
+            (long long)outcome.overflow_layer, work->model->config.fraction_bits);
+    }
+    result->loss = outcome.nll_sum / (double)outcome.scored;
+    if (!isfinite(result->loss)) {
+        return rf_error_set(error, RF_ERR_NUMERIC, "the loss of %s on %s is not a number",
+                            work->options->model, work->options->data);
+    }
+    result->perplexity = exp(result->loss);
+    result->bits_per_token = result->loss / log_of_2;
+    result->bits_per_byte = result->bits_per_token; /* a token is a byte */
+    result->accuracy = (double)outcome.correct / (double)outcome.scored;
+    result->tokens = outcome.scored;
+    result->windows = work->scoring.windows;
+    result->length = work->scoring.length;
+    return RF_OK;
+}
+
+rf_status rf_evaluate(const rf_evaluate_options *options, rf_evaluation *result, rf_error *error)
+{
+    evaluation work = {.options = options};
+    double start = rf_clock_seconds();
+    rf_status status = RF_OK;
+    *result = (rf_evaluation){0};
+    RF_TRY_DONE(check_options(options, error));
+    RF_TRY_DONE(load(&work, error));
+    RF_TRY_DONE(prepare(&work, error));
+    RF_TRY_DONE(score(&work, result, error));
+    result->seconds = rf_clock_seconds() - start;
+done:
+    rf_release(work.ids);
+    rf_runner_destroy(work.runner);
+    rf_corpus_clear(&work.corpus);
+    rf_tokenizer_destroy(work.tokenizer);
+    rf_model_destroy(work.model);
+    return status;
+}

@@ -1,0 +1,30 @@
+/* How well a model predicts a text, by the protocol of docs/training.md, "Evaluation". */
+#ifndef RF_TRAIN_EVALUATE_H
+#define RF_TRAIN_EVALUATE_H
+
+#include "data/text.h"
+#include "model/model.h"
+#include "reformer/train.h"
+
+/* Whole windows of `length` in a text, at most so many that they hold most_tokens (0: no limit),
+ * but one at least. */
+int64_t rf_scored_windows(const rf_tokens *tokens, int64_t length, int64_t most_tokens);
+
+typedef struct rf_scoring {
+    const rf_tokens *tokens;
+    int64_t windows, batch, length;
+    uint64_t seed;
+    int32_t *ids;                   /* [batch, length], the caller's scratch */
+    int (*should_stop)(void *user); /* may be NULL */
+    void (*progress)(void *user, int64_t tokens_done, int64_t tokens); /* may be NULL */
+    void *user;
+} rf_scoring;
+
+/* Windows 0 ... windows - 1, in order, batch at a time. A sum over all of them in *outcome; it
+ * stops at a batch with an overflow (outcome says so). RF_ERR_CANCELLED if should_stop is not 0
+ * between batches; RF_ERR_NUMERIC is not raised: a loss that is not finite is the caller's to
+ * judge. */
+RF_MUST_CHECK rf_status rf_score_windows(rf_runner *runner, const rf_scoring *scoring,
+                                         rf_outcome *outcome, rf_error *error);
+
+#endif

@@ -1,0 +1,15 @@
+/* Checking the options of a training run, and what several files of this folder ask of them. */
+#ifndef RF_TRAIN_OPTIONS_H
+#define RF_TRAIN_OPTIONS_H
+
+#include "reformer/train.h"
+#include "train/schedule.h"
+
+/* RF_ERR_ARGUMENT naming the option, its value and what it may be. */
+RF_MUST_CHECK rf_status rf_train_options_check(const rf_train_options *options, rf_error *error);
+/* The schedule they describe; the names were checked. */
+RF_MUST_CHECK rf_status rf_train_options_schedule(const rf_train_options *options,
+                                                  rf_schedule *schedule, rf_error *error);
+bool rf_train_options_skip_nan(const rf_train_options *options);
+
+#endif

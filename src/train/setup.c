@@ -1,0 +1,481 @@
+/* Before the first step, in this order: options, folder, configuration, text, plan of memory
+ * (refused here if it does not fit), weights, optimizer, records. Everything that can be wrong with
+ * the input is found before a file is written. */
+#include "train/trainer.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "train/plan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- configuration
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+/* Keys that may differ between two configurations of one model. */
+static bool is_incidental(const char *key)
+{
+    static const char *const keys[] = {"reformer_c",  "architectures",        "model_type",
+                                       "num_buckets", "transformers_version", "torch_dtype",
+                                       "dtype",       "_name_or_path"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        if (strcmp(key, keys[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* RF_ERR_CONFIG naming the first key of `wanted` that `config` has otherwise. */
+static rf_status compare_objects(const char *name, json_t *wanted, const json_t *is,
+                                 const char *checkpoint, rf_error *error)
+{
+    const char *key = NULL;
+    const json_t *value = NULL;
+    json_object_foreach(wanted, key, value)
+    {
+        const json_t *other = json_object_get(is, key);
+        char *values = NULL;
+        if (is_incidental(key) || (other != NULL && json_equal(value, other))) {
+            continue;
+        }
+        json_t *both = json_pack("[O, O?]", value, other);
+        rf_status status = rf_json_text(both, false, &values, error);
+        json_decref(both);
+        RF_TRY(status);
+        status = rf_error_set(error, RF_ERR_CONFIG,
+                              "%s: is a checkpoint of another model than %s: %s differs, %s",
+                              checkpoint, name, key, values);
+        rf_release(values);
+        return status;
+    }
+    return RF_OK;
+}
+
+static rf_status compare_configs(const char *name, const rf_config *wanted, const rf_config *is,
+                                 const char *checkpoint, rf_error *error)
+{
+    json_t *wanted_object = NULL;
+    json_t *is_object = NULL;
+    rf_status status = RF_OK;
+    RF_TRY_DONE(rf_config_to_json(wanted, &wanted_object, error));
+    RF_TRY_DONE(rf_config_to_json(is, &is_object, error));
+    RF_TRY_DONE(compare_objects(name, wanted_object, is_object, checkpoint, error));
+    if (wanted->bucket_factors > 0 && is->bucket_factors > 0 &&
+        rf_config_bucket_count(wanted) != rf_config_bucket_count(is)) {
+        status =
+            rf_error_set(error, RF_ERR_CONFIG,
+                         "%s: is a checkpoint of another model than %s: num_buckets is %lld there "
+                         "and %lld here",
+                         checkpoint, name, (long long)rf_config_bucket_count(wanted),
+                         (long long)rf_config_bucket_count(is));
+    }
+done:
+    json_decref(wanted_object);
+    json_decref(is_object);
+    return status;
+}
+
+static rf_status parse_recipe(const rf_train_options *options, const rf_log *log, rf_config *config,
+                              rf_error *error)
+{
+    json_t *object = NULL;
+    RF_TRY(rf_json_parse_object("the model's configuration", options->model_config,
+                                strlen(options->model_config), &object, error));
+    rf_status status =
+        rf_config_parse("the model's configuration", object, RF_CONFIG_OURS, log, config, error);
+    json_decref(object);
+    return status;
+}
+
+/* A checkpoint that was copied in from elsewhere, or a recipe for another model, must not be
+ * continued. */
+static rf_status check_same_model(rf_trainer *trainer, rf_error *error)
+{
+    const rf_train_options *options = &trainer->options;
+    rf_config other = {0};
+    char *path = NULL;
+    rf_status status = RF_OK;
+    RF_TRY_DONE(rf_path_join(options->output, "config.json", &path, error));
+    if (rf_file_exists(path)) {
+        RF_TRY_DONE(rf_config_load(options->output, NULL, &other, error));
+        RF_TRY_DONE(compare_configs(path, &other, &trainer->config, trainer->resumed_from, error));
+        rf_config_clear(&other);
+    }
+    if (options->model_config != NULL) {
+        RF_TRY_DONE(parse_recipe(options, NULL, &other, error));
+        RF_TRY_DONE(compare_configs("the configuration that was given", &other, &trainer->config,
+                                    trainer->resumed_from, error));
+    }
+done:
+    rf_config_clear(&other);
+    rf_release(path);
+    return status;
+}
+
+static rf_status read_config(rf_trainer *trainer, rf_error *error)
+{
+    const rf_train_options *options = &trainer->options;
+    if (trainer->resumed_from != NULL) {
+        RF_TRY(rf_config_load(trainer->resumed_from, &options->log, &trainer->config, error));
+        return check_same_model(trainer, error);
+    }
+    if (options->model_config != NULL) {
+        return parse_recipe(options, &options->log, &trainer->config, error);
+    }
+    return rf_config_load(options->init_from, &options->log, &trainer->config, error);
+}
+
+static int64_t default_length(const rf_trainer *trainer)
+{
+    const rf_config *config = &trainer->config;
+    int64_t most = rf_config_max_length(config);
+    if (trainer->resumed_from != NULL && config->training_length > 0) {
+        return config->training_length;
+    }
+    return most < 4096 ? most : 4096;
+}
+
+/* A resumed run keeps its buckets; "auto" asks for nothing else. */
+static rf_status check_same_buckets(const rf_trainer *trainer, rf_error *error)
+{
+    rf_config asked = {0};
+    RF_TRY(rf_config_copy(&trainer->config, &asked, error));
+    rf_status status = rf_config_set_buckets(&asked, trainer->options.num_buckets, error);
+    if (status == RF_OK && asked.bucket_factors > 0 &&
+        rf_config_bucket_count(&asked) != rf_config_bucket_count(&trainer->config)) {
+        status = rf_error_set(error, RF_ERR_CONFIG,
+                              "num_buckets %s was asked for, but the run that is resumed has %lld",
+                              trainer->options.num_buckets,
+                              (long long)rf_config_bucket_count(&trainer->config));
+    }
+    rf_config_clear(&asked);
+    return status;
+}
+
+/* Buckets, stream and length as asked for; the automatic number of buckets is settled here, once.
+ */
+static rf_status settle_config(rf_trainer *trainer, rf_error *error)
+{
+    rf_train_options *options = &trainer->options;
+    rf_config *config = &trainer->config;
+    bool resumed = trainer->resumed_from != NULL;
+    if (!config->causal) {
+        return rf_error_set(
+            error, RF_ERR_CONFIG,
+            "is_decoder is false, but a language model must not see what it predicts; "
+            "set it to true");
+    }
+    if (options->length == 0) {
+        options->length = default_length(trainer);
+    }
+    if (options->num_buckets != NULL) {
+        RF_TRY(resumed ? check_same_buckets(trainer, error)
+                       : rf_config_set_buckets(config, options->num_buckets, error));
+    }
+    if (options->stream != NULL) {
+        config->fixed_stream = strcmp(options->stream, "fixed32") == 0;
+    }
+    RF_TRY(rf_config_check_length(config, options->length, error));
+    RF_TRY(rf_config_resolve_buckets(config, rf_config_padded_length(config, options->length),
+                                     &options->log, error));
+    if (!resumed) {
+        config->training_length = options->length;
+    }
+    return RF_OK;
+}
+
+/* ---- text
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+static rf_status load_text(rf_trainer *trainer, rf_error *error)
+{
+    const rf_train_options *options = &trainer->options;
+    rf_corpus *corpus = &trainer->corpus;
+    size_t held_out = 0;
+    const char *folder = trainer->resumed_from == NULL ? options->init_from : trainer->resumed_from;
+    RF_TRY(rf_tokenizer_create(folder, trainer->config.vocabulary, &trainer->tokenizer, error));
+    RF_TRY(rf_corpus_load(options->data, corpus, error));
+    if (options->valid != NULL) {
+        rf_corpus *valid = &trainer->valid_corpus;
+        RF_TRY(rf_corpus_check_length(corpus, options->length, error));
+        RF_TRY(rf_corpus_load(options->valid, valid, error));
+        RF_TRY(rf_corpus_check_length(valid, options->length, error));
+        RF_TRY(
+            rf_tokens_view(trainer->tokenizer, valid->bytes, valid->size, &trainer->valid, error));
+    } else {
+        RF_TRY(rf_corpus_held_out(corpus, options->valid_bytes, options->length, &held_out, error));
+        RF_TRY(rf_tokens_view(trainer->tokenizer, corpus->bytes + (corpus->size - held_out),
+                              held_out, &trainer->valid, error));
+    }
+    RF_TRY(rf_tokens_view(trainer->tokenizer, corpus->bytes, corpus->size - held_out,
+                          &trainer->train, error));
+    trainer->windows = (rf_windows){.seed = trainer->state.seed,
+                                    .tokens = trainer->train.count,
+                                    .length = options->length,
+                                    .sequential = options->sequential};
+    return RF_OK;
+}
+
+static void identify(rf_trainer *trainer, rf_data_identity *data, rf_data_identity *valid)
+{
+    const rf_corpus *other = &trainer->valid_corpus;
+    *data = (rf_data_identity){.bytes = trainer->train.count, .hash = trainer->corpus.hash};
+    *valid = (rf_data_identity){.bytes = trainer->valid.count,
+                                .hash = other->bytes != NULL ? other->hash : trainer->corpus.hash};
+}
+
+static void compare_identity(const rf_trainer *trainer, const char *what,
+                             const rf_data_identity *before, const rf_data_identity *now)
+{
+    if (before->bytes != now->bytes || before->hash != now->hash) {
+        rf_log_write(&trainer->options.log, RF_LOG_WARNING,
+                     "resume: the %s text is not the one the run began with (%lld bytes then, %lld "
+                     "now%s)",
+                     what, (long long)before->bytes, (long long)now->bytes,
+                     before->bytes == now->bytes ? ", of other content" : "");
+    }
+}
+
+/* ---- memory
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+static rf_runner_options runner_options(const rf_trainer *trainer)
+{
+    const rf_train_options *options = &trainer->options;
+    return (rf_runner_options){.batch = options->batch,
+                               .length = options->length,
+                               .training = true,
+                               .verify_reversal = options->verify_reversal,
+                               .slices = trainer->state.slices};
+}
+
+static const char *device_name(const rf_train_options *options)
+{
+    bool any = options->device == NULL || strcmp(options->device, "auto") == 0;
+    return any ? "cpu" : options->device;
+}
+
+/* Count what the run will take before anything of the model's size is allocated. */
+static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
+{
+    const rf_train_options *options = &trainer->options;
+    rf_model model = {.config = trainer->config, .log = options->log};
+    rf_runner_options runner = runner_options(trainer);
+    rf_memory_plan plan = {0};
+    rf_slices slices = {0};
+    rf_status status = RF_OK;
+    RF_TRY_DONE(rf_device_create(device_name(options), options->threads, &model.device, error));
+    RF_TRY_DONE(rf_parameters_create(&model.config, &model.parameters, error));
+    RF_TRY_DONE(rf_runner_plan(&model, &runner, &plan, &slices, error));
+    size_t text = trainer->corpus.size + trainer->valid_corpus.size;
+    size_t ids = (size_t)(options->batch * options->length) * sizeof(int32_t);
+    size_t to_take = rf_plan_total(&plan) + rf_optimizer_size(&model.parameters) + ids;
+    trainer->planned_bytes = to_take + text;
+    RF_TRY_DONE(rf_plan_check(model.device,
+                              options->memory_limit != 0 ? trainer->planned_bytes : to_take,
+                              options->memory_limit, &runner, error));
+done:
+    rf_parameters_clear(&model.parameters);
+    rf_device_destroy(model.device);
+    return status;
+}
+
+/* ---- weights
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+static rf_status fill_weights(rf_trainer *trainer, float *block, rf_error *error)
+{
+    const rf_train_options *options = &trainer->options;
+    rf_model *model = trainer->model;
+    rf_head_bias choice = RF_HEAD_BIAS_AUTO;
+    RF_TRY(rf_head_bias_parse(options->lm_head_bias, &choice, error));
+    if (trainer->resumed_from != NULL) {
+        rf_train_state *state = &trainer->state;
+        model->trains_head_bias = state->trains_head_bias;
+        return rf_hf_model_load(trainer->resumed_from, &model->config, &model->parameters,
+                                state->applies_head_bias ? RF_HEAD_BIAS_ON : RF_HEAD_BIAS_OFF,
+                                &options->log, block, &model->applies_head_bias, error);
+    }
+    model->trains_head_bias = choice == RF_HEAD_BIAS_ON;
+    if (options->init_from != NULL) {
+        return rf_hf_model_load(options->init_from, &model->config, &model->parameters, choice,
+                                &options->log, block, &model->applies_head_bias, error);
+    }
+    model->applies_head_bias = choice != RF_HEAD_BIAS_OFF;
+    return rf_parameters_initialise(&model->parameters, &model->config, options->initialisation,
+                                    trainer->state.seed, block, error);
+}
+
+static rf_status create_model(rf_trainer *trainer, rf_error *error)
+{
+    const rf_train_options *options = &trainer->options;
+    rf_model_options model_options = {
+        .device = device_name(options), .threads = options->threads, .log = options->log};
+    void *copy = NULL;
+    RF_TRY(rf_model_from_config(&trainer->config, &model_options, &trainer->model, error));
+    rf_model *model = trainer->model;
+    if (model->device->table->host_readable) {
+        RF_TRY(fill_weights(trainer, model->values, error));
+    } else {
+        size_t size = (size_t)model->parameters.block_count * sizeof(float);
+        RF_TRY(rf_allocate_zeroed(size, "a copy of the weights", &copy, error));
+        rf_status status = fill_weights(trainer, copy, error);
+        if (status == RF_OK) {
+            status = rf_device_upload(model->device, model->values, copy, size, error);
+        }
+        rf_release(copy);
+        RF_TRY(status);
+    }
+    trainer->state.applies_head_bias = model->applies_head_bias;
+    trainer->state.trains_head_bias = model->trains_head_bias;
+    return RF_OK;
+}
+
+/* The runner keeps the slices of the run that is resumed, so that its sums are cut as before. */
+static rf_status create_runner(rf_trainer *trainer, rf_error *error)
+{
+    const rf_train_options *options = &trainer->options;
+    rf_runner_options runner = runner_options(trainer);
+    rf_optimizer_options optimizer = {.beta1 = options->beta1,
+                                      .beta2 = options->beta2,
+                                      .epsilon = options->epsilon,
+                                      .weight_decay = options->weight_decay};
+    void *memory = NULL;
+    RF_TRY(rf_runner_create(trainer->model, &runner, &trainer->runner, error));
+    rf_slices slices = rf_runner_slices(trainer->runner);
+    const rf_slices *before = &trainer->state.slices;
+    if (trainer->resumed_from != NULL &&
+        (before->rows != slices.rows || before->heads != slices.heads ||
+         before->head_rows != slices.head_rows)) {
+        rf_log_write(
+            &options->log, RF_LOG_NOTICE,
+            "resume: the work is cut into other slices than before, so the last bits of the "
+            "results may differ from those of an uninterrupted run");
+    }
+    trainer->state.slices = slices;
+    RF_TRY(rf_optimizer_create(trainer->model->device, &trainer->model->parameters, &optimizer,
+                               &trainer->optimizer, error));
+    RF_TRY(rf_allocate((size_t)(options->batch * options->length) * sizeof(int32_t),
+                       "a batch of token ids", &memory, error));
+    trainer->ids = memory;
+    return RF_OK;
+}
+
+/* ---- resuming
+ * --------------------------------------------------------------------------------------------------------
+ */
+
+/* state.json of the checkpoint; *recipe is what the run did so far. */
+static rf_status load_state(rf_trainer *trainer, json_t **recipe, rf_error *error)
+{
+    rf_train_options *options = &trainer->options;
+    if (trainer->resumed_from == NULL) {
+        rf_train_state_init(&trainer->state, options->seed);
+        return RF_OK;
+    }
+    RF_TRY(rf_checkpoint_load_state(trainer->resumed_from, &trainer->state, recipe, error));
+    if (options->seed != trainer->state.seed) {
+        rf_log_write(&options->log, RF_LOG_NOTICE, "resume: the run's seed, %llu, is kept",
+                     (unsigned long long)trainer->state.seed);
+    }
+    trainer->saved_step = trainer->state.step;
+    trainer->seconds_before = trainer->state.seconds;
+    return RF_OK;
+}
+
+/* What differs from the part before is said; a shape that differs lets the planner cut the work
+ * anew. */
+static void compare_with_before(rf_trainer *trainer, const json_t *recipe)
+{
+    rf_data_identity data;
+    rf_data_identity valid;
+    identify(trainer, &data, &valid);
+    if (trainer->resumed_from != NULL) {
+        rf_recipe_compare(recipe, trainer->recipe, &trainer->options.log);
+        compare_identity(trainer, "training", &trainer->state.data, &data);
+        compare_identity(trainer, "validation", &trainer->state.valid, &valid);
+        bool same = true;
+        static const char *const shape[] = {"batch", "length"};
+        for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++) {
+            const json_t *now = json_object_get(trainer->recipe, shape[i]);
+            const json_t *before = json_object_get(recipe, shape[i]);
+            same = same && json_integer_value(now) == json_integer_value(before);
+        }
+        if (!same) {
+            trainer->state.slices = (rf_slices){0};
+        }
+    }
+    trainer->state.data = data;
+    trainer->state.valid = valid;
+}
+
+static rf_status read_inputs(rf_trainer *trainer, rf_error *error)
+{
+    json_t *recipe = NULL;
+    rf_status status = RF_OK;
+    RF_TRY_DONE(load_state(trainer, &recipe, error));
+    RF_TRY_DONE(read_config(trainer, error));
+    RF_TRY_DONE(settle_config(trainer, error));
+    RF_TRY_DONE(rf_recipe_to_json(&trainer->options, &trainer->recipe, error));
+    RF_TRY_DONE(load_text(trainer, error));
+    compare_with_before(trainer, recipe);
+done:
+    json_decref(recipe);
+    return status;
+}
+
+static rf_status open_records(rf_trainer *trainer, rf_error *error)
+{
+    const rf_train_options *options = &trainer->options;
+    rf_recorder_options recorder = {.output = options->output,
+                                    .step = trainer->state.step,
+                                    .evaluated = trainer->state.evaluated_step,
+                                    .tensorboard = options->tensorboard,
+                                    .log = options->log};
+    return rf_recorder_open(&recorder, &trainer->recorder, error);
+}
+
+rf_status rf_trainer_open(rf_trainer *trainer, const rf_train_options *options,
+                          const rf_trainer_hooks *hooks, rf_error *error)
+{
+    trainer->options = *options;
+    trainer->hooks = hooks;
+    trainer->started = rf_clock_seconds();
+    trainer->saved_step = -1;
+    RF_TRY(rf_train_options_check(options, error));
+    RF_TRY(rf_train_options_schedule(options, &trainer->schedule, error));
+    RF_TRY(rf_trainer_check_folder(trainer, error));
+    RF_TRY(read_inputs(trainer, error));
+    RF_TRY(plan_memory(trainer, error));
+    RF_TRY(create_model(trainer, error));
+    RF_TRY(create_runner(trainer, error));
+    if (trainer->resumed_from != NULL) {
+        RF_TRY(rf_checkpoint_load_moments(trainer->resumed_from, &trainer->model->parameters,
+                                          &trainer->optimizer, error));
+    }
+    RF_TRY(rf_trainer_claim_folder(trainer, error));
+    return open_records(trainer, error);
+}
+
+void rf_trainer_clear(rf_trainer *trainer)
+{
+    rf_recorder_close(trainer->recorder);
+    rf_release(trainer->ids);
+    rf_optimizer_clear(&trainer->optimizer);
+    rf_runner_destroy(trainer->runner);
+    rf_model_destroy(trainer->model);
+    rf_config_clear(&trainer->config);
+    rf_tokenizer_destroy(trainer->tokenizer);
+    rf_corpus_clear(&trainer->corpus);
+    rf_corpus_clear(&trainer->valid_corpus);
+    json_decref(trainer->recipe);
+    rf_release(trainer->resumed_from);
+    *trainer = (rf_trainer){0};
+}

@@ -1,0 +1,99 @@
+/* A training run from options to result. What lies above this folder (writing samples needs a
+ * generation session) comes in through a hook; the public rf_train is in src/tools/train.c. */
+#ifndef RF_TRAIN_TRAINER_H
+#define RF_TRAIN_TRAINER_H
+
+#include "data/sampler.h"
+#include "data/text.h"
+#include "train/checkpoint.h"
+#include "train/options.h"
+#include "train/record.h"
+
+typedef struct rf_sample_request {
+    const uint8_t *prompt;
+    size_t prompt_size;
+    int64_t tokens; /* to write */
+    double temperature;
+    uint64_t seed;
+} rf_sample_request;
+
+typedef struct rf_trainer_hooks {
+    void *user;
+    /* Write with the model as it is now: `bytes` are the prompt and what follows it, released with
+     * rf_release. May be NULL. */
+    rf_status (*sample)(void *user, rf_model *model, const rf_sample_request *request,
+                        uint8_t **bytes, size_t *size, rf_error *error);
+} rf_trainer_hooks;
+
+/* As rf_train. hooks may be NULL: no samples. */
+RF_MUST_CHECK rf_status rf_trainer_run(const rf_train_options *options,
+                                       const rf_trainer_hooks *hooks, rf_train_result *result,
+                                       rf_error *error);
+
+/* ---- shared by the files of the trainer
+ * ------------------------------------------------------------------------------ */
+
+typedef struct rf_trainer {
+    rf_train_options options; /* with length filled in */
+    const rf_trainer_hooks *hooks;
+    rf_schedule schedule;
+    char *resumed_from; /* the checkpoint, NULL for a new run */
+    rf_train_state state;
+    json_t *recipe;   /* of this part of the run */
+    rf_config config; /* until the model takes it over */
+    rf_model *model;
+    rf_tokenizer *tokenizer;
+    rf_corpus corpus, valid_corpus; /* valid_corpus empty where the end of corpus is held out */
+    rf_tokens train, valid;
+    rf_windows windows;
+    rf_runner *runner; /* trains and evaluates */
+    rf_optimizer optimizer;
+    rf_recorder *recorder;
+    int32_t *ids; /* [batch, length] */
+    size_t planned_bytes;
+    double started;        /* clock */
+    double seconds_before; /* of earlier parts of the run */
+    /* since the last line of metrics */
+    double step_seconds;
+    int64_t step_tokens;
+    double last_step_seconds;
+    int64_t steps_done; /* of this call */
+    int64_t saved_step; /* of the last checkpoint, -1: none in this call */
+    int64_t reversals_checked, reversal_mismatches;
+    rf_train_progress progress;
+    bool stop_requested, stop_now;
+} rf_trainer;
+
+/* Everything up to the first step: check, read, plan, refuse, create. On failure the caller still
+ * clears. */
+RF_MUST_CHECK rf_status rf_trainer_open(rf_trainer *trainer, const rf_train_options *options,
+                                        const rf_trainer_hooks *hooks, rf_error *error);
+void rf_trainer_clear(rf_trainer *trainer);
+/* Steps and saves until the end or a reason to stop; fills *result. */
+RF_MUST_CHECK rf_status rf_trainer_loop(rf_trainer *trainer, rf_train_result *result,
+                                        rf_error *error);
+
+/* setup_folder.c: the run's folder. */
+RF_MUST_CHECK rf_status rf_trainer_check_folder(rf_trainer *trainer, rf_error *error);
+RF_MUST_CHECK rf_status rf_trainer_claim_folder(rf_trainer *trainer, rf_error *error);
+
+/* update.c: one update of the weights, repeated with coarser streams where it left their range,
+ * skipped where it is not finite. Nothing is changed where it fails or trainer->stop_now is set. */
+RF_MUST_CHECK rf_status rf_trainer_update(rf_trainer *trainer, rf_error *error);
+
+/* guard.c */
+/* A fixed32 stream left its range in `layer` while step `step` was worked on: two fraction bits
+ * less, noted in state, log and records. RF_ERR_RANGE naming the layer when fewer than 16 would be
+ * left. */
+RF_MUST_CHECK rf_status rf_guard_coarser_stream(rf_trainer *trainer, int64_t step, int64_t layer,
+                                                rf_error *error);
+/* Loss or gradient is not finite: by the policy RF_OK (skip the step) or RF_ERR_NUMERIC. */
+RF_MUST_CHECK rf_status rf_guard_not_finite(rf_trainer *trainer, double loss, double norm,
+                                            rf_error *error);
+
+double rf_trainer_seconds(const rf_trainer *trainer);       /* of the whole run */
+double rf_trainer_time_fraction(const rf_trainer *trainer); /* of the time limit, 0 without one */
+/* should_stop, remembered. */
+void rf_trainer_ask(rf_trainer *trainer);
+
+#endif

@@ -1,0 +1,137 @@
+/* One update: gradients of accumulate x batch windows, clipped by their norm over all parameters,
+ * and AdamW. The loss is the mean over all scored tokens of the update, so four micro-batches of
+ * one are one batch of four. */
+#include "base/clock.h"
+#include "train/trainer.h"
+
+#include <math.h>
+
+static const double log_of_2 = 0.69314718055994530942;
+
+void rf_trainer_ask(rf_trainer *trainer)
+{
+    const rf_train_options *options = &trainer->options;
+    int answer = options->should_stop == NULL ? 0 : options->should_stop(options->user);
+    trainer->stop_requested = trainer->stop_requested || answer != 0;
+    trainer->stop_now = trainer->stop_now || answer >= 2;
+}
+
+static rf_batch read_batch(rf_trainer *trainer, int64_t micro)
+{
+    const rf_train_options *options = &trainer->options;
+    int64_t first = micro * options->batch;
+    for (int64_t row = 0; row < options->batch; row++) {
+        int64_t start = rf_windows_start(&trainer->windows, trainer->state.windows + first + row);
+        rf_tokens_read(&trainer->train, start, options->length,
+                       trainer->ids + row * options->length);
+    }
+    return (rf_batch){.batch = options->batch,
+                      .length = options->length,
+                      .ids = trainer->ids,
+                      .labels = trainer->ids,
+                      .first_sample = first};
+}
+
+/* All micro-batches into the gradient block; ends early on an overflow or when it is to stop at
+ * once. */
+static rf_status accumulate(rf_trainer *trainer, rf_outcome *total, rf_error *error)
+{
+    const rf_train_options *options = &trainer->options;
+    int64_t scored = options->accumulate * options->batch * (options->length - 1);
+    float factor = (float)(1.0 / (double)scored);
+    *total = (rf_outcome){0};
+    RF_TRY(rf_runner_zero_gradients(trainer->runner, error));
+    for (int64_t micro = 0; micro < options->accumulate; micro++) {
+        rf_outcome part = {0};
+        rf_batch batch = read_batch(trainer, micro);
+        RF_TRY(rf_runner_train(trainer->runner, &batch, trainer->state.seed, trainer->state.step,
+                               factor, &part, error));
+        rf_trainer_ask(trainer);
+        total->nll_sum += part.nll_sum;
+        total->scored += part.scored;
+        total->checksum_mismatches += part.checksum_mismatches;
+        total->overflow = part.overflow;
+        total->overflow_layer = part.overflow_layer;
+        if (part.overflow || trainer->stop_now) {
+            return RF_OK;
+        }
+    }
+    return RF_OK;
+}
+
+/* Exact streams must come back bit for bit; float32 ones cannot, and are only counted. */
+static rf_status judge_reversal(rf_trainer *trainer, const rf_outcome *total, rf_error *error)
+{
+    if (!trainer->options.verify_reversal) {
+        return RF_OK;
+    }
+    trainer->reversals_checked += trainer->options.accumulate * trainer->model->config.layers;
+    trainer->reversal_mismatches += total->checksum_mismatches;
+    if (total->checksum_mismatches > 0 && trainer->model->config.fixed_stream) {
+        return rf_error_set(
+            error, RF_ERR_MISMATCH,
+            "step %lld: %lld streams came back from the backward pass with other bits "
+            "than they had in the forward pass; please report this",
+            (long long)trainer->state.step + 1, (long long)total->checksum_mismatches);
+    }
+    return RF_OK;
+}
+
+static rf_status gradients_of_step(rf_trainer *trainer, rf_outcome *total, rf_error *error)
+{
+    for (;;) {
+        RF_TRY(accumulate(trainer, total, error));
+        if (!total->overflow || trainer->stop_now) {
+            return RF_OK;
+        }
+        RF_TRY(rf_guard_coarser_stream(trainer, trainer->state.step + 1, total->overflow_layer,
+                                       error));
+    }
+}
+
+static rf_status apply(rf_trainer *trainer, double loss, double norm, double rate, rf_error *error)
+{
+    rf_train_state *state = &trainer->state;
+    if (!isfinite(loss) || !isfinite(norm)) {
+        return rf_guard_not_finite(trainer, loss, norm, error);
+    }
+    RF_TRY(rf_optimizer_update(
+        &trainer->optimizer, trainer->model->values, rf_runner_gradients(trainer->runner), rate,
+        rf_optimizer_clip_factor(norm, trainer->options.clip), state->updates + 1, error));
+    state->updates++;
+    state->skipped_in_a_row = 0;
+    return RF_OK;
+}
+
+rf_status rf_trainer_update(rf_trainer *trainer, rf_error *error)
+{
+    rf_train_state *state = &trainer->state;
+    rf_outcome total;
+    double start = rf_clock_seconds();
+    double norm = 0.0;
+    double rate =
+        rf_schedule_rate(&trainer->schedule, state->step, rf_trainer_time_fraction(trainer));
+    RF_TRY(gradients_of_step(trainer, &total, error));
+    if (trainer->stop_now) {
+        return RF_OK;
+    }
+    RF_TRY(judge_reversal(trainer, &total, error));
+    RF_TRY(
+        rf_optimizer_norm(&trainer->optimizer, rf_runner_gradients(trainer->runner), &norm, error));
+    double loss = total.nll_sum / (double)total.scored;
+    RF_TRY(apply(trainer, loss, norm, rate, error));
+    state->step++;
+    state->windows += trainer->options.accumulate * trainer->options.batch;
+    state->last_loss = loss;
+    trainer->steps_done++;
+    trainer->step_tokens +=
+        trainer->options.accumulate * trainer->options.batch * trainer->options.length;
+    trainer->last_step_seconds = rf_clock_seconds() - start;
+    trainer->step_seconds += trainer->last_step_seconds;
+    trainer->progress.step = state->step;
+    trainer->progress.loss = loss;
+    trainer->progress.bits_per_token = loss / log_of_2;
+    trainer->progress.gradient_norm = norm;
+    trainer->progress.rate = rate;
+    return RF_OK;
+}

@@ -1,0 +1,58 @@
+/* The plans that both tests of block attention run, and the buffers that both need. */
+#ifndef TESTS_OPS_ATTENTION_CASES_H
+#define TESTS_OPS_ATTENTION_CASES_H
+
+#include "check_op.h"
+
+#include "oracle/attention.h"
+
+typedef enum order_kind {
+    ORDER_NONE,     /* as written */
+    ORDER_PADDED,   /* a permutation, then empty slots */
+    ORDER_SCATTERED /* empty slots anywhere */
+} order_kind;
+
+typedef enum mask_kind { MASK_NONE, MASK_RANDOM, MASK_ALL_KEYS, MASK_FIRST_HALF } mask_kind;
+
+typedef struct attention_case {
+    const char *name;
+    int64_t batch, heads, parts, length, slots, block, before, after, width;
+    rf_wrap wrap;
+    order_kind order;
+    mask_kind mask;
+    bool causal, last_resort, normalise;
+    float probability;
+} attention_case;
+
+enum { ATTENTION_CASES = 96 };
+
+/* Case `index` of ATTENTION_CASES: written by hand first, then drawn at random from the index.
+ * `name` [32] is for those. */
+attention_case attention_case_at(int index, char *name);
+
+/* The first buffers of every case. ORDER and MASK are there (one number) even where the plan has
+ * none. */
+enum {
+    ATTENTION_QUERY,
+    ATTENTION_KEY,
+    ATTENTION_VALUE,
+    ATTENTION_ORDER,
+    ATTENTION_MASK,
+    ATTENTION_INPUTS
+};
+void attention_add_inputs(check_state *check);
+/* The plan with the tensors of this run, or without. */
+rf_attention_plan attention_plan(const check_state *check, bool with_tensors);
+rf_tensor attention_key(const check_state *check);
+oracle_attention attention_oracle(const check_state *check, const rf_attention_plan *plan,
+                                  double *const *values);
+
+/* Fill the table of a test from attention_case_at. */
+typedef struct attention_table {
+    attention_case plans[ATTENTION_CASES];
+    char names[ATTENTION_CASES][32];
+    check_case cases[ATTENTION_CASES];
+} attention_table;
+void attention_fill_table(attention_table *table, const check_case *like);
+
+#endif
