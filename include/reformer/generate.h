@@ -19,7 +19,8 @@ typedef struct rf_session_options {
     rf_log log;
 } rf_session_options;
 
-/* The model is borrowed and must outlive the session. All memory is taken here. */
+/* The model is borrowed and must outlive the session. All memory of caches and steps is taken here; a prompt takes that of one forward
+ * pass and gives it back. num_buckets null is resolved here, in the model. Errors: RF_ERR_ARGUMENT, RF_ERR_CONFIG, RF_ERR_MEMORY. */
 RF_API RF_MUST_CHECK rf_status rf_session_create(rf_model *model, const rf_session_options *options,
                                                  rf_session **session, rf_error *error);
 RF_API void rf_session_destroy(rf_session *session); /* NULL allowed */
@@ -28,7 +29,7 @@ RF_API void rf_session_destroy(rf_session *session); /* NULL allowed */
  *   mask  [batch, count], 1 keep, 0 never attended to (positions still count); NULL = all kept; only with the first append */
 RF_API RF_MUST_CHECK rf_status rf_session_append(rf_session *session, const int32_t *ids, const uint8_t *mask,
                                                  int64_t count, rf_error *error);
-/* Scores of the next token of sequence `row`: [vocabulary], valid until the next append. */
+/* Scores of the next token of sequence `row`: [vocabulary], valid until the next append. NULL: nothing was appended, or no such row. */
 RF_API const float *rf_session_logits(const rf_session *session, int64_t row);
 RF_API int64_t rf_session_length(const rf_session *session);
 /* Which tokens the last appended token attends to in one layer, head and round (local layers: round 0): writes at most

@@ -54,8 +54,8 @@ extern const rf_command rf_command_train, rf_command_eval, rf_command_generate, 
 size_t rf_command_count(void);
 const rf_command *rf_command_at(size_t index);
 const rf_command *rf_command_find(const char *name); /* NULL: unknown */
-const char *
-rf_command_nearest(const char *name); /* of the commands that are not hidden; NULL: none is near */
+/* The message for a name that is none, with the nearest command. RF_ERR_ARGUMENT. */
+rf_status rf_command_unknown(const char *name, rf_error *error);
 
 /* A command's own options in their order, then the shared ones. */
 size_t rf_command_option_count(const rf_command *command);

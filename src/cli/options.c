@@ -62,9 +62,8 @@ void rf_option_expectation(const rf_option *option, char *text, size_t size)
             text[used] = '\0';
         }
     } else if (!has_range(option)) {
-        snprintf(text, size, "%s%s",
-                 option->may_be_empty || option->kind == RF_OPTION_FLAG ? "" : "not empty: ",
-                 kind_words(option->kind));
+        bool filled = option->kind != RF_OPTION_FLAG && !option->may_be_empty;
+        snprintf(text, size, "%s%s", kind_words(option->kind), filled ? " that is not empty" : "");
     } else if (option->high > 0.0) {
         snprintf(text, size, "%s from %.10g to %.10g", kind_words(option->kind), option->low,
                  option->high);
@@ -111,7 +110,7 @@ static bool is_choice(const char *choices, const char *word)
 {
     size_t length = strlen(word);
     const char *at = choices;
-    while (at != NULL && length > 0) {
+    while (at != NULL && length > 0 && strchr(word, '|') == NULL) {
         at += *at == '|' ? 1 : 0;
         if (strncmp(at, word, length) == 0 && (at[length] == '|' || at[length] == '\0')) {
             return true;

@@ -147,6 +147,8 @@ rf_status rf_session_prefill(rf_session *session, const rf_prompt *prompt, rf_er
     rf_runner_options options = {.batch = prompt->shared ? 1 : session->batch,
                                  .length = prompt->count};
     options.hooks = (rf_hooks){.user = &of,
+                               .logits_first = prompt->count - 1,
+                               .logits_count = 1,
                                .attention = capture_attention,
                                .logits = capture_logits,
                                .rotations = give_rotations};

@@ -441,8 +441,8 @@ static rf_status check_ids(const rf_config *config, const rf_batch *batch, rf_er
     for (int64_t i = 0; i < batch->batch * batch->length; i++) {
         bool label_ok = batch->labels == NULL || batch->labels[i] == -100 ||
                         (batch->labels[i] >= 0 && batch->labels[i] < config->vocabulary);
-        if (batch->ids[i] < 0 || batch->ids[i] >= config->vocabulary || !label_ok) {
-            bool is_id = label_ok;
+        bool is_id = batch->ids[i] < 0 || batch->ids[i] >= config->vocabulary;
+        if (is_id || !label_ok) {
             return rf_error_set(error, RF_ERR_ARGUMENT,
                                 "%s %d at sequence %lld, position %lld is outside the vocabulary "
                                 "of %lld; was the text encoded for "

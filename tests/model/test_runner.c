@@ -69,6 +69,7 @@ static void test_reversal_is_exact(void **state)
     small.hidden = 16;
     small.head_width = 8;
     small.feed_forward = 16;
+    small.threads = 1;
     run r = open_run(
         small_model_of_depth(&small, 24, 1),
         (rf_runner_options){.batch = 1, .length = 40, .training = true, .verify_reversal = true});

@@ -1,0 +1,169 @@
+/* The attended set by brute force; see the header. O(length) hashes and a sort per head and round.
+ */
+#include "attended.h"
+
+#include "base/memory.h"
+#include "support.h"
+
+#include <string.h>
+
+typedef struct expectation {
+    const rf_session *session;
+    int64_t row, layer, head, round;
+    int64_t token;    /* the new one */
+    int32_t *buckets; /* [token + 1], -1 where masked */
+    int64_t *order;   /* [token + 1] */
+    int64_t *tokens;  /* [longest window] */
+} expectation;
+
+static double projection(const expectation *at, int64_t token, int64_t column)
+{
+    const rf_cache *cache = &at->session->caches[at->layer];
+    const rf_tensor *rotations = &at->session->rotations[at->layer];
+    const float *key = rf_cache_rows(cache, at->row, at->head) + token * 2 * cache->width;
+    int64_t columns = rotations->shape[3];
+    const float *matrix =
+        (const float *)rotations->data + at->head * cache->width * cache->rounds * columns;
+    double sum = 0.0;
+    for (int64_t i = 0; i < cache->width; i++) {
+        sum += (double)key[i] * (double)matrix[(i * cache->rounds + at->round) * columns + column];
+    }
+    return sum;
+}
+
+/* Argmax over (p, -p) of half a factor's columns. */
+static int64_t digit_of(const expectation *at, int64_t token, int64_t first, int64_t half)
+{
+    double best = -1e300;
+    int64_t digit = 0;
+    for (int64_t i = 0; i < 2 * half; i++) {
+        double p = projection(at, token, first + i % half);
+        p = i < half ? p : -p;
+        if (p > best) {
+            best = p;
+            digit = i;
+        }
+    }
+    return digit;
+}
+
+static int32_t bucket_of(const expectation *at, int64_t token)
+{
+    const rf_config *config = &at->session->model->config;
+    int64_t bucket = 0;
+    int64_t scale = 1;
+    int64_t first = 0;
+    for (int i = 0; i < config->bucket_factors; i++) {
+        bucket += scale * digit_of(at, token, first, config->buckets[i] / 2);
+        scale *= config->buckets[i];
+        first += config->buckets[i] / 2;
+    }
+    return (int32_t)bucket;
+}
+
+static const uint8_t *kept_row(const expectation *at)
+{
+    return at->session->kept + at->row * at->session->capacity;
+}
+
+/* Kept tokens from `first` on. */
+static int64_t expect_all(const expectation *at, int64_t first)
+{
+    int64_t count = 0;
+    for (int64_t token = first > 0 ? first : 0; token <= at->token; token++) {
+        if (kept_row(at)[token] != 0) {
+            at->tokens[count++] = token;
+        }
+    }
+    return count;
+}
+
+static int64_t expect_window(const expectation *at, const rf_window_config *config)
+{
+    int64_t count = 0;
+    int64_t buckets = rf_config_bucket_count(&at->session->model->config);
+    for (int64_t bucket = 0; bucket < buckets; bucket++) {
+        for (int64_t token = 0; token <= at->token; token++) {
+            if (at->buckets[token] == bucket) {
+                at->order[count++] = token;
+            }
+        }
+    }
+    int64_t slot = 0;
+    while (at->order[slot] != at->token) {
+        slot++;
+    }
+    int64_t chunk = config->chunk_length;
+    int64_t length = chunk * (config->chunks_before + 1 + config->chunks_after);
+    int64_t start = (slot / chunk - config->chunks_before) * chunk;
+    for (int64_t i = 0; i < length; i++) {
+        at->tokens[i] = at->order[((start + i) % count + count) % count];
+    }
+    return length;
+}
+
+/* Buckets are there once the prompt was longer than a chunk, or an earlier step reached a chunk's
+ * length. */
+static bool has_buckets(const rf_config *config, int64_t token, int64_t prompt)
+{
+    int64_t chunk = config->lsh.chunk_length;
+    return rf_config_padded_length(config, prompt) > chunk || (token > prompt && token >= chunk);
+}
+
+static void check_one(const expectation *at, int64_t prompt)
+{
+    const rf_config *config = &at->session->model->config;
+    int64_t expected = 0;
+    if (config->kinds[at->layer] == RF_LAYER_LOCAL) {
+        int64_t chunk = config->local.chunk_length;
+        expected = expect_all(at, (at->token / chunk - config->local.chunks_before) * chunk);
+    } else if (!has_buckets(config, at->token, prompt)) {
+        expected = expect_all(at, 0);
+    } else {
+        for (int64_t token = 0; token <= at->token; token++) {
+            at->buckets[token] = kept_row(at)[token] != 0 ? bucket_of(at, token) : -1;
+        }
+        expected = expect_window(at, &config->lsh);
+    }
+    int64_t longest = rf_cache_longest_window(&at->session->caches[at->layer]);
+    int64_t *found = at->tokens + longest;
+    int64_t count =
+        rf_session_attended(at->session, at->row, at->layer, at->head, at->round, found, longest);
+    assert_int_equal(count, expected);
+    for (int64_t i = 0; i < count; i++) {
+        if (found[i] != at->tokens[i]) {
+            fail_msg("token %lld, row %lld, layer %lld, head %lld, round %lld: entry %lld is token "
+                     "%lld, expected %lld",
+                     (long long)at->token, (long long)at->row, (long long)at->layer,
+                     (long long)at->head, (long long)at->round, (long long)i, (long long)found[i],
+                     (long long)at->tokens[i]);
+        }
+    }
+}
+
+void check_attended(const rf_session *session, int64_t prompt)
+{
+    int64_t longest = 1;
+    for (int64_t layer = 0; layer < session->model->config.layers; layer++) {
+        int64_t window = rf_cache_longest_window(&session->caches[layer]);
+        longest = window > longest ? window : longest;
+    }
+    void *memory = NULL;
+    size_t length = (size_t)session->length;
+    assert_ok(
+        rf_allocate((3 * length + 2 * (size_t)longest) * sizeof(int64_t), "test", &memory, error));
+    expectation at = {.session = session, .token = session->length - 1, .order = memory};
+    at.tokens = at.order + length;
+    at.buckets = (int32_t *)(at.tokens + 2 * longest);
+    for (at.row = 0; at.row < session->batch; at.row++) {
+        for (at.layer = 0; at.layer < session->model->config.layers; at.layer++) {
+            const rf_cache *cache = &session->caches[at.layer];
+            for (at.head = 0; at.head < cache->heads; at.head++) {
+                for (at.round = 0; at.round < cache->rounds; at.round++) {
+                    check_one(&at, prompt);
+                }
+            }
+        }
+    }
+    rf_release(memory);
+}

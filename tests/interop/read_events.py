@@ -1,0 +1,24 @@
+"""TensorBoard reads what tests/io/test_tensorboard.c wrote: python3 read_events.py FOLDER. Exits 77 without the package."""
+
+import sys
+
+try:
+    from tensorboard.backend.event_processing import event_accumulator
+except ImportError:
+    sys.exit(77)
+
+
+def main(folder):
+    events = event_accumulator.EventAccumulator(folder)
+    events.Reload()
+    scalars = [(event.step, event.value) for event in events.Scalars("loss/train")]
+    assert scalars == [(1, 0.5), (300, -2.25)], scalars
+    texts = events.Tensors("sample")
+    assert [event.step for event in texts] == [300], texts
+    assert texts[0].tensor_proto.string_val[0].decode("utf-8") == "some **text** é", texts
+    assert list(dimension.size for dimension in texts[0].tensor_proto.tensor_shape.dim) == [1], texts
+    plugin = events.SummaryMetadata("sample").plugin_data.plugin_name
+    assert plugin == "text", plugin
+
+
+main(sys.argv[1])

@@ -1,0 +1,110 @@
+/* Dropout against the definition of its mask. */
+#include "check_op.h"
+
+#include "oracle/oracle.h"
+
+enum { X, Y };
+
+typedef struct dropout_shape {
+    int64_t rows, width, first_row;
+    float probability;
+    bool in_place;
+} dropout_shape;
+
+static const rf_random_key key = {
+    .seed = 7, .step = 3, .layer = 2, .purpose = RF_PURPOSE_EMBEDDING_DROPOUT};
+
+static void build(check_state *check)
+{
+    const dropout_shape *s = check->which->parameters;
+    check_buffer x =
+        check_matrix("x", s->in_place ? CHECK_UPDATED : CHECK_INPUT, s->rows, s->width, -1, 1);
+    check_buffer y = check_matrix("y", CHECK_OUTPUT, s->rows, s->width, 0, 0);
+    check_add(check, &x);
+    if (!s->in_place) {
+        check_add(check, &y);
+    }
+}
+
+static rf_status run(rf_context *context, const check_state *check, rf_error *error)
+{
+    const dropout_shape *s = check->which->parameters;
+    rf_dropout dropout = {.x = check_tensor(check, X),
+                          .y = check_tensor(check, s->in_place ? X : Y),
+                          .probability = s->probability,
+                          .key = key,
+                          .first_row = s->first_row};
+    return rf_op_dropout(context, &dropout, error);
+}
+
+static void oracle(const check_state *check, double *const *values)
+{
+    const dropout_shape *s = check->which->parameters;
+    oracle_dropout(&key, (double)s->probability, s->first_row, s->rows, s->width, values[X],
+                   values[s->in_place ? X : Y]);
+}
+
+/* The share that is kept, and that a slice draws the mask of the whole. */
+static void test_mask(void **state)
+{
+    (void)state;
+    enum { ROWS = 100, WIDTH = 101, FIRST = 37 };
+    static float ones[ROWS * WIDTH];
+    static float whole[ROWS * WIDTH];
+    static float slice[ROWS * WIDTH];
+    for (int i = 0; i < ROWS * WIDTH; i++) {
+        ones[i] = 1.0F;
+    }
+    rf_dropout dropout = {.x = rf_tensor_2(ones, RF_F32, ROWS, WIDTH),
+                          .y = rf_tensor_2(whole, RF_F32, ROWS, WIDTH),
+                          .probability = 0.25F,
+                          .key = key};
+    check_run(RF_OP_DROPOUT, &dropout, 1);
+    int kept = 0;
+    for (int i = 0; i < ROWS * WIDTH; i++) {
+        kept += whole[i] != 0.0F ? 1 : 0;
+    }
+    assert_in_range(kept, 7575 - 175, 7575 + 175); /* four deviations */
+    dropout.x.shape[0] = ROWS - FIRST;
+    dropout.y = rf_tensor_2(slice, RF_F32, ROWS - FIRST, WIDTH);
+    dropout.first_row = FIRST;
+    check_run(RF_OP_DROPOUT, &dropout, 1);
+    assert_memory_equal(slice, whole + FIRST * WIDTH, (ROWS - FIRST) * WIDTH * sizeof(float));
+}
+
+static void test_rejected(void **state)
+{
+    (void)state;
+    rf_dropout dropout = {.x = rf_tensor_2(NULL, RF_F32, 3, 4),
+                          .y = rf_tensor_2(NULL, RF_F32, 3, 5)};
+    check_rejected(RF_OP_DROPOUT, &dropout, RF_ERR_ARGUMENT,
+                   "y is [3, 5] f32, but x [3, 4] f32 needs [3, 4] f32");
+    dropout.y = dropout.x;
+    dropout.probability = 1.0F;
+    check_rejected(RF_OP_DROPOUT, &dropout, RF_ERR_ARGUMENT, "probability is 1");
+}
+
+static const dropout_shape shapes[] = {
+    {3, 5, 0, 0.5F, false},  {200, 301, 12345, 0.1F, false},   {200, 301, 3, 0.9F, true},
+    {7, 33, 1, 0.0F, false}, {7, 33, 1, 0.0F, true},           {1, 1, 99, 0.5F, false},
+    {0, 7, 0, 0.5F, false},  {50, 1, 3000000001, 0.5F, false},
+};
+static const check_case cases[] = {
+    {"small", 1, build, run, oracle, &shapes[0]},
+    {"large", 2, build, run, oracle, &shapes[1]},
+    {"large in place", 3, build, run, oracle, &shapes[2]},
+    {"copy", 4, build, run, oracle, &shapes[3]},
+    {"copy in place", 5, build, run, oracle, &shapes[4]},
+    {"one element", 6, build, run, oracle, &shapes[5]},
+    {"no rows", 7, build, run, oracle, &shapes[6]},
+    {"one column, far rows", 8, build, run, oracle, &shapes[7]},
+};
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mask),
+        cmocka_unit_test(test_rejected),
+    };
+    return check_main(argc, argv, cases, sizeof cases / sizeof cases[0], tests, 2);
+}
