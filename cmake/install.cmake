@@ -1,4 +1,4 @@
-# make install: library, headers, program, manual pages, and the two ways by which other projects find the library.
+# make install: library, headers, program (cmake/manual.cmake: its manual pages), and the two ways by which other projects find the library.
 include(CMakePackageConfigHelpers)
 install(TARGETS reformer EXPORT reformer)
 if(NOT BUILD_SHARED_LIBS)
@@ -6,7 +6,6 @@ if(NOT BUILD_SHARED_LIBS)
 endif()
 if(TARGET program)
     install(TARGETS program)
-    install(DIRECTORY ${PROJECT_BINARY_DIR}/man/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 OPTIONAL FILES_MATCHING PATTERN "*.1")
 endif()
 install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/reformer FILES_MATCHING PATTERN "*.json")
 install(DIRECTORY include/reformer DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")

@@ -66,7 +66,8 @@ rf_status rf_atomic_write(rf_atomic_file *file, const void *data, size_t size, r
     const size_t largest_request = (size_t)1 << 30;
     const char *bytes = data;
     size_t written = 0;
-    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it cannot see that rf_file_error never gives RF_OK. */
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it cannot see that rf_file_error never
+     * gives RF_OK. */
     int fault = rf_file_fault("write", file->path, size);
     if (fault != 0) {
         return rf_file_error(error, "write", file->path, fault);

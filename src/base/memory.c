@@ -50,7 +50,7 @@ static rf_status refuse(size_t size, const char *what, rf_error *error)
 rf_status rf_allocate(size_t size, const char *what, void **memory, rf_error *error)
 {
     *memory = NULL;
-    if (size > SIZE_MAX - 2 * (size_t)ALIGNMENT) {
+    if (size > SIZE_MAX / 2 - 2 * (size_t)ALIGNMENT) {
         return refuse(size, what, error);
     }
     if (allocation_hook != NULL && !allocation_hook(allocation_hook_user, size)) {

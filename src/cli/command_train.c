@@ -15,7 +15,6 @@ static const rf_option options[] = {
      .kind = RF_OPTION_STRING,
      .argument = "TEXT",
      .key = "data",
-     .required = true,
      .group = "what",
      .help = "file, folder or pattern of files to learn; .xz, .gz and .zst are unpacked"},
     {.name = "valid",
@@ -94,12 +93,11 @@ static const rf_option options[] = {
      .letter = 'l',
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
-     .preset = "2048",
-     .low = 2,
+     .preset = "0",
      .high = 2147483647,
      .key = "length",
      .group = "batches",
-     .help = "tokens a sequence"},
+     .help = "tokens a sequence; 0 for the model's longest, at most 4096"},
     {.name = "accumulate",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
@@ -240,7 +238,7 @@ static const rf_option options[] = {
     {.name = "eval-every",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
-     .preset = "100",
+     .preset = "250",
      .key = "eval_every",
      .group = "evaluation and records",
      .help = "updates between evaluations; 0 for only at the end"},
@@ -414,8 +412,11 @@ static int print_result(const rf_settings *settings, const rf_train_options *tra
     printf("steps       %lld%s in %s\n", (long long)result->step,
            result->stopped_early ? " (stopped early)" : "", time);
     printf("loss        %.4f nats a token, last update\n", result->loss);
-    printf("validation  %.4f nats, %.4f bits a byte, best at step %lld\n",
-           result->best_validation_loss, result->best_bits_per_byte, (long long)result->best_step);
+    if (result->best_step >= 0) {
+        printf("validation  %.4f nats, %.4f bits a byte, best at step %lld\n",
+               result->best_validation_loss, result->best_bits_per_byte,
+               (long long)result->best_step);
+    }
     printf("memory      %s planned, %s at the peak\n", planned, peak);
     printf("model       %s\n", train->output);
     return RF_EXIT_DONE;
@@ -462,6 +463,13 @@ static int run(const rf_settings *settings)
 static rf_status check(const rf_settings *settings, rf_error *error)
 {
     bool resume = rf_settings_flag(settings, "resume");
+    if (!rf_settings_has(settings, "data")) {
+        return resume ? rf_cli_fail(error, RF_ERR_ARGUMENT,
+                                    "%s has no train.json, so there is nothing to say what the run "
+                                    "was; give --data TEXT and the other settings",
+                                    rf_settings_string(settings, "output"))
+                      : rf_cli_fail(error, RF_ERR_ARGUMENT, "train needs --data TEXT");
+    }
     if (resume && rf_settings_has(settings, "init-from") &&
         rf_settings_origin(settings, "init-from") == RF_ORIGIN_COMMAND_LINE) {
         return rf_cli_fail(error, RF_ERR_ARGUMENT,

@@ -148,8 +148,8 @@ static void settle_range(scale *axis, double margin)
 
 static void find_ranges(const rf_chart *chart, scale *x, scale *y)
 {
-    *x = (scale){.low = INFINITY, .high = -INFINITY, .is_log = chart->x_log};
-    *y = (scale){.low = INFINITY, .high = -INFINITY, .is_log = chart->y_log};
+    *x = (scale){.low = HUGE_VAL, .high = -HUGE_VAL, .is_log = chart->x_log};
+    *y = (scale){.low = HUGE_VAL, .high = -HUGE_VAL, .is_log = chart->y_log};
     for (size_t s = 0; s < chart->series_count; s++) {
         const rf_chart_series *series = &chart->series[s];
         for (size_t i = 0; i < series->count; i++) {

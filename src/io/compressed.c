@@ -27,6 +27,9 @@ typedef struct sink {
     size_t size, capacity, limit;
 } sink;
 
+typedef rf_status (*decoder)(const rf_mapping *from, sink *to, rf_error *error);
+
+#if RF_WITH_LZMA || RF_WITH_ZLIB || RF_WITH_ZSTD
 /* Make room for at least one more byte; capacity stays one byte above what may be filled, for a NUL
  * at the end. */
 static rf_status grow(sink *to, rf_error *error)
@@ -49,9 +52,6 @@ static rf_status grow(sink *to, rf_error *error)
     return RF_OK;
 }
 
-typedef rf_status (*decoder)(const rf_mapping *from, sink *to, rf_error *error);
-
-#if RF_WITH_LZMA || RF_WITH_ZLIB || RF_WITH_ZSTD
 static rf_status damaged(const char *path, const char *format, const char *reason, rf_error *error)
 {
     return rf_error_set(error, RF_ERR_FORMAT, "%s: damaged %s data: %s", path, format, reason);

@@ -67,7 +67,7 @@ static int64_t greatest_common_divisor(int64_t a, int64_t b)
         a = b;
         b = rest;
     }
-    return a;
+    return a > 0 ? a : 1;
 }
 
 /* Least common multiple and minimum of the chunk lengths in use. */
@@ -81,13 +81,14 @@ static void chunk_lengths(const rf_config *config, int64_t *multiple, int64_t *l
     } else if (lsh_layers == config->layers) {
         local = lsh;
     }
-    *multiple = lsh / greatest_common_divisor(lsh, local) * local;
+    int64_t common = lsh / greatest_common_divisor(lsh, local) * local; /* both are at least 1 */
+    *multiple = common > 0 ? common : 1;
     *least = lsh < local ? lsh : local;
 }
 
 int64_t rf_config_padded_length(const rf_config *config, int64_t length)
 {
-    int64_t multiple = 0;
+    int64_t multiple = 1;
     int64_t least = 0;
     chunk_lengths(config, &multiple, &least);
     if (length <= least || length % multiple == 0) {

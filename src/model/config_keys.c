@@ -10,33 +10,35 @@
 #define FIELD(member) offsetof(rf_config, member)
 
 const rf_integer_key rf_integer_keys[] = {
-    {"attention_head_size", FIELD(head_width), 1, RF_LIMIT_HEADS, 64, false, 0},
-    {"chunk_size_feed_forward", FIELD(feed_forward_rows), 0, INT32_MAX, 0, false, 0},
-    {"chunk_size_lm_head", FIELD(head_rows), 0, INT32_MAX, 0, false, 0},
-    {"eos_token_id", FIELD(eos_token), 0, INT32_MAX, 2, true, -1},
-    {"feed_forward_size", FIELD(feed_forward), 1, RF_LIMIT_FEED_FORWARD, 512, false, 0},
-    {"hidden_size", FIELD(hidden), 1, RF_LIMIT_HIDDEN, 256, false, 0},
-    {"local_attn_chunk_length", FIELD(local.chunk_length), 1, RF_LIMIT_CHUNK, 64, true, 0},
-    {"local_num_chunks_after", FIELD(local.chunks_after), 0, RF_LIMIT_CHUNKS, 0, true, 0},
-    {"local_num_chunks_before", FIELD(local.chunks_before), 0, RF_LIMIT_CHUNKS, 1, true, 0},
-    {"lsh_attn_chunk_length", FIELD(lsh.chunk_length), 1, RF_LIMIT_CHUNK, 64, true, 0},
-    {"lsh_num_chunks_after", FIELD(lsh.chunks_after), 0, RF_LIMIT_CHUNKS, 0, true, 0},
-    {"lsh_num_chunks_before", FIELD(lsh.chunks_before), 0, RF_LIMIT_CHUNKS, 1, true, 0},
-    {"max_position_embeddings", FIELD(max_positions), 1, RF_LIMIT_POSITIONS, 4096, false, 0},
-    {"num_attention_heads", FIELD(heads), 1, RF_LIMIT_HEADS, 12, false, 0},
-    {"num_hashes", FIELD(rounds), 1, RF_LIMIT_ROUNDS, 1, false, 0},
-    {"pad_token_id", FIELD(pad_token), 0, INT32_MAX, 0, true, -1},
-    {"vocab_size", FIELD(vocabulary), 1, INT32_MAX, 320, false, 0},
+    {"attention_head_size", FIELD(head_width), 1, RF_LIMIT_HEADS, 64, RF_NULL_REFUSED, 0},
+    {"chunk_size_feed_forward", FIELD(feed_forward_rows), 0, INT32_MAX, 0, RF_NULL_REFUSED, 0},
+    {"chunk_size_lm_head", FIELD(head_rows), 0, INT32_MAX, 0, RF_NULL_REFUSED, 0},
+    {"eos_token_id", FIELD(eos_token), 0, INT32_MAX, 2, RF_NULL_WRITTEN, -1},
+    {"feed_forward_size", FIELD(feed_forward), 1, RF_LIMIT_FEED_FORWARD, 512, RF_NULL_REFUSED, 0},
+    {"hidden_size", FIELD(hidden), 1, RF_LIMIT_HIDDEN, 256, RF_NULL_REFUSED, 0},
+    {"local_attn_chunk_length", FIELD(local.chunk_length), 1, RF_LIMIT_CHUNK, 64, RF_NULL_READ, 0},
+    {"local_num_chunks_after", FIELD(local.chunks_after), 0, RF_LIMIT_CHUNKS, 0, RF_NULL_READ, 0},
+    {"local_num_chunks_before", FIELD(local.chunks_before), 0, RF_LIMIT_CHUNKS, 1, RF_NULL_READ, 0},
+    {"lsh_attn_chunk_length", FIELD(lsh.chunk_length), 1, RF_LIMIT_CHUNK, 64, RF_NULL_WRITTEN, 0},
+    {"lsh_num_chunks_after", FIELD(lsh.chunks_after), 0, RF_LIMIT_CHUNKS, 0, RF_NULL_WRITTEN, 0},
+    {"lsh_num_chunks_before", FIELD(lsh.chunks_before), 0, RF_LIMIT_CHUNKS, 1, RF_NULL_WRITTEN, 0},
+    {"max_position_embeddings", FIELD(max_positions), 1, RF_LIMIT_POSITIONS, 4096, RF_NULL_REFUSED,
+     0},
+    {"num_attention_heads", FIELD(heads), 1, RF_LIMIT_HEADS, 12, RF_NULL_REFUSED, 0},
+    {"num_hashes", FIELD(rounds), 1, RF_LIMIT_ROUNDS, 1, RF_NULL_REFUSED, 0},
+    {"pad_token_id", FIELD(pad_token), 0, INT32_MAX, 0, RF_NULL_WRITTEN, -1},
+    {"vocab_size", FIELD(vocabulary), 1, INT32_MAX, 320, RF_NULL_REFUSED, 0},
 };
 const size_t rf_integer_keys_count = sizeof rf_integer_keys / sizeof rf_integer_keys[0];
 
 const rf_number_key rf_number_keys[] = {
-    {"axial_norm_std", FIELD(axial_norm_std), 0.0, 1e6, 1.0, false, false},
-    {"hidden_dropout_prob", FIELD(hidden_dropout), 0.0, 1.0, 0.05, true, false},
-    {"initializer_range", FIELD(initializer_range), 0.0, 1e6, 0.02, false, false},
-    {"layer_norm_eps", FIELD(layer_norm_epsilon), 0.0, 1.0, 1e-12, false, false},
-    {"local_attention_probs_dropout_prob", FIELD(local.dropout), 0.0, 1.0, 0.05, true, true},
-    {"lsh_attention_probs_dropout_prob", FIELD(lsh.dropout), 0.0, 1.0, 0.0, true, true},
+    {"axial_norm_std", FIELD(axial_norm_std), 0.0, 1e6, 1.0, false, RF_NULL_REFUSED},
+    {"hidden_dropout_prob", FIELD(hidden_dropout), 0.0, 1.0, 0.05, true, RF_NULL_REFUSED},
+    {"initializer_range", FIELD(initializer_range), 0.0, 1e6, 0.02, false, RF_NULL_REFUSED},
+    {"layer_norm_eps", FIELD(layer_norm_epsilon), 0.0, 1.0, 1e-12, false, RF_NULL_REFUSED},
+    {"local_attention_probs_dropout_prob", FIELD(local.dropout), 0.0, 1.0, 0.05, true,
+     RF_NULL_READ},
+    {"lsh_attention_probs_dropout_prob", FIELD(lsh.dropout), 0.0, 1.0, 0.0, true, RF_NULL_WRITTEN},
 };
 const size_t rf_number_keys_count = sizeof rf_number_keys / sizeof rf_number_keys[0];
 
@@ -142,19 +144,19 @@ rf_status rf_config_wrong_value(const char *name, const char *key, const json_t 
 }
 
 rf_status rf_config_read_integers(const char *name, const char *key, const json_t *list,
-                                  int64_t low, int64_t high, int capacity, int64_t *values,
-                                  int *count, rf_error *error)
+                                  int64_t high, int capacity, int64_t *values, int *count,
+                                  rf_error *error)
 {
     char expected[128];
-    (void)snprintf(expected, sizeof expected, "a list of 1 to %d integers from %lld to %lld",
-                   capacity, (long long)low, (long long)high);
+    (void)snprintf(expected, sizeof expected, "a list of 1 to %d integers from 1 to %lld", capacity,
+                   (long long)high);
     size_t size = json_array_size(list);
     if (!json_is_array(list) || size == 0 || size > (size_t)capacity) {
         return rf_config_wrong_value(name, key, list, expected, error);
     }
     for (size_t i = 0; i < size; i++) {
         const json_t *item = json_array_get(list, i);
-        if (!json_is_integer(item) || json_integer_value(item) < low ||
+        if (!json_is_integer(item) || json_integer_value(item) < 1 ||
             json_integer_value(item) > high) {
             return rf_config_wrong_value(name, key, list, expected, error);
         }
@@ -172,7 +174,7 @@ rf_status rf_config_read_buckets(const char *name, const json_t *value, int64_t 
         return RF_OK;
     }
     if (json_is_array(value)) {
-        return rf_config_read_integers(name, "num_buckets", value, 2, RF_LIMIT_BUCKET_FACTOR,
+        return rf_config_read_integers(name, "num_buckets", value, RF_LIMIT_BUCKET_FACTOR,
                                        RF_MAX_BUCKET_FACTORS, factors, count, error);
     }
     if (!json_is_integer(value) || json_integer_value(value) < 2 ||

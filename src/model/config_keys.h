@@ -22,12 +22,16 @@ enum {
     RF_STANDARD_FRACTION_BITS = 22
 };
 
+/* Where a null is read. transformers 5 refuses some nulls that transformers 4 wrote: those we do
+ * not write back. */
+typedef enum rf_null { RF_NULL_REFUSED, RF_NULL_READ, RF_NULL_WRITTEN } rf_null;
+
 /* An integer key of config.json and the field of rf_config that holds it. */
 typedef struct rf_integer_key {
     const char *name;
     size_t offset; /* of an int64_t in rf_config */
     int64_t low, high, standard;
-    bool nullable;
+    rf_null null;
     int64_t null_value; /* what the field holds for null */
 } rf_integer_key;
 
@@ -37,7 +41,7 @@ typedef struct rf_number_key {
     size_t offset; /* of a double in rf_config */
     double low, high, standard;
     bool below_high; /* high itself is refused */
-    bool nullable;
+    rf_null null;
 } rf_number_key;
 
 extern const rf_integer_key rf_integer_keys[];
@@ -45,6 +49,7 @@ extern const size_t rf_integer_keys_count;
 extern const rf_number_key rf_number_keys[];
 extern const size_t rf_number_keys_count;
 
+/* The field of a key, read and set. */
 int64_t rf_integer_key_get(const rf_integer_key *key, const rf_config *config);
 void rf_integer_key_set(const rf_integer_key *key, rf_config *config, int64_t value);
 double rf_number_key_get(const rf_number_key *key, const rf_config *config);
@@ -62,11 +67,10 @@ const char *rf_integers_describe(const int64_t *values, int count, char *text, s
 /* RF_ERR_FORMAT "NAME: KEY is VALUE, expected EXPECTED". */
 rf_status rf_config_wrong_value(const char *name, const char *key, const json_t *value,
                                 const char *expected, rf_error *error);
-/* A list of integers, each in [low, high], at most `capacity` of them. */
+/* A list of integers, each from 1 to `high`, at most `capacity` of them. */
 RF_MUST_CHECK rf_status rf_config_read_integers(const char *name, const char *key,
-                                                const json_t *list, int64_t low, int64_t high,
-                                                int capacity, int64_t *values, int *count,
-                                                rf_error *error);
+                                                const json_t *list, int64_t high, int capacity,
+                                                int64_t *values, int *count, rf_error *error);
 /* num_buckets: null, an integer or a list; count 0 for null. Factors are checked by
  * rf_config_check_buckets. */
 RF_MUST_CHECK rf_status rf_config_read_buckets(const char *name, const json_t *value,

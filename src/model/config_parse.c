@@ -110,7 +110,7 @@ static rf_status read_integer_keys(const char *name, const json_t *object, rf_co
     for (size_t i = 0; i < rf_integer_keys_count; i++) {
         const rf_integer_key *key = &rf_integer_keys[i];
         int64_t value = key->standard;
-        if (key->nullable && json_is_null(json_object_get(object, key->name))) {
+        if (key->null != RF_NULL_REFUSED && json_is_null(json_object_get(object, key->name))) {
             value = key->null_value;
         } else {
             RF_TRY(
@@ -128,7 +128,7 @@ static rf_status read_number_keys(const char *name, const json_t *object, rf_con
         const rf_number_key *key = &rf_number_keys[i];
         const json_t *json = json_object_get(object, key->name);
         double value = key->standard;
-        if (key->nullable && json_is_null(json)) {
+        if (key->null != RF_NULL_REFUSED && json_is_null(json)) {
             value = 0.0;
         } else {
             RF_TRY(rf_json_get_number(name, object, key->name, key->low, key->high, &value, error));
@@ -236,11 +236,11 @@ static rf_status read_axes(const char *name, const json_t *object, rf_config *co
     config->axial_widths[0] = 64;
     config->axial_widths[1] = 192;
     if (shape != NULL) {
-        RF_TRY(rf_config_read_integers(name, "axial_pos_shape", shape, 1, RF_LIMIT_POSITIONS,
+        RF_TRY(rf_config_read_integers(name, "axial_pos_shape", shape, RF_LIMIT_POSITIONS,
                                        RF_MAX_AXES, config->axial_shape, &shape_count, error));
     }
     if (widths != NULL) {
-        RF_TRY(rf_config_read_integers(name, "axial_pos_embds_dim", widths, 1, RF_LIMIT_HIDDEN,
+        RF_TRY(rf_config_read_integers(name, "axial_pos_embds_dim", widths, RF_LIMIT_HIDDEN,
                                        RF_MAX_AXES, config->axial_widths, &width_count, error));
     }
     config->axes = shape_count;

@@ -8,28 +8,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+static json_t *integer_or_null(const rf_integer_key *key, int64_t value, const json_t *old)
+{
+    if (key->null == RF_NULL_REFUSED || value != key->null_value ||
+        (value >= key->low && !json_is_null(old))) {
+        return json_integer(value);
+    }
+    return key->null == RF_NULL_WRITTEN ? json_null() : json_integer(key->standard);
+}
+
 static rf_status write_integer_keys(const rf_config *config, json_t *object, rf_error *error)
 {
     for (size_t i = 0; i < rf_integer_keys_count; i++) {
         const rf_integer_key *key = &rf_integer_keys[i];
-        int64_t value = rf_integer_key_get(key, config);
-        bool null = key->nullable && value == key->null_value &&
-                    (value < key->low || json_is_null(json_object_get(object, key->name)));
-        RF_TRY(rf_json_set(object, key->name, null ? json_null() : json_integer(value), error));
+        json_t *value = integer_or_null(key, rf_integer_key_get(key, config),
+                                        json_object_get(object, key->name));
+        RF_TRY(rf_json_set(object, key->name, value, error));
     }
     return RF_OK;
 }
 
+/* Always with a point or an exponent: transformers 5 refuses 1 where it wants 1.0. */
 static rf_status write_number_keys(const rf_config *config, json_t *object, rf_error *error)
 {
     for (size_t i = 0; i < rf_number_keys_count; i++) {
         const rf_number_key *key = &rf_number_keys[i];
-        const json_t *old = json_object_get(object, key->name);
         double value = rf_number_key_get(key, config);
-        double old_value = json_number_value(old); /* 0 for null */
-        bool same = (json_is_number(old) || (key->nullable && json_is_null(old))) &&
-                    !(old_value < value) && !(old_value > value);
-        if (!same) {
+        bool null =
+            key->null == RF_NULL_WRITTEN && json_is_null(json_object_get(object, key->name));
+        if (!null || value > 0.0) {
             RF_TRY(rf_json_set(object, key->name, json_real(value), error));
         }
     }

@@ -4,6 +4,17 @@
 
 /* ---- tensors ---- */
 
+/* First of all: a shape with more dimensions than there are numbers cannot even be described. */
+static rf_status check_rank(const rf_check_scope *scope, const char *name, const rf_tensor *tensor)
+{
+    if (tensor->rank < 0 || tensor->rank > RF_MAX_RANK) {
+        return rf_error_set(scope->error, RF_ERR_ARGUMENT,
+                            "%s: %s has %d dimensions; 1 to %d are possible", scope->op, name,
+                            tensor->rank, RF_MAX_RANK);
+    }
+    return RF_OK;
+}
+
 static rf_status check_data(const rf_check_scope *scope, const char *name, const rf_tensor *tensor)
 {
     if (!scope->dry && tensor->data == NULL && rf_tensor_count(tensor) > 0) {
@@ -20,13 +31,14 @@ rf_status rf_check_free(const rf_check_scope *scope, const char *name, const rf_
     if (rf_tensor_is_absent(tensor)) {
         return rf_error_set(scope->error, RF_ERR_ARGUMENT, "%s: %s is missing", scope->op, name);
     }
+    RF_TRY(check_rank(scope, name, tensor));
     char text[RF_CHECK_TEXT_BYTES];
     if ((unsigned)tensor->dtype >= RF_DTYPE_COUNT || (dtypes & (1U << tensor->dtype)) == 0U) {
         return rf_error_set(scope->error, RF_ERR_ARGUMENT,
                             "%s: %s is %s, a type this operation does not take", scope->op, name,
                             rf_tensor_describe(tensor, text, sizeof text));
     }
-    if (tensor->rank < 1 || tensor->rank > RF_MAX_RANK || (rank > 0 && tensor->rank != rank)) {
+    if (tensor->rank < 1 || (rank > 0 && tensor->rank != rank)) {
         return rf_error_set(scope->error, RF_ERR_ARGUMENT,
                             "%s: %s is %s, but %d dimensions are needed", scope->op, name,
                             rf_tensor_describe(tensor, text, sizeof text), rank > 0 ? rank : 1);
@@ -52,8 +64,8 @@ rf_status rf_check_like(const rf_check_scope *scope, const char *name, const rf_
                             rf_tensor_describe(source, cause, sizeof cause),
                             rf_tensor_describe(&needed, expected, sizeof expected));
     }
-    if (tensor->dtype != needed.dtype || tensor->rank < 1 || tensor->rank > RF_MAX_RANK ||
-        !rf_tensor_same_shape(tensor, &needed)) {
+    RF_TRY(check_rank(scope, name, tensor));
+    if (tensor->dtype != needed.dtype || !rf_tensor_same_shape(tensor, &needed)) {
         return rf_error_set(scope->error, RF_ERR_ARGUMENT, "%s: %s is %s, but %s %s needs %s",
                             scope->op, name, rf_tensor_describe(tensor, found, sizeof found),
                             source_name, rf_tensor_describe(source, cause, sizeof cause),

@@ -236,7 +236,8 @@ rf_status rf_checkpoint_save(const char *output, const rf_checkpoint *checkpoint
         status = rf_folder_rename(temporary, path, error);
     }
     if (status != RF_OK) {
-        rf_status removed = rf_folder_remove(temporary, NULL); /* the first fault is the one to tell */
+        rf_status removed =
+            rf_folder_remove(temporary, NULL); /* the first fault is the one to tell */
         (void)removed;
         goto done;
     }

@@ -22,7 +22,7 @@ rf_status rf_guard_coarser_stream(rf_trainer *trainer, int64_t step, int64_t lay
     int from = config->fraction_bits;
     int to = from - FEWER_BITS;
     char where[48];
-    char text[160];
+    char text[256];
     describe_layer(layer, where, sizeof where);
     if (to < RF_LEAST_FRACTION_BITS || state->changes_count == RF_STREAM_CHANGES) {
         return rf_error_set(
@@ -63,7 +63,7 @@ rf_status rf_guard_not_finite(rf_trainer *trainer, double loss, double norm, rf_
             "learning rate",
             step, MOST_SKIPPED_IN_A_ROW + 1);
     }
-    char text[160];
+    char text[256];
     (void)snprintf(text, sizeof text, "the loss is %g and the gradient's norm %g: step skipped",
                    loss, norm);
     rf_log_write(&trainer->options.log, RF_LOG_WARNING, "step %lld: %s", step, text);

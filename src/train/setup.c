@@ -139,6 +139,23 @@ static int64_t default_length(const rf_trainer *trainer)
     return most < 4096 ? most : 4096;
 }
 
+/* A resumed run keeps its buckets; "auto" asks for nothing else. */
+static rf_status check_same_buckets(const rf_trainer *trainer, rf_error *error)
+{
+    rf_config asked = {0};
+    RF_TRY(rf_config_copy(&trainer->config, &asked, error));
+    rf_status status = rf_config_set_buckets(&asked, trainer->options.num_buckets, error);
+    if (status == RF_OK && asked.bucket_factors > 0 &&
+        rf_config_bucket_count(&asked) != rf_config_bucket_count(&trainer->config)) {
+        status = rf_error_set(error, RF_ERR_CONFIG,
+                              "num_buckets %s was asked for, but the run that is resumed has %lld",
+                              trainer->options.num_buckets,
+                              (long long)rf_config_bucket_count(&trainer->config));
+    }
+    rf_config_clear(&asked);
+    return status;
+}
+
 /* Buckets, stream and length as asked for; the automatic number of buckets is settled here, once.
  */
 static rf_status settle_config(rf_trainer *trainer, rf_error *error)
@@ -155,12 +172,9 @@ static rf_status settle_config(rf_trainer *trainer, rf_error *error)
     if (options->length == 0) {
         options->length = default_length(trainer);
     }
-    if (options->num_buckets != NULL && !resumed) {
-        RF_TRY(rf_config_set_buckets(config, options->num_buckets, error));
-    } else if (options->num_buckets != NULL) {
-        rf_log_write(&options->log, RF_LOG_NOTICE,
-                     "resume: the run's number of buckets, %lld, is kept",
-                     (long long)rf_config_bucket_count(config));
+    if (options->num_buckets != NULL) {
+        RF_TRY(resumed ? check_same_buckets(trainer, error)
+                       : rf_config_set_buckets(config, options->num_buckets, error));
     }
     if (options->stream != NULL) {
         config->fixed_stream = strcmp(options->stream, "fixed32") == 0;

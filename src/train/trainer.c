@@ -13,14 +13,14 @@
 static const double log_of_2 = 0.69314718055994530942;
 enum { DEFAULT_PROMPT_BYTES = 64 };
 
-typedef enum reason {
+typedef enum end_reason {
     GOING_ON,
     ALL_STEPS,
     TIME_IS_UP,
     NO_IMPROVEMENT,
     STOPPED_AFTER, /* options.stop_after: as an interruption would */
     REQUESTED
-} reason;
+} end_reason;
 
 /* ---- time
  * ------------------------------------------------------------------------------------------------------------
@@ -51,12 +51,10 @@ static double seconds_per_step(const rf_trainer *trainer)
 static bool time_is_up(const rf_trainer *trainer)
 {
     double limit = trainer->options.time_limit_seconds;
-    double step =
-        trainer->steps_timed > 0 ? trainer->step_seconds / (double)trainer->steps_timed : 0.0;
-    return limit > 0.0 && rf_trainer_seconds(trainer) + step > limit;
+    return limit > 0.0 && rf_trainer_seconds(trainer) + trainer->last_step_seconds > limit;
 }
 
-static reason reason_to_stop(const rf_trainer *trainer)
+static end_reason stop_reason(const rf_trainer *trainer)
 {
     const rf_train_options *options = &trainer->options;
     const rf_train_state *state = &trainer->state;
@@ -96,23 +94,27 @@ static void report(rf_trainer *trainer)
     }
 }
 
-/* Which steps are logged does not depend on where a run was interrupted. */
-static rf_status log_step(rf_trainer *trainer, rf_error *error)
+/* Which steps are recorded does not depend on where a run was interrupted. */
+static bool is_recorded(const rf_trainer *trainer)
 {
     int64_t step = trainer->state.step;
-    if (step != 1 && step % trainer->options.log_every != 0 && step != trainer->options.steps) {
-        return RF_OK;
-    }
+    return step == 1 || step % trainer->options.log_every == 0 || step == trainer->options.steps;
+}
+
+static rf_status log_step(rf_trainer *trainer, rf_error *error)
+{
     rf_train_progress *progress = &trainer->progress;
     progress->has_validation = false;
     progress->is_best = false;
     if (trainer->step_seconds > 0.0) {
         progress->tokens_per_second = (double)trainer->step_tokens / trainer->step_seconds;
     }
+    report(trainer);
+    if (!is_recorded(trainer)) {
+        return RF_OK;
+    }
     trainer->step_tokens = 0;
     trainer->step_seconds = 0.0;
-    trainer->steps_timed = 0;
-    report(trainer);
     return rf_recorder_step(trainer->recorder, progress, error);
 }
 
@@ -218,7 +220,6 @@ static rf_status take_result(rf_trainer *trainer, const rf_outcome *outcome, rf_
         }
     }
     report(trainer);
-    progress->step = state->step;
     return rf_recorder_evaluation(trainer->recorder, progress, outcome->scored, error);
 }
 
@@ -322,17 +323,18 @@ static rf_status before_first_step(rf_trainer *trainer, rf_error *error)
                                                                     : RF_OK;
 }
 
-static rf_status run_steps(rf_trainer *trainer, reason *why, rf_error *error)
+static rf_status run_steps(rf_trainer *trainer, end_reason *why, rf_error *error)
 {
     RF_TRY(before_first_step(trainer, error));
     for (;;) {
-        *why = reason_to_stop(trainer);
+        *why = stop_reason(trainer);
         if (*why != GOING_ON) {
             return RF_OK;
         }
         rf_status status = rf_trainer_update(trainer, error);
         if (status == RF_ERR_NUMERIC || status == RF_ERR_RANGE) {
-            return save(trainer, NULL) == RF_OK ? status : status; /* the first fault is the news */
+            (void)!save(trainer, NULL); /* the first fault is the news */
+            return status;
         }
         RF_TRY(status);
         if (trainer->stop_now) {
@@ -356,7 +358,7 @@ static rf_status say_stopped(const rf_trainer *trainer, rf_error *error)
                         (long long)trainer->saved_step, trainer->options.output);
 }
 
-static void say_end(const rf_trainer *trainer, reason why)
+static void say_end(const rf_trainer *trainer, end_reason why)
 {
     const rf_log *log = &trainer->options.log;
     long long step = (long long)trainer->state.step;
@@ -379,7 +381,7 @@ static void say_end(const rf_trainer *trainer, reason why)
     }
 }
 
-static rf_status finish(rf_trainer *trainer, reason why, rf_error *error)
+static rf_status finish(rf_trainer *trainer, end_reason why, rf_error *error)
 {
     if (trainer->stop_now) {
         return say_stopped(trainer, error);
@@ -401,7 +403,7 @@ static rf_status finish(rf_trainer *trainer, reason why, rf_error *error)
 rf_status rf_trainer_loop(rf_trainer *trainer, rf_train_result *result, rf_error *error)
 {
     const rf_train_state *state = &trainer->state;
-    reason why = GOING_ON;
+    end_reason why = GOING_ON;
     rf_status status = run_steps(trainer, &why, error);
     if (status == RF_OK) {
         status = finish(trainer, why, error);

@@ -55,7 +55,8 @@ typedef struct rf_trainer {
     double seconds_before; /* of earlier parts of the run */
     /* since the last line of metrics */
     double step_seconds;
-    int64_t step_tokens, steps_timed;
+    int64_t step_tokens;
+    double last_step_seconds;
     int64_t steps_done; /* of this call */
     int64_t saved_step; /* of the last checkpoint, -1: none in this call */
     int64_t reversals_checked, reversal_mismatches;

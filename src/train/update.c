@@ -124,10 +124,10 @@ rf_status rf_trainer_update(rf_trainer *trainer, rf_error *error)
     state->windows += trainer->options.accumulate * trainer->options.batch;
     state->last_loss = loss;
     trainer->steps_done++;
-    trainer->steps_timed++;
     trainer->step_tokens +=
         trainer->options.accumulate * trainer->options.batch * trainer->options.length;
-    trainer->step_seconds += rf_clock_seconds() - start;
+    trainer->last_step_seconds = rf_clock_seconds() - start;
+    trainer->step_seconds += trainer->last_step_seconds;
     trainer->progress.step = state->step;
     trainer->progress.loss = loss;
     trainer->progress.bits_per_token = loss / log_of_2;

@@ -40,11 +40,12 @@ say "headers: good"
 
 if [ -f "$build/reformer" ]; then
     "$prefix/bin/reformer" --version | grep -q -F "$version" || { say "the installed program does not say $version"; exit 1; }
-    for command in '' $("$prefix/bin/reformer" --help | awk '/^  [a-z]+ /{print $1}'); do
+    for command in '' $("$prefix/bin/reformer" --help | awk '/^[a-z]/ { on = /^commands:/ } on && /^  / { print $1 }'); do
         page=$prefix/share/man/man1/reformer${command:+-$command}.1
         test -s "$page" || { say "there is no manual page $page"; exit 1; }
     done
-    say "program and manual pages: good"
+    bash -n "$prefix/share/bash-completion/completions/reformer" || { say "the completion is no shell script"; exit 1; }
+    say "program, manual pages and completion: good"
 fi
 
 if [ -f "$libraries/libreformer.so" ]; then

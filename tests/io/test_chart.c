@@ -64,7 +64,7 @@ static void test_line(void **state)
 static void test_gaps_and_points(void **state)
 {
     (void)state;
-    const double y[] = {1.0, NAN, 2.0, 3.0, (double)INFINITY, 4.0};
+    const double y[] = {1.0, (double)NAN, 2.0, 3.0, HUGE_VAL, 4.0};
     rf_chart_series series = {NULL, steps, y, 6};
     rf_chart chart = {NULL, NULL, NULL, false, false, &series, 1};
     char *svg = draw(&chart);
@@ -76,7 +76,7 @@ static void test_gaps_and_points(void **state)
 static void test_data_that_hurts(void **state)
 {
     (void)state;
-    const double nothing[] = {NAN, NAN};
+    const double nothing[] = {(double)NAN, (double)NAN};
     const double huge[] = {-1.7e308, 1.7e308};
     const double same[] = {3.0, 3.0};
     const double close[] = {1.0, 1.0 + 1e-15};

@@ -1,80 +1,11 @@
 /* Every rule of a configuration: status and message; defaults; lengths; the automatic bucket rule;
  * writing what was read. */
-#include "support.h"
+#include "config_support.h"
 
-#include "base/file.h"
 #include "base/memory.h"
-#include "model/config.h"
 
 #include <stdio.h>
 #include <string.h>
-
-/* A small model that keeps every rule; cases change single keys of it. */
-static const char base_text[] = "{\"model_type\": \"reformer\", \"architectures\": "
-                                "[\"ReformerModelWithLMHead\"], \"is_decoder\": true,"
-                                " \"attn_layers\": [\"local\", \"lsh\"], \"hidden_size\": 32, "
-                                "\"num_attention_heads\": 2, \"attention_head_size\": 16,"
-                                " \"axial_pos_shape\": [8, 16], \"axial_pos_embds_dim\": [8, 24], "
-                                "\"max_position_embeddings\": 128,"
-                                " \"local_attn_chunk_length\": 16, \"lsh_attn_chunk_length\": 16, "
-                                "\"num_buckets\": 8, \"vocab_size\": 64}";
-
-static json_t *parse_text(const char *text)
-{
-    json_t *object = NULL;
-    assert_ok(rf_json_parse_object("test", text, strlen(text), &object, error));
-    return object;
-}
-
-/* The base with the keys of `change` put over it; "(absent)" takes a key away. */
-static json_t *changed(const char *change)
-{
-    json_t *object = parse_text(base_text);
-    json_t *changes = parse_text(change);
-    const char *key = NULL;
-    json_t *value = NULL;
-    json_object_foreach(changes, key, value)
-    {
-        const char *text = json_string_value(value);
-        if (text != NULL && strcmp(text, "(absent)") == 0) {
-            assert_int_equal(json_object_del(object, key), 0);
-        } else {
-            assert_int_equal(json_object_set(object, key, value), 0);
-        }
-    }
-    json_decref(changes);
-    return object;
-}
-
-typedef struct heard { /* the last line of the log, and how many there were */
-    char text[512];
-    int lines;
-} heard;
-
-static void hear(void *user, rf_log_level level, const char *message)
-{
-    heard *log = user;
-    (void)level;
-    (void)snprintf(log->text, sizeof log->text, "%s", message);
-    log->lines++;
-}
-
-static rf_status parse_changed(const char *change, rf_config_origin origin, heard *said,
-                               rf_config *config, rf_error *error)
-{
-    rf_log log = {.write = said != NULL ? hear : NULL, .user = said};
-    json_t *object = changed(change);
-    rf_status status = rf_config_parse("config.json", object, origin, &log, config, error);
-    json_decref(object);
-    return status;
-}
-
-static rf_config make(const char *change)
-{
-    rf_config config;
-    assert_ok(parse_changed(change, RF_CONFIG_OURS, NULL, &config, error));
-    return config;
-}
 
 /* ---- refused
  * ------------------------------------------------------------------------------------------------------------
@@ -245,7 +176,8 @@ static void test_refused(void **state)
         const struct refused *test = &refused[i];
         rf_config config;
         rf_error error = {0};
-        rf_status status = parse_changed(test->change, RF_CONFIG_OURS, NULL, &config, &error);
+        rf_status status =
+            parse_changed_config(test->change, RF_CONFIG_OURS, NULL, &config, &error);
         if (status != test->status || error.code != test->status ||
             strncmp(error.message, "config.json: ", 13) != 0) {
             fail_msg("%s: status %d, message: %s", test->change, (int)status, error.message);
@@ -307,11 +239,11 @@ static void test_accepted(void **state)
 {
     (void)state;
     static const char *const accepted[] = {
-        "{\"attn_layers\": [\"local\"], \"lsh_attn_chunk_length\": null, "
-        "\"lsh_num_chunks_before\": null,"
-        " \"lsh_num_chunks_after\": null, \"lsh_attention_probs_dropout_prob\": null}",
-        "{\"attn_layers\": [\"lsh\"], \"local_attn_chunk_length\": null, "
-        "\"local_num_chunks_after\": 3}",
+        ("{\"attn_layers\": [\"local\"], \"lsh_attn_chunk_length\": null, "
+         "\"lsh_num_chunks_before\": null,"
+         " \"lsh_num_chunks_after\": null, \"lsh_attention_probs_dropout_prob\": null}"),
+        ("{\"attn_layers\": [\"lsh\"], \"local_attn_chunk_length\": null, "
+         "\"local_num_chunks_after\": 3}"),
         "{\"attn_layers\": [\"local\"], \"lsh_num_chunks_after\": 1}",
         "{\"num_buckets\": [2, 4, 2]}",
         "{\"num_buckets\": [8]}",
@@ -328,7 +260,7 @@ static void test_accepted(void **state)
         "{\"chunk_size_lm_head\": 7, \"chunk_size_feed_forward\": 3}",
     };
     for (size_t i = 0; i < sizeof accepted / sizeof accepted[0]; i++) {
-        rf_config config = make(accepted[i]);
+        rf_config config = make_config(accepted[i]);
         assert_int_equal(config.causal, true);
         rf_config_clear(&config);
     }
@@ -350,7 +282,7 @@ static void test_activation_names(void **state)
         {"{\"hidden_act\": \"relu6\"}", RF_ACTIVATION_RELU6},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        rf_config config = make(cases[i].change);
+        rf_config config = make_config(cases[i].change);
         assert_int_equal(config.activation, cases[i].activation);
         rf_config_clear(&config);
     }
@@ -371,197 +303,15 @@ static void test_warnings(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         heard said = {0};
         rf_config config;
-        assert_ok(parse_changed(cases[i].change, RF_CONFIG_FOREIGN, &said, &config, error));
+        assert_ok(parse_changed_config(cases[i].change, RF_CONFIG_FOREIGN, &said, &config, error));
         assert_int_equal(said.lines, 1);
         assert_non_null(strstr(said.text, cases[i].word));
         rf_config_clear(&config);
     }
     heard said = {0};
     rf_config config;
-    assert_ok(parse_changed("{}", RF_CONFIG_FOREIGN, &said, &config, error));
+    assert_ok(parse_changed_config("{}", RF_CONFIG_FOREIGN, &said, &config, error));
     assert_int_equal(said.lines, 0);
-    rf_config_clear(&config);
-}
-
-/* ---- lengths
- * ------------------------------------------------------------------------------------------------------------
- */
-
-static void test_padded_length(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *change;
-        int64_t length, padded;
-    } cases[] = {
-        {"{}", 5, 5},
-        {"{}", 16, 16},
-        {"{}", 17, 32},
-        {"{}", 96, 96},
-        {"{}", 97, 112},
-        {"{}", 120, 128},
-        {"{}", 128, 128},
-        {"{\"lsh_attn_chunk_length\": 8}", 8, 8},
-        {"{\"lsh_attn_chunk_length\": 8}", 9, 16},
-        {"{\"lsh_attn_chunk_length\": 8}", 24, 32},
-        {"{\"lsh_attn_chunk_length\": 24}", 16, 16},
-        {"{\"lsh_attn_chunk_length\": 24}", 17, 48},
-        {"{\"lsh_attn_chunk_length\": 24}", 49, 96},
-        {"{\"attn_layers\": [\"lsh\"], \"lsh_attn_chunk_length\": 24}", 25, 48},
-        {"{\"attn_layers\": [\"lsh\"], \"lsh_attn_chunk_length\": 24}", 17, 17},
-        {"{\"attn_layers\": [\"local\"], \"lsh_attn_chunk_length\": null}", 33, 48},
-        {"{\"attn_layers\": [\"lsh\"], \"local_attn_chunk_length\": null}", 33, 48},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        rf_config config = make(cases[i].change);
-        assert_int_equal(rf_config_padded_length(&config, cases[i].length), cases[i].padded);
-        rf_config_clear(&config);
-    }
-}
-
-static void test_max_length(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *change;
-        int64_t most;
-        const char *word;
-    } cases[] = {
-        {"{}", 128, "axial_pos_shape [8, 16] has 128"},
-        {"{\"axial_pos_shape\": [4, 4]}", 16, "axial_pos_shape [4, 4] has 16"},
-        {"{\"axial_pos_embds\": false}", 128, "max_position_embeddings is 128"},
-        {"{\"axial_pos_shape\": [65536, 65536]}", 2147483647, "axial_pos_shape [65536, 65536]"},
-        {"{\"model_type\": \"(absent)\", \"reformer_c\": {\"position_kind\": \"sinusoidal\"}}",
-         2147483647, "2147483647"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        rf_error error = {0};
-        rf_config config = make(cases[i].change);
-        assert_int_equal(rf_config_max_length(&config), cases[i].most);
-        assert_int_equal(rf_config_check_length(&config, cases[i].most, NULL), RF_OK);
-        assert_int_equal(rf_config_check_length(&config, 0, NULL), RF_ERR_CONFIG);
-        assert_int_equal(rf_config_check_length(&config, cases[i].most + 1, &error), RF_ERR_CONFIG);
-        assert_non_null(strstr(error.message, cases[i].word));
-        rf_config_clear(&config);
-    }
-}
-
-/* ---- buckets
- * ------------------------------------------------------------------------------------------------------------
- */
-
-static void test_automatic_buckets(void **state)
-{
-    (void)state;
-    static const struct {
-        int64_t length, chunk, most, first, second;
-    } cases[] = {
-        {128, 64, 4096, 4, 0},      {192, 64, 4096, 4, 0},          {320, 64, 4096, 8, 0},
-        {4096, 64, 4096, 128, 0},   {8192, 64, 8192, 16, 16},       {16384, 64, 16384, 16, 32},
-        {65536, 64, 65536, 32, 64}, {524288, 64, 524288, 128, 128}, {65536, 256, 65536, 512, 0},
-        {32, 4, 32, 4, 4},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        char change[256];
-        heard said = {0};
-        rf_log log = {.write = hear, .user = &said};
-        (void)snprintf(
-            change, sizeof change,
-            "{\"attn_layers\": [\"lsh\"], \"num_buckets\": null, \"lsh_attn_chunk_length\": %d,"
-            " \"max_position_embeddings\": %d}",
-            (int)cases[i].chunk, (int)cases[i].most);
-        rf_config config = make(change);
-        assert_ok(rf_config_resolve_buckets(&config, cases[i].length, &log, error));
-        assert_int_equal(config.bucket_factors, cases[i].second > 0 ? 2 : 1);
-        assert_int_equal(config.buckets[0], cases[i].first);
-        assert_int_equal(config.buckets[1], cases[i].second);
-        assert_int_equal(said.lines, 1);
-        assert_non_null(strstr(said.text, "num_buckets"));
-        assert_true(config.buckets_automatic);
-        int64_t second = cases[i].second;
-        assert_int_equal(rf_config_bucket_count(&config),
-                         cases[i].first * (second > 0 ? second : 1));
-        assert_int_equal(rf_config_rotation_columns(&config), (cases[i].first + second) / 2);
-        /* once: another length changes nothing */
-        assert_ok(rf_config_resolve_buckets(&config, 64 * cases[i].length, &log, error));
-        assert_int_equal(config.buckets[0], cases[i].first);
-        assert_int_equal(said.lines, 1);
-        rf_config_clear(&config);
-    }
-}
-
-static void test_buckets_left_alone(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *change;
-        int64_t length;
-        int factors;
-    } cases[] = {
-        {"{\"num_buckets\": null}", 16, 0}, /* one chunk: nothing is hashed */
-        {"{\"num_buckets\": null, \"lsh_attn_chunk_length\": 24}", 16,
-         0}, /* shorter than every chunk */
-        {"{\"num_buckets\": null, \"attn_layers\": [\"local\"]}", 128, 0},
-        {"{\"num_buckets\": null}", 17, 1}, /* padded to 32: two chunks */
-        {"{\"num_buckets\": [4, 2]}", 128, 2},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        rf_config config = make(cases[i].change);
-        assert_ok(rf_config_resolve_buckets(&config, cases[i].length, NULL, error));
-        assert_int_equal(config.bucket_factors, cases[i].factors);
-        rf_config_clear(&config);
-    }
-}
-
-/* Chosen at the training length, written, read again and used at other lengths. */
-static void test_buckets_are_kept(void **state)
-{
-    (void)state;
-    rf_config config = make(
-        "{\"num_buckets\": null, \"lsh_attn_chunk_length\": 64, \"local_attn_chunk_length\": 64,"
-        " \"max_position_embeddings\": 16384, \"axial_pos_shape\": [128, 128]}");
-    json_t *object = NULL;
-    assert_ok(rf_config_resolve_buckets(&config, 4096, NULL, error));
-    config.training_length = 4096;
-    assert_ok(rf_config_to_json(&config, &object, error));
-    rf_config_clear(&config);
-    assert_int_equal(json_integer_value(json_object_get(object, "num_buckets")), 128);
-    for (int64_t length = 200; length <= 16384; length += 16184) {
-        assert_ok(rf_config_parse("config.json", object, RF_CONFIG_FOREIGN, NULL, &config, error));
-        assert_ok(rf_config_resolve_buckets(&config, length, NULL, error));
-        assert_int_equal(rf_config_bucket_count(&config), 128);
-        assert_int_equal(config.training_length, 4096);
-        assert_true(config.buckets_automatic);
-        rf_config_clear(&config);
-    }
-    json_decref(object);
-}
-
-static void test_set_buckets(void **state)
-{
-    (void)state;
-    static const char *const wrong[] = {"",
-                                        "seven",
-                                        "8,",
-                                        ",8",
-                                        "8 ",
-                                        "-8",
-                                        "8,,8",
-                                        "99999999999999999999",
-                                        "2,2,2,2,2,2,2,2,2,2,2,2,2,2,2,2,2"};
-    rf_config config = make("{}");
-    assert_ok(rf_config_set_buckets(&config, "64,128", error));
-    assert_int_equal(rf_config_bucket_count(&config), 8192);
-    assert_ok(rf_config_set_buckets(&config, "64", error));
-    assert_int_equal(rf_config_bucket_count(&config), 64);
-    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        assert_int_equal(rf_config_set_buckets(&config, wrong[i], NULL), RF_ERR_ARGUMENT);
-    }
-    assert_int_equal(rf_config_set_buckets(&config, "6,7", NULL), RF_ERR_CONFIG);
-    assert_int_equal(rf_config_set_buckets(&config, "0", NULL), RF_ERR_CONFIG);
-    assert_int_equal(rf_config_bucket_count(&config), 64);
-    assert_ok(rf_config_set_buckets(&config, "auto", error));
-    assert_int_equal(config.bucket_factors, 0);
     rf_config_clear(&config);
 }
 
@@ -573,15 +323,15 @@ static void test_write_adds_and_keeps(void **state)
 {
     (void)state;
     rf_config config =
-        make("{\"task_specific_params\": {\"a\": [1, 2.5]}, \"hidden_act\": \"swish\", "
-             "\"num_buckets\": [8],"
-             " \"hidden_dropout_prob\": 0, \"lsh_attention_probs_dropout_prob\": null,"
-             " \"transformers_version\": \"4.53.0\", \"pad_token_id\": null}");
+        make_config("{\"task_specific_params\": {\"a\": [1, 2.5]}, \"hidden_act\": \"swish\", "
+                    "\"num_buckets\": [8],"
+                    " \"hidden_dropout_prob\": 0.0, \"lsh_attention_probs_dropout_prob\": null,"
+                    " \"transformers_version\": \"4.53.0\", \"pad_token_id\": null}");
     json_t *read =
-        changed("{\"task_specific_params\": {\"a\": [1, 2.5]}, \"hidden_act\": \"swish\", "
-                "\"num_buckets\": [8],"
-                " \"hidden_dropout_prob\": 0, \"lsh_attention_probs_dropout_prob\": null,"
-                " \"transformers_version\": \"4.53.0\", \"pad_token_id\": null}");
+        changed_config("{\"task_specific_params\": {\"a\": [1, 2.5]}, \"hidden_act\": \"swish\", "
+                       "\"num_buckets\": [8],"
+                       " \"hidden_dropout_prob\": 0.0, \"lsh_attention_probs_dropout_prob\": null,"
+                       " \"transformers_version\": \"4.53.0\", \"pad_token_id\": null}");
     json_t *object = NULL;
     const char *key = NULL;
     json_t *value = NULL;
@@ -621,10 +371,30 @@ static void test_write_adds_and_keeps(void **state)
     rf_config_clear(&config);
 }
 
+/* transformers 5 checks types: numbers as 1.0, no null in keys of local layers. */
+static void test_write_types(void **state)
+{
+    (void)state;
+    rf_config config =
+        make_config("{\"attn_layers\": [\"lsh\"], \"local_attn_chunk_length\": null, "
+                    "\"local_num_chunks_before\": null,"
+                    " \"local_attention_probs_dropout_prob\": null, \"axial_norm_std\": 1, "
+                    "\"layer_norm_eps\": 0}");
+    json_t *object = NULL;
+    assert_ok(rf_config_to_json(&config, &object, error));
+    assert_int_equal(json_integer_value(json_object_get(object, "local_attn_chunk_length")), 64);
+    assert_int_equal(json_integer_value(json_object_get(object, "local_num_chunks_before")), 1);
+    assert_true(json_is_real(json_object_get(object, "local_attention_probs_dropout_prob")));
+    assert_true(json_is_real(json_object_get(object, "axial_norm_std")));
+    assert_true(json_is_real(json_object_get(object, "layer_norm_eps")));
+    json_decref(object);
+    rf_config_clear(&config);
+}
+
 static void test_write_changes(void **state)
 {
     (void)state;
-    rf_config config = make("{\"num_buckets\": null}");
+    rf_config config = make_config("{\"num_buckets\": null}");
     json_t *object = NULL;
     config.hidden_dropout = 0.25;
     config.activation = RF_ACTIVATION_GELU;
@@ -660,7 +430,7 @@ static void test_model_type_written(void **state)
          "reformer_c"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        rf_config config = make(cases[i].change);
+        rf_config config = make_config(cases[i].change);
         json_t *object = NULL;
         assert_ok(rf_config_to_json(&config, &object, error));
         assert_string_equal(json_string_value(json_object_get(object, "model_type")),
@@ -689,7 +459,7 @@ static void test_transformers_version(void **state)
         {"{\"transformers_version\": \"10.1\"}", true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        rf_config config = make(cases[i].change);
+        rf_config config = make_config(cases[i].change);
         json_t *object = NULL;
         assert_int_equal(config.written_by_transformers_5, cases[i].five);
         assert_ok(rf_config_to_json(&config, &object, error));
@@ -713,7 +483,7 @@ static void test_copy_and_files(void **state)
 {
     (void)state;
     const char *folder = test_folder();
-    rf_config config = make("{\"reformer_c\": {\"training_length\": 96}}");
+    rf_config config = make_config("{\"reformer_c\": {\"training_length\": 96}}");
     rf_config copy;
     assert_ok(rf_config_copy(&config, &copy, error));
     assert_ptr_not_equal(copy.kinds, config.kinds);
@@ -746,7 +516,7 @@ static void test_no_memory(void **state)
     for (int n = 0; n < 100 && !succeeded; n++) {
         int left = n;
         rf_config config;
-        json_t *object = changed("{}");
+        json_t *object = changed_config("{}");
         rf_memory_set_hook(fail_at, &left);
         rf_status status =
             rf_config_parse("config.json", object, RF_CONFIG_OURS, NULL, &config, NULL);
@@ -768,13 +538,8 @@ int main(void)
         cmocka_unit_test(test_accepted),
         cmocka_unit_test(test_activation_names),
         cmocka_unit_test(test_warnings),
-        cmocka_unit_test(test_padded_length),
-        cmocka_unit_test(test_max_length),
-        cmocka_unit_test(test_automatic_buckets),
-        cmocka_unit_test(test_buckets_left_alone),
-        cmocka_unit_test(test_buckets_are_kept),
-        cmocka_unit_test(test_set_buckets),
         cmocka_unit_test(test_write_adds_and_keeps),
+        cmocka_unit_test(test_write_types),
         cmocka_unit_test(test_write_changes),
         cmocka_unit_test(test_model_type_written),
         cmocka_unit_test(test_transformers_version),

@@ -1,6 +1,6 @@
 /* Model directories of Hugging Face: reading real ones, every fault of a file by name, writing and
  * reading again. */
-#include "support.h"
+#include "config_support.h"
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -11,19 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct heard {
-    char text[512];
-    int lines;
-} heard;
-
-static void hear(void *user, rf_log_level level, const char *message)
-{
-    heard *log = user;
-    (void)level;
-    (void)snprintf(log->text, sizeof log->text, "%s", message);
-    log->lines++;
-}
 
 typedef struct loaded { /* a model directory in memory */
     rf_config config;

@@ -1,6 +1,6 @@
 /* The table of parameters: names, shapes, counts of two published models, layout of a block, first
  * values. */
-#include "support.h"
+#include "config_support.h"
 
 #include "base/memory.h"
 #include "model/parameters.h"
@@ -10,11 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static rf_config make(const char *text)
+static rf_config make_from(const char *text)
 {
     rf_config config;
-    json_t *object = NULL;
-    assert_ok(rf_json_parse_object("test", text, strlen(text), &object, error));
+    json_t *object = parse_text(text);
     assert_ok(rf_config_parse("test", object, RF_CONFIG_OURS, NULL, &config, error));
     json_decref(object);
     return config;
@@ -55,7 +54,7 @@ static void test_names_and_shapes(void **state)
         {"reformer.encoder.layers.1.attention.self_attention.query_key.weight", 2, {24, 32}, true},
         {"reformer.encoder.layers.1.attention.self_attention.value.weight", 2, {24, 32}, true},
     };
-    rf_config config = make(small);
+    rf_config config = make_from(small);
     rf_parameters parameters;
     assert_ok(rf_parameters_create(&config, &parameters, error));
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
@@ -88,7 +87,7 @@ static void test_names_and_shapes(void **state)
 
 static void check_count(const char *text, int64_t total)
 {
-    rf_config config = make(text);
+    rf_config config = make_from(text);
     rf_parameters parameters;
     assert_ok(rf_parameters_create(&config, &parameters, error));
     assert_int_equal(parameters.total, total);
@@ -124,7 +123,7 @@ static void test_axial_saves_parameters(void **state)
         "\"max_position_embeddings\": 16384}"};
     static const int64_t counts[] = {(int64_t)128 * 512 * 2, (int64_t)16384 * 1024};
     for (int i = 0; i < 2; i++) {
-        rf_config config = make(texts[i]);
+        rf_config config = make_from(texts[i]);
         rf_parameters parameters;
         int64_t count = 0;
         assert_ok(rf_parameters_create(&config, &parameters, error));
@@ -142,8 +141,8 @@ static void test_position_kinds(void **state)
 {
     (void)state;
     rf_parameters parameters;
-    rf_config config =
-        make("{\"is_decoder\": true, \"axial_pos_embds\": false, \"max_position_embeddings\": 40}");
+    rf_config config = make_from(
+        "{\"is_decoder\": true, \"axial_pos_embds\": false, \"max_position_embeddings\": 40}");
     assert_ok(rf_parameters_create(&config, &parameters, error));
     const rf_parameter *table = rf_parameters_find(&parameters, RF_PARAMETER_POSITION, -1, 0);
     assert_string_equal(table->name, "reformer.embeddings.position_embeddings.embedding.weight");
@@ -151,7 +150,8 @@ static void test_position_kinds(void **state)
     assert_false(table->decays);
     rf_parameters_clear(&parameters);
     rf_config_clear(&config);
-    config = make("{\"is_decoder\": true, \"reformer_c\": {\"position_kind\": \"sinusoidal\"}}");
+    config =
+        make_from("{\"is_decoder\": true, \"reformer_c\": {\"position_kind\": \"sinusoidal\"}}");
     assert_ok(rf_parameters_create(&config, &parameters, error));
     assert_null(rf_parameters_find(&parameters, RF_PARAMETER_POSITION, -1, 0));
     rf_parameters_clear(&parameters);
@@ -163,7 +163,7 @@ static void test_position_kinds(void **state)
 static void test_layout(void **state)
 {
     (void)state;
-    rf_config config = make(small);
+    rf_config config = make_from(small);
     rf_parameters parameters;
     assert_ok(rf_parameters_create(&config, &parameters, error));
     size_t size = (size_t)parameters.block_count * sizeof(float);
@@ -225,7 +225,7 @@ static void assert_all(const rf_parameters *parameters, const float *block, rf_p
 static void test_first_values(void **state)
 {
     (void)state;
-    rf_config config = make(small);
+    rf_config config = make_from(small);
     rf_parameters parameters;
     assert_ok(rf_parameters_create(&config, &parameters, error));
     float *block = test_malloc((size_t)parameters.block_count * sizeof(float));
@@ -257,7 +257,7 @@ static void test_first_values(void **state)
 static void test_first_values_are_keyed(void **state)
 {
     (void)state;
-    rf_config config = make(small);
+    rf_config config = make_from(small);
     rf_parameters parameters;
     assert_ok(rf_parameters_create(&config, &parameters, error));
     size_t size = (size_t)parameters.block_count * sizeof(float);
@@ -296,7 +296,7 @@ static bool fail_at(void *user, size_t size)
 static void test_no_memory(void **state)
 {
     (void)state;
-    rf_config config = make(small);
+    rf_config config = make_from(small);
     size_t before = rf_memory_in_use();
     for (int n = 0; n < 31; n++) { /* the table and 30 names */
         int left = n;

@@ -13,7 +13,8 @@ enum {
     CANARY_BYTES = 256,
     SCRATCH_CANARY_BYTES = 4096,
     MAX_TESTS = 256,
-    MAX_DIFFERENCES = 3000 /* inputs that are differentiated one by one */
+    MAX_DIFFERENCES = 3000, /* inputs that are differentiated one by one */
+    MAX_WORK = 10000000 /* and so many times the numbers in all buffers; above, along a direction */
 };
 static const unsigned char canary = 0xA5;
 static const double step = 1e-5;
@@ -280,13 +281,15 @@ static void differentiate_along(check_state *check, int index, int input)
 static void differentiate(check_state *check)
 {
     int64_t total = 0;
+    int64_t size = 0;
     for (int i = 0; i < check->count; i++) {
         total += is_gradient(&check->buffers[i]) ? check_count(&check->buffers[i]) : 0;
+        size += check_count(&check->buffers[i]);
     }
     if (total == 0) {
         return;
     }
-    check->along_direction = total > MAX_DIFFERENCES;
+    check->along_direction = total > MAX_DIFFERENCES || total * size > MAX_WORK;
     check->differentiating = true;
     for (int i = 0; i < check->count; i++) {
         const check_buffer *buffer = &check->buffers[i];

@@ -19,7 +19,7 @@ static void build(check_state *check)
                                      .rank = 5,
                                      .shape = {plan->batch, plan->parts, plan->length, plan->heads,
                                                plan->width},
-                                     .tolerance = 5e-6});
+                                     .tolerance = 1e-5});
     check_add(check,
               &(check_buffer){.name = "log_norm",
                               .role = CHECK_OUTPUT,

@@ -1,0 +1,129 @@
+#!/bin/sh
+# The program at work, end to end on a model of a few thousand parameters: train, interrupt, resume, evaluate, write, plan, inspect.
+. "$(dirname "$0")/common.sh"
+OMP_WAIT_POLICY=passive
+export OMP_WAIT_POLICY
+
+cat >"$work/tiny.json" <<'END'
+{
+  "description": "as small as it goes",
+  "model": {
+    "model_type": "reformer", "is_decoder": true, "vocab_size": 258, "hidden_size": 16, "attn_layers": ["local", "lsh"],
+    "num_attention_heads": 2, "attention_head_size": 8, "feed_forward_size": 16, "axial_pos_shape": [8, 8],
+    "axial_pos_embds_dim": [8, 8], "max_position_embeddings": 64, "local_attn_chunk_length": 8, "lsh_attn_chunk_length": 8,
+    "num_buckets": 8, "num_hashes": 1, "hidden_dropout_prob": 0.0, "local_attention_probs_dropout_prob": 0.0
+  },
+  "train": {"steps": 12, "batch": 2, "length": 32, "rate": 0.01, "warmup": 2, "eval_every": 6, "log_every": 1, "valid_bytes": 400}
+}
+END
+i=0
+while [ $i -lt 60 ]; do
+    printf 'line %d of a text that says the same again and again\n' $i
+    i=$((i + 1))
+done >"$work/text"
+
+# Train: plain lines of progress on standard error, a summary on standard output, a model in the folder.
+expect 0 train --config "$work/tiny.json" --data "$work/text" --output "$work/a" --seed 5 --sample-every 6 --sample-tokens 8
+says err "step 12/12  loss "
+says err "validation loss "
+says err "step 6 wrote:"
+says out "steps       12 in "
+says out "model       $work/a"
+for file in config.json model.safetensors train.json metrics.jsonl; do test -s "$work/a/$file" || fault "no $file"; done
+expect 2 train --config "$work/tiny.json" --data "$work/text" --output "$work/a"
+says err "holds a run already"
+
+# The recorded settings are a configuration file that makes the same run.
+expect 0 train --config "$work/a/train.json" --output "$work/b" --quiet --json
+says out '"step": 12'
+if [ -s "$work/err" ]; then fault "--quiet speaks: $(cat "$work/err")"; fi
+cmp -s "$work/a/model.safetensors" "$work/b/model.safetensors" || fault "the recorded settings make another model"
+
+# Stopped and resumed, to the same bits.
+expect 0 train --config "$work/tiny.json" --data "$work/text" --output "$work/c" --seed 5 --sample-every 6 --sample-tokens 8 --stop-after 5
+expect 0 train --resume --output "$work/c"
+says out "steps       12 in "
+cmp -s "$work/a/model.safetensors" "$work/c/model.safetensors" || fault "a resumed run makes another model"
+expect 2 train --resume --output "$work/nothing"
+says err "has no train.json"
+
+# Interrupted once: the step is finished and saved, exit code 130, and resuming goes on.
+"$program" train --config "$work/tiny.json" --data "$work/text" --output "$work/d" --steps 100000000 --eval-every 0 2>"$work/err" >"$work/out" &
+child=$!
+tries=0
+while ! grep -q '^step ' "$work/err" && [ $tries -lt 300 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
+kill -INT $child
+code=0
+wait $child || code=$?
+if [ $code -ne 130 ]; then fault "interrupted: exit code $code, expected 130: $(tail -3 "$work/err")"; fi
+says err "resume"
+expect 0 train --resume --output "$work/d" --stop-after 1
+
+# Evaluate.
+expect 0 eval --model "$work/a" --data "$work/text" --last-bytes 400 --json
+for key in loss perplexity bits_per_byte accuracy tokens windows; do says out "\"$key\": "; done
+expect 0 eval --model "$work/a" --data "$work/text" --length 16 --batch 3
+says out "bits per byte"
+expect 3 eval --model "$work/a" --data "$work/text" --at-most 0.001
+says err "is more than the 0.001"
+expect 0 eval --model "$work/a" --data "$work/text" --at-most 100
+
+# Write: the same seed gives the same bytes, to a pipe as to a file; the seed is told where none was given.
+expect 0 generate --model "$work/a" --prompt line --tokens 20 --seed 3 --quiet
+cp "$work/out" "$work/bytes"
+if [ -s "$work/err" ]; then fault "--quiet speaks: $(cat "$work/err")"; fi
+expect 0 generate --model "$work/a" --prompt line --tokens 20 --seed 3 --output "$work/file"
+cmp -s "$work/bytes" "$work/file" || fault "a file gets other bytes than a pipe"
+if [ -s "$work/out" ]; then fault "--output writes to standard output too"; fi
+printf line | "$program" generate --model "$work/a" --prompt-file - --tokens 20 --seed 3 --quiet | cmp -s - "$work/bytes" ||
+    fault "a prompt from standard input gives other bytes"
+expect 0 generate --model "$work/a" --prompt line --tokens 4
+seed=$(sed -n 's/^seed \([0-9]*\)$/\1/p' "$work/err")
+cp "$work/out" "$work/bytes"
+expect 0 generate --model "$work/a" --prompt line --tokens 4 --seed "${seed:-none}"
+cmp -s "$work/out" "$work/bytes" || fault "the seed that was told gives other bytes"
+expect 0 generate --model "$work/a" --tokens 4 --samples 2 --text
+says out "--- sample 2 ---"
+expect 0 generate --model "$work/a" --prompt x --tokens 4 --samples 2 --json --seed 1
+says out '"seed": 1'
+if [ "$(grep -c '"text": ' "$work/out")" -ne 2 ]; then fault "JSON has not two samples: $(cat "$work/out")"; fi
+expect 0 generate --model "$work/a" --prompt x --tokens 4 --samples 2 --seed 1 --output "$work/two"
+test -s "$work/two.1" && test -s "$work/two.2" || fault "no file for each sample"
+expect 2 generate --model "$work/a" --prompt x --tokens 100
+says err "64 positions"
+if [ -e /dev/full ]; then
+    code=0
+    "$program" generate --model "$work/a" --prompt x --tokens 4 >/dev/full 2>"$work/err" || code=$?
+    if [ $code -ne 1 ]; then fault "a full disk: exit code $code, expected 1"; fi
+    says err "cannot write to standard output"
+fi
+
+# Plan, measure, look inside.
+expect 0 plan --config "$work/tiny.json" --length 16,64 --batch 2
+says out "full attention, stored"
+expect 0 plan --model "$work/a" --length 32 --inference --json
+says out '"peak_bytes": '
+expect 0 bench step --model "$work/a" --length 32 --repeats 2
+says out "tokens a second"
+expect 0 inspect --model "$work/a"
+says out "reformer.embeddings.word_embeddings.weight"
+expect 0 inspect --model "$work/a" --json
+says out '"parameters": '
+expect 0 devices
+says out "cuda  not in this build"
+expect 0 devices --json
+says out '"cuda": false'
+
+# Verify: recorded numbers of another implementation, and what it says when they are too far off.
+vectors=$source/tests/vectors/lm_train_local_only
+expect 0 verify --model "$vectors" --reference "$vectors/io.safetensors"
+says out "logits "
+says out "tensors within their limits"
+expect 3 verify --model "$vectors" --reference "$vectors/io.safetensors" --tolerance 1e-30
+says out "NO"
+expect 0 verify --model "$vectors" --reference "$vectors/io.safetensors" --stream float32 --json
+says out '"passed": true'
+cli_done

@@ -1,0 +1,187 @@
+/* Layer norm of one and two streams, in both types, and its gradients. */
+#include "check_op.h"
+
+#include "oracle/oracle.h"
+
+typedef struct norm_shape {
+    int64_t rows, width, width2; /* width2 0: one stream */
+    rf_dtype dtype;
+    double range, middle;
+    double epsilon;
+    bool write;
+    bool constant; /* all values of a row are equal */
+} norm_shape;
+
+enum { FRACTION_BITS = 22 };
+
+/* Buffers of the forward; x2 is there always, and empty where there is one stream. */
+enum { X, X2, GAIN, BIAS, Y };
+
+static void fill_constant(const check_state *check, double *values, int64_t count)
+{
+    const norm_shape *s = check->which->parameters;
+    for (int64_t i = 0; i < count && s->constant; i++) {
+        values[i] = s->middle;
+    }
+}
+
+static void build(check_state *check)
+{
+    const norm_shape *s = check->which->parameters;
+    const int64_t widths[2] = {s->width, s->width2};
+    const char *const names[2] = {"x", "x2"};
+    for (int i = 0; i < 2; i++) {
+        check_buffer x = check_matrix(names[i], CHECK_INPUT, s->rows, widths[i],
+                                      s->middle - s->range, s->middle + s->range);
+        x.dtype = s->dtype;
+        x.fraction_bits = FRACTION_BITS;
+        x.fill = fill_constant;
+        check_add(check, &x);
+    }
+    int64_t width = s->width + s->width2;
+    check_buffer gain = check_vector("gain", CHECK_INPUT, width, 0.5, 1.5);
+    check_buffer bias = check_vector("bias", CHECK_INPUT, width, -1, 1);
+    check_buffer y = check_matrix("y", CHECK_OUTPUT, s->rows, width, 0, 0);
+    /* Rounding the mean to f32 costs this where it is large against the deviation. */
+    y.tolerance = 2e-6 + (s->constant ? 0.0 : 4e-7 * s->middle / s->range);
+    check_add(check, &gain);
+    check_add(check, &bias);
+    check_add(check, &y);
+}
+
+static rf_status run(rf_context *context, const check_state *check, rf_error *error)
+{
+    const norm_shape *s = check->which->parameters;
+    rf_layer_norm norm = {.x = check_tensor(check, X),
+                          .fraction_bits = FRACTION_BITS,
+                          .gain = check_tensor(check, GAIN),
+                          .bias = check_tensor(check, BIAS),
+                          .epsilon = (float)s->epsilon,
+                          .y = check_tensor(check, Y)};
+    if (s->width2 > 0) {
+        norm.x2 = check_tensor(check, X2);
+    }
+    return rf_op_layer_norm(context, &norm, error);
+}
+
+static void oracle(const check_state *check, double *const *values)
+{
+    const norm_shape *s = check->which->parameters;
+    oracle_layer_norm(s->rows, s->width, values[X], s->width2, values[X2], values[GAIN],
+                      values[BIAS], s->epsilon, values[Y]);
+}
+
+/* ---- backward ---- */
+
+enum { Y_GRADIENT = Y + 1, X_GRADIENT, X2_GRADIENT, GAIN_GRADIENT, BIAS_GRADIENT };
+
+static void add_gradient(check_state *check, const char *name, int of, bool write)
+{
+    check_buffer gradient = check->buffers[of];
+    gradient.name = name;
+    gradient.role = write ? CHECK_GRADIENT : CHECK_GRADIENT_ADDED;
+    gradient.dtype = RF_F32;
+    gradient.low = -1;
+    gradient.high = 1;
+    gradient.fill = NULL;
+    gradient.of = check->buffers[of].name;
+    check_add(check, &gradient);
+}
+
+static void build_backward(check_state *check)
+{
+    const norm_shape *s = check->which->parameters;
+    build(check);
+    check->buffers[Y].role = CHECK_VIRTUAL;
+    check->buffers[Y].weight = "y_gradient";
+    check_buffer y_gradient =
+        check_matrix("y_gradient", CHECK_INPUT, s->rows, s->width + s->width2, -1, 1);
+    check_add(check, &y_gradient);
+    add_gradient(check, "x_gradient", X, s->write);
+    add_gradient(check, "x2_gradient", X2, s->write);
+    add_gradient(check, "gain_gradient", GAIN, false);
+    add_gradient(check, "bias_gradient", BIAS, false);
+}
+
+static rf_status run_backward(rf_context *context, const check_state *check, rf_error *error)
+{
+    const norm_shape *s = check->which->parameters;
+    rf_layer_norm_backward backward = {.x = check_tensor(check, X),
+                                       .fraction_bits = FRACTION_BITS,
+                                       .gain = check_tensor(check, GAIN),
+                                       .epsilon = (float)s->epsilon,
+                                       .y_gradient = check_tensor(check, Y_GRADIENT),
+                                       .x_gradient = check_tensor(check, X_GRADIENT),
+                                       .write = s->write,
+                                       .gain_gradient = check_tensor(check, GAIN_GRADIENT),
+                                       .bias_gradient = check_tensor(check, BIAS_GRADIENT)};
+    if (s->width2 > 0) {
+        backward.x2 = check_tensor(check, X2);
+        backward.x2_gradient = check_tensor(check, X2_GRADIENT);
+    }
+    return rf_op_layer_norm_backward(context, &backward, error);
+}
+
+static void test_rejected(void **state)
+{
+    (void)state;
+    rf_layer_norm norm = {.x = rf_tensor_2(NULL, RF_F32, 3, 8),
+                          .gain = rf_tensor_1(NULL, RF_F32, 4),
+                          .bias = rf_tensor_1(NULL, RF_F32, 8),
+                          .y = rf_tensor_2(NULL, RF_F32, 3, 8)};
+    check_rejected(RF_OP_LAYER_NORM, &norm, RF_ERR_ARGUMENT,
+                   "gain is [4] f32, but x [3, 8] f32 needs [8] f32");
+    norm.gain = norm.bias;
+    norm.x2 = rf_tensor_2(NULL, RF_FIXED32, 3, 8);
+    check_rejected(RF_OP_LAYER_NORM, &norm, RF_ERR_ARGUMENT,
+                   "x2 is [3, 8] fixed32, but x [3, 8] f32 needs [3, 8] f32");
+    rf_layer_norm_backward backward = {.x = norm.x, .gain = norm.gain};
+    check_rejected(RF_OP_LAYER_NORM_BACKWARD, &backward, RF_ERR_ARGUMENT,
+                   "gain_gradient is missing; x [3, 8] f32 needs [8] f32");
+}
+
+static const norm_shape shapes[] = {
+    {5, 33, 0, RF_F32, 2, 0, 1e-12, false, false},
+    {5, 33, 0, RF_FIXED32, 2, 0, 1e-12, true, false},
+    {7, 16, 16, RF_F32, 2, 1, 1e-12, true, false},
+    {7, 19, 5, RF_FIXED32, 100, 0, 1e-5, false, false},
+    {90, 200, 100, RF_FIXED32, 3, 0, 1e-12, false, false},
+    {300, 70, 0, RF_F32, 2, 0, 1e-12, true, false},
+    {1, 1, 0, RF_F32, 2, 0, 1e-12, false, false},
+    {0, 9, 0, RF_F32, 2, 0, 1e-12, true, false},
+    {1, 3, 2, RF_F32, 2, 0, 1e-12, true, false},
+    {9, 40, 0, RF_F32, 1, 1000, 1e-12, false, false},
+    {4, 40, 0, RF_F32, 0, 0.75, 1e-12, false, true},
+    {4, 40, 0, RF_F32, 1e15, 0, 1e-12, false, false},
+    {4, 40, 0, RF_F32, 1e-8, 0, 1e-12, false, false},
+    {5000, 3, 0, RF_FIXED32, 2, 0, 1e-12, false, false},
+};
+static const check_case cases[] = {
+    {"floats", 1, build, run, oracle, &shapes[0]},
+    {"fixed point", 2, build, run, oracle, &shapes[1]},
+    {"two streams", 3, build, run, oracle, &shapes[2]},
+    {"two streams in fixed point", 4, build, run, oracle, &shapes[3]},
+    {"large", 5, build, run, oracle, &shapes[4]},
+    {"one element", 6, build, run, oracle, &shapes[6]},
+    {"no rows", 7, build, run, oracle, &shapes[7]},
+    {"large mean", 8, build, run, oracle, &shapes[9]},
+    {"constant rows", 9, build, run, oracle, &shapes[10]},
+    {"very large values", 10, build, run, oracle, &shapes[11]},
+    {"tiny values", 11, build, run, oracle, &shapes[12]},
+    {"floats backward", 12, build_backward, run_backward, oracle, &shapes[0]},
+    {"fixed point backward, written", 13, build_backward, run_backward, oracle, &shapes[1]},
+    {"two streams backward, written", 14, build_backward, run_backward, oracle, &shapes[2]},
+    {"two streams in fixed point backward", 15, build_backward, run_backward, oracle, &shapes[3]},
+    {"large backward", 16, build_backward, run_backward, oracle, &shapes[4]},
+    {"many rows backward, written", 17, build_backward, run_backward, oracle, &shapes[5]},
+    {"one element backward", 18, build_backward, run_backward, oracle, &shapes[6]},
+    {"no rows backward", 19, build_backward, run_backward, oracle, &shapes[7]},
+    {"one row backward", 20, build_backward, run_backward, oracle, &shapes[8]},
+    {"narrow, runs of rows backward", 21, build_backward, run_backward, oracle, &shapes[13]},
+};
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_rejected)};
+    return check_main(argc, argv, cases, sizeof cases / sizeof cases[0], tests, 1);
+}
