@@ -151,8 +151,11 @@ void rf_atomic_abandon(rf_atomic_file *file)
 rf_status rf_file_write_atomic(const char *path, const void *data, size_t size, rf_error *error)
 {
     rf_atomic_file *file = NULL;
-    RF_TRY(rf_atomic_open(path, &file, error));
-    rf_status status = rf_atomic_write(file, data, size, error);
+    rf_status status = rf_atomic_open(path, &file, error);
+    if (file == NULL) {
+        return status;
+    }
+    status = rf_atomic_write(file, data, size, error);
     if (status != RF_OK) {
         rf_atomic_abandon(file);
         return status;

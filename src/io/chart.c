@@ -187,14 +187,15 @@ static void linear_ticks(scale *axis, double low, double high, int wanted)
 /* Powers of ten; 2 and 5 times them too where there are few; plain ticks where even those are. */
 static void log_ticks(scale *axis, int wanted)
 {
-    double decades = axis->high - axis->low;
-    int stride = (int)ceil(decades / wanted);
-    bool dense = decades < 3.0;
     static const double factors[] = {1.0, 2.0, 5.0};
+    double decades = axis->high - axis->low;
+    int factor_count = decades < 3.0 ? 3 : 1;
+    int stride = decades > wanted ? (int)ceil(decades / wanted) : 1;
+    int last = (int)floor(axis->high);
     axis->step = 0.0;
     axis->tick_count = 0;
-    for (double power = floor(axis->low); power <= axis->high; power += stride > 1 ? stride : 1) {
-        for (int i = 0; i < (dense ? 3 : 1) && axis->tick_count < MOST_TICKS; i++) {
+    for (int power = (int)floor(axis->low); power <= last; power += stride) {
+        for (int i = 0; i < factor_count && axis->tick_count < MOST_TICKS; i++) {
             double position = power + log10(factors[i]);
             if (position >= axis->low - 1e-9 && position <= axis->high + 1e-9) {
                 axis->ticks[axis->tick_count++] = factors[i] * pow(10.0, power);

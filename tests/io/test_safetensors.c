@@ -25,7 +25,7 @@ static char *make_file(const char *name, const char *header, size_t data_size)
     unsigned char bytes[4096];
     uint64_t length = strlen(header);
     memcpy(bytes, &length, 8);
-    memcpy(bytes + 8, header, length);
+    (void)snprintf((char *)bytes + 8, sizeof bytes - 8, "%s", header);
     for (size_t i = 0; i < data_size; i++) {
         bytes[8 + length + i] = (unsigned char)i;
     }
