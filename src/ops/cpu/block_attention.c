@@ -52,16 +52,27 @@ static float weigh_row(const call *in, const rf_attention_run *run, const rf_att
     return expf(maximum - log_norm);
 }
 
-/* output's row of the token = sums [width] x factor. */
-static void write_row(const call *in, const rf_attention_run *run, int32_t token, const float *sums,
-                      float factor)
+/* to [count] = from x factor. */
+RF_VECTOR_CLONES static void scale_row(float *to, const float *from, int64_t count, float factor)
+{
+    for (int64_t i = 0; i < count; i++) {
+        to[i] = from[i] * factor;
+    }
+}
+
+/* Output's rows of the tile's tokens = the tile's sums x factors [rows]. */
+static void write_rows(const call *in, const rf_attention_run *run, const rf_attention_space *space,
+                       const rf_attention_tile *tile, const float *factors)
 {
     const rf_attention_plan *plan = in->cut.plan;
-    const int64_t row = (run->batch * plan->parts + run->part) * plan->length + token;
-    float *output =
-        (float *)in->attention->output.data + (row * plan->heads + run->head) * in->cut.width;
-    for (int64_t i = 0; i < in->cut.width; i++) {
-        output[i] = sums[i] * factor;
+    const int64_t width = in->cut.width;
+    const int64_t first = (run->batch * plan->parts + run->part) * plan->length;
+    float *output = in->attention->output.data;
+    for (int64_t row = 0; row < tile->rows; row++) {
+        if (tile->tokens[row] >= 0) {
+            float *to = output + ((first + tile->tokens[row]) * plan->heads + run->head) * width;
+            scale_row(to, space->result + row * width, width, factors[row]);
+        }
     }
 }
 
@@ -69,7 +80,7 @@ static void attend_tile(const call *in, const rf_attention_run *run,
                         const rf_attention_space *space, const rf_attention_tile *tile)
 {
     const int64_t width = in->cut.width;
-    float factors[64]; /* a tile has no more rows */
+    float factors[RF_ATTENTION_ROWS] = {0};
     rf_cpu_attention_gather_rows(&in->cut, run, tile, in->source.query, space->queries);
     rf_cpu_gemm_tile(&(rf_cpu_tile){.transpose_b = true,
                                     .m = tile->rows,
@@ -95,11 +106,7 @@ static void attend_tile(const call *in, const rf_attention_run *run,
                                     .b_leading = width,
                                     .c = space->result,
                                     .c_leading = width});
-    for (int64_t row = 0; row < tile->rows; row++) {
-        if (tile->tokens[row] >= 0) {
-            write_row(in, run, tile->tokens[row], space->result + row * width, factors[row]);
-        }
-    }
+    write_rows(in, run, space, tile, factors);
 }
 
 static void attend_run(const call *in, const rf_attention_run *run, const rf_attention_space *space)

@@ -70,11 +70,29 @@ RF_VECTOR_CLONES static void add_through_key(float *query_gradient, const float 
     }
 }
 
+/* deltas [rows] = output_gradient . output of the tile's queries. */
+static void find_deltas(const call *in, const rf_attention_run *run,
+                        const rf_attention_space *space, const rf_attention_tile *tile,
+                        float *deltas)
+{
+    const float *output = in->backward->output.data;
+    const int64_t width = in->cut.width;
+    for (int64_t row = 0; row < tile->rows; row++) {
+        const int64_t later =
+            row + RF_ATTENTION_AHEAD < tile->rows ? row + RF_ATTENTION_AHEAD : row;
+        rf_cpu_attention_prefetch(&in->cut, run, tile->tokens[later], output);
+        if (tile->tokens[row] >= 0) {
+            deltas[row] = dot(output + rf_cpu_attention_row(&in->cut, run, tile->tokens[row]),
+                              space->output_gradients + row * width, width);
+        }
+    }
+}
+
 /* One query: products become (dropped-out) probabilities, gradients of those become gradients of
  * the products. */
 static void differentiate_row(const call *in, const rf_attention_run *run,
                               const rf_attention_space *space, const rf_attention_tile *tile,
-                              int64_t row)
+                              int64_t row, float delta)
 {
     const rf_attention_plan *plan = in->cut.plan;
     const int32_t token = tile->tokens[row];
@@ -91,9 +109,6 @@ static void differentiate_row(const call *in, const rf_attention_run *run,
                                           .count = tile->count};
     const float *norm = (const float *)in->backward->norm.data +
                         (run->batch * plan->heads + run->head) * plan->length;
-    const float *output =
-        (const float *)in->backward->output.data + rf_cpu_attention_row(&in->cut, run, token);
-    const float delta = dot(output, space->output_gradients + row * in->cut.width, in->cut.width);
     if (plan->probability > 0.0F) {
         rf_cpu_attention_keep(&in->cut, run, tile, token, space->keep);
         rf_cpu_attention_multiply(gradients, space->keep, tile->count);
@@ -150,8 +165,10 @@ static void differentiate_tile(const call *in, const rf_attention_run *run,
     multiply_rows(tile, width, space->queries, space->keys + first, space->scores);
     multiply_rows(tile, width, space->output_gradients, space->values + first,
                   space->score_gradients);
+    float deltas[RF_ATTENTION_ROWS] = {0};
+    find_deltas(in, run, space, tile, deltas);
     for (int64_t row = 0; row < tile->rows; row++) {
-        differentiate_row(in, run, space, tile, row);
+        differentiate_row(in, run, space, tile, row, deltas[row]);
     }
     add_columns(tile, width, space->scores, space->output_gradients,
                 space->value_gradients + first);
@@ -184,6 +201,11 @@ static void scatter_keys(const call *in, const rf_attention_run *run,
     float *value_gradient = in->backward->value_gradient.data;
     const int64_t end = (run->first_present + run->present) * plan->block;
     for (int64_t slot = run->first_present * plan->block; slot < end; slot++) {
+        const int32_t later =
+            space->tokens[slot + RF_ATTENTION_AHEAD < end ? slot + RF_ATTENTION_AHEAD : end - 1];
+        rf_cpu_attention_prefetch(&in->cut, run, later, value_gradient);
+        rf_cpu_attention_prefetch(&in->cut, run, later,
+                                  key_gradient != NULL ? key_gradient : query_gradient);
         if (space->tokens[slot] < 0) {
             continue;
         }

@@ -3,11 +3,8 @@
 
 #include <math.h>
 
-enum {
-    RUN_SLOTS = 256, /* query slots of a run, about: enough to share the gathering, few enough for
-                        the cache */
-    TILE_ROWS = 64
-};
+/* Query slots of a run, about: enough to share the gathering, few enough for the cache. */
+enum { RUN_SLOTS = 256 };
 
 static int64_t least(int64_t a, int64_t b)
 {
@@ -31,7 +28,7 @@ rf_attention_cut rf_cpu_attention_cut(const rf_attention_plan *plan, int64_t wid
     cut.run_blocks = cut.part_blocks > 0 ? least(cut.run_blocks, cut.part_blocks) : 1;
     cut.runs = rf_cpu_blocks(cut.part_blocks, cut.run_blocks);
     cut.run_keys = (cut.run_blocks + cut.window - 1) * plan->block;
-    cut.tile_rows = least(plan->block, TILE_ROWS);
+    cut.tile_rows = least(plan->block, RF_ATTENTION_ROWS);
     return cut;
 }
 
@@ -167,34 +164,43 @@ RF_VECTOR_CLONES static float normalise_key(const float *query, int64_t width, f
     return factor;
 }
 
+static void gather_slot(const rf_attention_cut *cut, const rf_attention_run *run,
+                        const rf_attention_source *source, const rf_attention_space *space,
+                        int64_t slot)
+{
+    const size_t row_size = (size_t)cut->width * sizeof(float);
+    float *key = space->keys + slot * cut->width;
+    float *value = space->values + slot * cut->width;
+    if (space->tokens[slot] < 0) {
+        memset(key, 0, row_size);
+        memset(value, 0, row_size);
+        space->factors[slot] = 0.0F;
+        return;
+    }
+    const int64_t row = rf_cpu_attention_row(cut, run, space->tokens[slot]);
+    memcpy(value, source->value + row, row_size);
+    if (source->key != NULL) {
+        memcpy(key, source->key + row, row_size);
+    } else {
+        space->factors[slot] = normalise_key(source->query + row, cut->width, key);
+    }
+}
+
 void rf_cpu_attention_gather(const rf_attention_cut *cut, const rf_attention_run *run,
                              const rf_attention_source *source, const rf_attention_space *space)
 {
     const int64_t block = cut->plan->block;
-    const int64_t width = cut->width;
-    const size_t row_size = (size_t)width * sizeof(float);
+    const float *key = source->key != NULL ? source->key : source->query;
     for (int64_t index = run->first_present; index < run->first_present + run->present; index++) {
-        const int64_t from = block_of(cut, run, index);
-        gather_tokens(cut, run, from, space->tokens + index * block,
+        gather_tokens(cut, run, block_of(cut, run, index), space->tokens + index * block,
                       space->positions + index * block);
     }
-    for (int64_t slot = run->first_present * block;
-         slot < (run->first_present + run->present) * block; slot++) {
-        float *key = space->keys + slot * width;
-        float *value = space->values + slot * width;
-        if (space->tokens[slot] < 0) {
-            memset(key, 0, row_size);
-            memset(value, 0, row_size);
-            space->factors[slot] = 0.0F;
-            continue;
-        }
-        const int64_t row = rf_cpu_attention_row(cut, run, space->tokens[slot]);
-        memcpy(value, source->value + row, row_size);
-        if (source->key != NULL) {
-            memcpy(key, source->key + row, row_size);
-        } else {
-            space->factors[slot] = normalise_key(source->query + row, width, key);
-        }
+    const int64_t end = (run->first_present + run->present) * block;
+    for (int64_t slot = run->first_present * block; slot < end; slot++) {
+        const int64_t later = least(slot + RF_ATTENTION_AHEAD, end - 1);
+        rf_cpu_attention_prefetch(cut, run, space->tokens[later], source->value);
+        rf_cpu_attention_prefetch(cut, run, space->tokens[later], key);
+        gather_slot(cut, run, source, space, slot);
     }
 }
 
@@ -244,6 +250,8 @@ void rf_cpu_attention_gather_rows(const rf_attention_cut *cut, const rf_attentio
 {
     const size_t row_size = (size_t)cut->width * sizeof(float);
     for (int64_t i = 0; i < tile->rows; i++) {
+        const int64_t later = least(i + RF_ATTENTION_AHEAD, tile->rows - 1);
+        rf_cpu_attention_prefetch(cut, run, tile->tokens[later], from);
         if (tile->tokens[i] < 0) {
             memset(rows + i * cut->width, 0, row_size);
         } else {

@@ -10,6 +10,8 @@
 
 #include "ops/cpu/cpu.h"
 
+enum { RF_ATTENTION_ROWS = 64 }; /* of a tile, at most */
+
 /* How a plan is cut; a function of the plan alone. */
 typedef struct rf_attention_cut {
     const rf_attention_plan *plan;
@@ -85,6 +87,17 @@ RF_INLINE int64_t rf_cpu_attention_row(const rf_attention_cut *cut, const rf_att
 {
     const rf_attention_plan *plan = cut->plan;
     return ((run->batch * plan->length + token) * plan->heads + run->head) * cut->width;
+}
+/* Rows stand in any order in memory, so a loop over tokens asks for the row that it will need a few
+ * steps later. */
+enum { RF_ATTENTION_AHEAD = 6 };
+RF_INLINE void rf_cpu_attention_prefetch(const rf_attention_cut *cut, const rf_attention_run *run,
+                                         int32_t token, const float *tensor)
+{
+    const float *row = tensor + rf_cpu_attention_row(cut, run, token < 0 ? 0 : token);
+    for (int64_t i = 0; i < cut->width; i += 16) {
+        __builtin_prefetch(row + i);
+    }
 }
 /* rows [tile->rows, width] = the rows of `from` [batch, length, heads, width] of the tile's tokens,
  * 0 for empty slots. */

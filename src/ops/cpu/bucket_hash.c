@@ -75,18 +75,43 @@ static int32_t first_column(const float *products, int64_t count, float value)
     return 0; /* no number among them */
 }
 
+/* The largest and the smallest of a few products, and the first columns where they stand. */
+static best few_best(const float *products, int64_t count)
+{
+    best found = {.largest = -INFINITY, .smallest = INFINITY};
+    for (int64_t j = 0; j < count; j++) {
+        const bool is_larger = products[j] > found.largest;
+        const bool is_smaller = products[j] < found.smallest;
+        found.largest = is_larger ? products[j] : found.largest;
+        found.largest_column = is_larger ? (int32_t)j : found.largest_column;
+        found.smallest = is_smaller ? products[j] : found.smallest;
+        found.smallest_column = is_smaller ? (int32_t)j : found.smallest_column;
+    }
+    return found;
+}
+
+/* The same of many. */
+static best many_best(const float *products, int64_t count)
+{
+    best found = {.largest = find_best(products, count, 1.0F),
+                  .smallest = -find_best(products, count, -1.0F)};
+    found.largest_column = first_column(products, count, found.largest);
+    found.smallest_column = first_column(products, count, found.smallest);
+    return found;
+}
+
 /* Take in products [count], columns [first, first + count) of the factor. */
 static void update_best(best *so_far, const float *products, int64_t first, int64_t count)
 {
-    const float largest = find_best(products, count, 1.0F);
-    const float smallest = -find_best(products, count, -1.0F);
-    if (first == 0 || largest > so_far->largest) {
-        so_far->largest = largest;
-        so_far->largest_column = (int32_t)first + first_column(products, count, largest);
+    const best found =
+        count <= 2 * RF_LANES ? few_best(products, count) : many_best(products, count);
+    if (first == 0 || found.largest > so_far->largest) {
+        so_far->largest = found.largest;
+        so_far->largest_column = (int32_t)first + found.largest_column;
     }
-    if (first == 0 || smallest < so_far->smallest) {
-        so_far->smallest = smallest;
-        so_far->smallest_column = (int32_t)first + first_column(products, count, smallest);
+    if (first == 0 || found.smallest < so_far->smallest) {
+        so_far->smallest = found.smallest;
+        so_far->smallest_column = (int32_t)first + found.smallest_column;
     }
 }
 
