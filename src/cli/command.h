@@ -51,6 +51,7 @@ extern const rf_command rf_command_train, rf_command_eval, rf_command_generate, 
     rf_command_plan, rf_command_inspect, rf_command_bench, rf_command_devices, rf_command_version,
     rf_command_help, rf_command_manual, rf_command_completion;
 
+/* The commands, in the order of help. */
 size_t rf_command_count(void);
 const rf_command *rf_command_at(size_t index);
 const rf_command *rf_command_find(const char *name); /* NULL: unknown */

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t signals_seen;
@@ -24,10 +25,17 @@ void rf_cli_status_clear(void)
     }
 }
 
+/* Columns of the terminal on standard error; a longer line would wrap and stay. */
+static int terminal_width(void)
+{
+    struct winsize size = {0};
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
+}
+
 void rf_cli_status_line(const char *text)
 {
     if (rf_cli_on_terminal()) {
-        fprintf(stderr, "\r%s\033[K", text);
+        fprintf(stderr, "\r%.*s\033[K", terminal_width() - 1, text);
         fflush(stderr);
         status_line_shown = true;
     }

@@ -127,7 +127,7 @@ static json_t *base64(const rf_bytes *text)
 {
     rf_bytes encoded = {0};
     rf_status status = rf_bytes_append(&encoded, "", 0, NULL);
-    for (size_t i = 0; status == RF_OK && i < text->size; i += 3) {
+    for (size_t i = 0; status == RF_OK && text->data != NULL && i < text->size; i += 3) {
         size_t left = text->size - i < 3 ? text->size - i : 3;
         unsigned group = 0;
         char four[4];

@@ -23,6 +23,7 @@ typedef struct rf_output {
     rf_error error;
 } rf_output;
 
+/* Ready for the samples that the settings ask for; nothing is written to a file before the end. */
 RF_MUST_CHECK rf_status rf_output_open(rf_output *output, const rf_settings *settings,
                                        uint64_t seed, rf_error *error);
 /* New bytes of a sample. Non-zero where they cannot be written: generation should stop. */

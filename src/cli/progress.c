@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { BAR_CELLS = 20, LINE_BYTES = 256 };
+enum { BAR_CELLS = 12, LINE_BYTES = 256 };
 
 /* "[=====>    ]" of a share from 0 to 1. */
 static void draw_bar(double share, char bar[BAR_CELLS + 3])

@@ -10,6 +10,7 @@ typedef struct rf_train_view {
     bool quiet;
 } rf_train_view;
 
+/* Where training stands: called after every update. */
 void rf_train_view_show(const rf_train_view *view, const rf_train_progress *progress);
 /* A sample of the model's writing, indented; on a terminal with its control bytes made visible. */
 void rf_train_view_sample(const rf_train_view *view, int64_t step, const char *bytes, size_t size);

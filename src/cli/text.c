@@ -31,7 +31,7 @@ static rf_status reserve(rf_bytes *bytes, size_t more, rf_error *error)
         return rf_cli_fail(error, RF_ERR_MEMORY, "a text of %zu bytes is too large", more);
     }
     size_t needed = bytes->size + more + 1;
-    if (needed <= bytes->capacity) {
+    if (bytes->data != NULL && needed <= bytes->capacity) {
         return RF_OK;
     }
     size_t capacity = bytes->capacity * 2 > needed ? bytes->capacity * 2 : needed + 64;

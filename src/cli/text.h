@@ -15,6 +15,7 @@ typedef struct rf_bytes {
     size_t size, capacity;
 } rf_bytes;
 
+/* Put `size` bytes at the end. */
 RF_MUST_CHECK rf_status rf_bytes_append(rf_bytes *bytes, const char *data, size_t size,
                                         rf_error *error);
 /* A JSON value as text, indented or on one line; keys keep their order. */

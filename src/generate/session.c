@@ -51,13 +51,15 @@ static rf_status check_options(const rf_model *model, const rf_session_options *
 
 /* num_buckets null: the automatic rule, from the length that the model was trained at, else from
  * the capacity. */
-static rf_status resolve_buckets(rf_model *model, int64_t capacity, rf_error *error)
+static rf_status resolve_buckets(rf_model *model, const rf_session_options *options,
+                                 rf_error *error)
 {
     rf_config *config = &model->config;
+    const rf_log *log = options->log.write != NULL ? &options->log : &model->log;
     if (config->training_length > 0) {
-        RF_TRY(rf_config_resolve_buckets(config, config->training_length, &model->log, error));
+        RF_TRY(rf_config_resolve_buckets(config, config->training_length, log, error));
     }
-    return rf_config_resolve_buckets(config, capacity, &model->log, error);
+    return rf_config_resolve_buckets(config, options->capacity, log, error);
 }
 
 static rf_tensor weight_of(const rf_model *model, rf_parameter_role role, int64_t layer)
@@ -224,7 +226,6 @@ static rf_status create_workspace(rf_session *session, rf_error *error)
 
 static rf_status fill_session(rf_session *session, rf_error *error)
 {
-    RF_TRY(resolve_buckets(session->model, session->capacity, error));
     RF_TRY(find_weights(session, error));
     RF_TRY(create_caches(session, error));
     RF_TRY(create_rotations(session, error));
@@ -238,6 +239,7 @@ rf_status rf_session_create(rf_model *model, const rf_session_options *options,
     *session = NULL;
     RF_TRY(check_model(model, error));
     RF_TRY(check_options(model, options, error));
+    RF_TRY(resolve_buckets(model, options, error));
     void *memory = NULL;
     RF_TRY(rf_allocate_zeroed(sizeof **session, "session", &memory, error));
     rf_session *created = memory;

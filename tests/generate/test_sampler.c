@@ -176,7 +176,7 @@ static void test_bad_options_are_named(void **state)
     (void)state;
     rf_sampling options = options_with(-1.0);
     expect_refusal(options, "temperature is -1");
-    expect_refusal(options_with(NAN), "temperature is nan");
+    expect_refusal(options_with((double)NAN), "temperature is nan");
     options = options_with(1.0);
     options.top_k = -2;
     expect_refusal(options, "top-k is -2");

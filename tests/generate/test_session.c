@@ -344,6 +344,70 @@ static void test_refused_appends_change_nothing(void **state)
     rf_model_destroy(model);
 }
 
+/* Activations beyond the range of fixed32 streams, in a step and in a prompt. */
+static void test_a_stream_that_leaves_its_range(void **state)
+{
+    (void)state;
+    small_model shape = mixed_model(8, 1, 2);
+    rf_model *model = create_small_model(&shape, "fixed32", 1);
+    int32_t ids[TOKENS];
+    rf_error fault = {0};
+    fill_ids(ids, TOKENS, VOCABULARY, 30);
+    rf_session *session = create_session(model, 1, 30);
+    assert_ok(rf_session_append(session, ids, NULL, 20, error));
+    const rf_parameter *words = rf_parameters_find(&model->parameters, RF_PARAMETER_WORD, -1, 0);
+    float *values = rf_parameter_tensor(words, model->values).data;
+    for (int64_t i = 0; i < words->count; i++) {
+        values[i] *= 1e6F;
+    }
+    expect(rf_session_append(session, ids + 20, NULL, 1, &fault), RF_ERR_RANGE, &fault, "token 20");
+    expect(rf_session_append(session, ids + 20, NULL, 1, &fault), RF_ERR_ARGUMENT, &fault,
+           "create a new session");
+    assert_int_equal(rf_session_length(session), 20);
+    rf_session_destroy(session);
+    session = create_session(model, 1, 30);
+    expect(rf_session_append(session, ids, NULL, 20, &fault), RF_ERR_RANGE, &fault, "the prompt");
+    assert_int_equal(rf_session_length(session), 0);
+    rf_session_destroy(session);
+    rf_model_destroy(model);
+}
+
+typedef struct log_lines {
+    int count;
+    char last[256];
+} log_lines;
+
+static void note_line(void *user, rf_log_level level, const char *message)
+{
+    (void)level;
+    log_lines *lines = user;
+    lines->count++;
+    (void)strncpy(lines->last, message, sizeof lines->last - 1);
+}
+
+/* num_buckets null: from the capacity, said once, and kept by the model. */
+static void test_automatic_buckets_are_announced(void **state)
+{
+    (void)state;
+    small_model shape = mixed_model(8, 1, 2);
+    shape.buckets = "null";
+    rf_model *model = create_small_model(&shape, "fixed32", 1);
+    rf_session *session = NULL;
+    log_lines lines = {0};
+    rf_session_options options = {.capacity = 64, .log = {note_line, &lines}};
+    assert_ok(rf_session_create(model, &options, &session, error));
+    assert_int_equal(lines.count, 1);
+    assert_non_null(strstr(lines.last, "num_buckets"));
+    assert_int_equal(rf_config_bucket_count(&model->config), 16);
+    rf_session_destroy(session);
+    options.capacity = 200;
+    assert_ok(rf_session_create(model, &options, &session, error));
+    assert_int_equal(lines.count, 1);
+    assert_int_equal(rf_config_bucket_count(&model->config), 16);
+    rf_session_destroy(session);
+    rf_model_destroy(model);
+}
+
 /* ---- memory ---- */
 
 typedef struct allocations {
@@ -420,6 +484,8 @@ int main(void)
         cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_refused_sessions),
         cmocka_unit_test(test_refused_appends_change_nothing),
+        cmocka_unit_test(test_a_stream_that_leaves_its_range),
+        cmocka_unit_test(test_automatic_buckets_are_announced),
         cmocka_unit_test(test_a_step_allocates_nothing),
         cmocka_unit_test(test_every_failed_allocation_is_reported_and_leaks_nothing),
     };

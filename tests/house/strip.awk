@@ -1,7 +1,7 @@
-# Prints C source with comments and the insides of string and character literals blanked, line by line, so that a search sees code only.
-{
-    out = ""
-    text = $0
+# Sets `code` to each line of C source with comments and the insides of string and character literals left out, so that the rules
+# of the program that is given after this one see code only.
+function strip(text,  out, n, i, c, pair, quote) {
+    if (!in_comment && index(text, "/") == 0 && index(text, "\"") == 0 && index(text, "'") == 0) return text
     n = length(text)
     for (i = 1; i <= n; i++) {
         c = substr(text, i, 1)
@@ -19,6 +19,7 @@
             out = out c
         }
     }
-    quote = ""
-    print out
+    return out
 }
+FNR == 1 { in_comment = 0 }
+{ code = strip($0) }

@@ -24,7 +24,6 @@ sources include src | awk '/\.h$/' | xargs awk '
             statement = ""
         }
     }' | except comments
-for file in $(sources src include tests); do
-    awk 'NR == 1 && !/^\/[*\/]/ { print FILENAME, "opening", "the file does not open with a comment that says what it is" } { exit }' "$file"
-done | except opening
+sources src include tests | xargs awk 'FNR == 1 && !/^\/[*\/]/ {
+    print FILENAME, "opening", "the file does not open with a comment that says what it is" }' | except opening
 house_done

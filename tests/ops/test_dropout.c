@@ -72,6 +72,22 @@ static void test_mask(void **state)
     assert_memory_equal(slice, whole + FIRST * WIDTH, (ROWS - FIRST) * WIDTH * sizeof(float));
 }
 
+/* An element whose uniform is the probability itself is kept. */
+static void test_edge(void **state)
+{
+    (void)state;
+    float x[8] = {1.0F, 1.0F, 1.0F, 1.0F, 1.0F, 1.0F, 1.0F, 1.0F};
+    float y[8];
+    for (uint64_t i = 0; i < 8; i++) {
+        rf_dropout dropout = {.x = rf_tensor_2(x, RF_F32, 1, 8),
+                              .y = rf_tensor_2(y, RF_F32, 1, 8),
+                              .probability = rf_random_uniform(&key, i),
+                              .key = key};
+        check_run(RF_OP_DROPOUT, &dropout, 1);
+        assert_true(y[i] > 0.0F);
+    }
+}
+
 static void test_rejected(void **state)
 {
     (void)state;
@@ -104,7 +120,8 @@ int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mask),
+        cmocka_unit_test(test_edge),
         cmocka_unit_test(test_rejected),
     };
-    return check_main(argc, argv, cases, sizeof cases / sizeof cases[0], tests, 2);
+    return check_main(argc, argv, cases, sizeof cases / sizeof cases[0], tests, 3);
 }

@@ -28,10 +28,10 @@ typedef struct moments {
     float mean, inverse;
 } moments;
 
-RF_INLINE float value_of(const stream_part *part, bool fixed, int64_t i)
+RF_INLINE float value_of(stream_part part, bool fixed, int64_t i)
 {
-    return fixed ? (float)((const int32_t *)part->data)[i] * part->unit
-                 : ((const float *)part->data)[i];
+    return fixed ? (float)((const int32_t *)part.data)[i] * part.unit
+                 : ((const float *)part.data)[i];
 }
 
 static stream_row row_at(const rf_tensor *x, const rf_tensor *x2, int bits, int64_t index)
@@ -54,29 +54,29 @@ static stream_row row_at(const rf_tensor *x, const rf_tensor *x2, int bits, int6
 
 /* ---- moments ---- */
 
-RF_INLINE void add_values(const stream_part *part, bool fixed, float lanes[RF_LANES])
+RF_INLINE void add_values(stream_part part, bool fixed, float lanes[RF_LANES])
 {
-    int64_t whole = part->width - part->width % RF_LANES;
+    int64_t whole = part.width - part.width % RF_LANES;
     for (int64_t i = 0; i < whole; i += RF_LANES) {
         for (int lane = 0; lane < RF_LANES; lane++) {
             lanes[lane] += value_of(part, fixed, i + lane);
         }
     }
-    for (int64_t i = whole; i < part->width; i++) {
+    for (int64_t i = whole; i < part.width; i++) {
         lanes[i - whole] += value_of(part, fixed, i);
     }
 }
 
-RF_INLINE void add_squares(const stream_part *part, bool fixed, float mean, float lanes[RF_LANES])
+RF_INLINE void add_squares(stream_part part, bool fixed, float mean, float lanes[RF_LANES])
 {
-    int64_t whole = part->width - part->width % RF_LANES;
+    int64_t whole = part.width - part.width % RF_LANES;
     for (int64_t i = 0; i < whole; i += RF_LANES) {
         for (int lane = 0; lane < RF_LANES; lane++) {
             float centred = value_of(part, fixed, i + lane) - mean;
             lanes[lane] += centred * centred;
         }
     }
-    for (int64_t i = whole; i < part->width; i++) {
+    for (int64_t i = whole; i < part.width; i++) {
         float centred = value_of(part, fixed, i) - mean;
         lanes[i - whole] += centred * centred;
     }
@@ -86,23 +86,23 @@ RF_INLINE moments moments_of(const stream_row *row, bool fixed, float epsilon)
 {
     float count = (float)(row->parts[0].width + row->parts[1].width);
     float sums[RF_LANES] = {0.0F};
-    add_values(&row->parts[0], fixed, sums);
-    add_values(&row->parts[1], fixed, sums);
+    add_values(row->parts[0], fixed, sums);
+    add_values(row->parts[1], fixed, sums);
     float mean = rf_cpu_sum_lanes(sums) / count;
     float squares[RF_LANES] = {0.0F};
-    add_squares(&row->parts[0], fixed, mean, squares);
-    add_squares(&row->parts[1], fixed, mean, squares);
+    add_squares(row->parts[0], fixed, mean, squares);
+    add_squares(row->parts[1], fixed, mean, squares);
     float variance = rf_cpu_sum_lanes(squares) / count;
     return (moments){.mean = mean, .inverse = 1.0F / sqrtf(variance + epsilon)};
 }
 
 /* ---- forward ---- */
 
-RF_INLINE void normalise_part(const stream_part *part, bool fixed, moments m, const float *gain,
+RF_INLINE void normalise_part(stream_part part, bool fixed, moments m, const float *gain,
                               const float *bias, float *y)
 {
 #pragma omp simd
-    for (int64_t i = 0; i < part->width; i++) {
+    for (int64_t i = 0; i < part.width; i++) {
         y[i] = (value_of(part, fixed, i) - m.mean) * m.inverse * gain[i] + bias[i];
     }
 }
@@ -112,8 +112,8 @@ RF_INLINE void normalise(const stream_row *row, bool fixed, float epsilon, const
 {
     moments m = moments_of(row, fixed, epsilon);
     int64_t width = row->parts[0].width;
-    normalise_part(&row->parts[0], fixed, m, gain, bias, y);
-    normalise_part(&row->parts[1], fixed, m, gain + width, bias + width, y + width);
+    normalise_part(row->parts[0], fixed, m, gain, bias, y);
+    normalise_part(row->parts[1], fixed, m, gain + width, bias + width, y + width);
 }
 
 RF_VECTOR_CLONES static void normalise_float(const stream_row *row, float epsilon,
@@ -165,10 +165,10 @@ typedef struct column_sums {
 
 /* With x' the normalised x and g = gain * y_gradient:
  * x_gradient = inverse * (g - mean(g) - x' * mean(g x')). */
-RF_INLINE void add_products(const stream_part *part, bool fixed, moments m, const float *gain,
+RF_INLINE void add_products(stream_part part, bool fixed, moments m, const float *gain,
                             const float *y_gradient, float lanes[2][RF_LANES])
 {
-    int64_t whole = part->width - part->width % RF_LANES;
+    int64_t whole = part.width - part.width % RF_LANES;
     for (int64_t i = 0; i < whole; i += RF_LANES) {
         for (int lane = 0; lane < RF_LANES; lane++) {
             float g = gain[i + lane] * y_gradient[i + lane];
@@ -176,7 +176,7 @@ RF_INLINE void add_products(const stream_part *part, bool fixed, moments m, cons
             lanes[1][lane] += g * ((value_of(part, fixed, i + lane) - m.mean) * m.inverse);
         }
     }
-    for (int64_t i = whole; i < part->width; i++) {
+    for (int64_t i = whole; i < part.width; i++) {
         float g = gain[i] * y_gradient[i];
         lanes[0][i - whole] += g;
         lanes[1][i - whole] += g * ((value_of(part, fixed, i) - m.mean) * m.inverse);
@@ -184,23 +184,23 @@ RF_INLINE void add_products(const stream_part *part, bool fixed, moments m, cons
 }
 
 /* means[0] = mean(g), means[1] = mean(g x'). */
-RF_INLINE void differentiate_part(const stream_part *part, bool fixed, moments m,
-                                  const float means[2], const float *gain, const float *y_gradient,
-                                  bool write, float *x_gradient)
+RF_INLINE void differentiate_part(stream_part part, bool fixed, moments m, const float means[2],
+                                  const float *gain, const float *y_gradient, bool write,
+                                  float *x_gradient)
 {
 #pragma omp simd
-    for (int64_t i = 0; i < part->width; i++) {
+    for (int64_t i = 0; i < part.width; i++) {
         float normal = (value_of(part, fixed, i) - m.mean) * m.inverse;
         float change = m.inverse * (gain[i] * y_gradient[i] - means[0] - normal * means[1]);
         x_gradient[i] = write ? change : x_gradient[i] + change;
     }
 }
 
-RF_INLINE void add_columns(const stream_part *part, bool fixed, moments m, const float *y_gradient,
+RF_INLINE void add_columns(stream_part part, bool fixed, moments m, const float *y_gradient,
                            float *gain, float *bias)
 {
 #pragma omp simd
-    for (int64_t i = 0; i < part->width; i++) {
+    for (int64_t i = 0; i < part.width; i++) {
         gain[i] += y_gradient[i] * ((value_of(part, fixed, i) - m.mean) * m.inverse);
         bias[i] += y_gradient[i];
     }
@@ -215,12 +215,12 @@ RF_INLINE void differentiate(const stream_row *row, bool fixed,
     float lanes[2][RF_LANES] = {{0.0F}};
     int64_t offsets[2] = {0, row->parts[0].width};
     for (int i = 0; i < 2; i++) {
-        add_products(&row->parts[i], fixed, m, gain + offsets[i], y_gradient + offsets[i], lanes);
+        add_products(row->parts[i], fixed, m, gain + offsets[i], y_gradient + offsets[i], lanes);
     }
     float count = (float)(row->parts[0].width + row->parts[1].width);
     const float means[2] = {rf_cpu_sum_lanes(lanes[0]) / count, rf_cpu_sum_lanes(lanes[1]) / count};
     for (int i = 0; i < 2; i++) {
-        const stream_part *part = &row->parts[i];
+        stream_part part = row->parts[i];
         const float *from = y_gradient + offsets[i];
         if (backward->write) {
             differentiate_part(part, fixed, m, means, gain + offsets[i], from, true,

@@ -1,0 +1,265 @@
+/* The model's definition, one line of the specification after the other. */
+#include "oracle/model.h"
+
+#include "oracle/attention.h"
+#include "oracle/oracle.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static double *fresh(int64_t count)
+{
+    double *values = calloc((size_t)count, sizeof(double));
+    if (values == NULL) {
+        abort();
+    }
+    return values;
+}
+
+static const double *parameter(const oracle_model *m, rf_parameter_role role, int64_t layer,
+                               int axis)
+{
+    return m->block + rf_parameters_find(m->parameters, role, layer, axis)->offset;
+}
+
+/* y [rows, out] = x [rows, in] W^T + bias */
+static void linear(int64_t rows, int64_t in, int64_t out, const double *x, const double *weight,
+                   const double *bias, double *y)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t o = 0; o < out; o++) {
+            double sum = bias != NULL ? bias[o] : 0.0;
+            for (int64_t i = 0; i < in; i++) {
+                sum += x[r * in + i] * weight[o * in + i];
+            }
+            y[r * out + o] = sum;
+        }
+    }
+}
+
+static rf_attention_plan plan_of(const oracle_model *m, int64_t layer)
+{
+    const rf_config *config = m->config;
+    bool lsh = config->kinds[layer] == RF_LAYER_LSH;
+    const rf_window_config *window = lsh ? &config->lsh : &config->local;
+    int64_t slots = rf_config_padded_length(config, m->length);
+    bool chunked = slots > window->chunk_length;
+    rf_attention_plan plan = {.batch = m->batch,
+                              .heads = config->heads,
+                              .parts = lsh && chunked ? m->rounds : 1,
+                              .length = m->length,
+                              .slots = slots,
+                              .block = chunked ? window->chunk_length : slots,
+                              .before = chunked ? window->chunks_before : 0,
+                              .after = chunked ? window->chunks_after : 0,
+                              .causal = config->causal,
+                              .self = lsh ? RF_SELF_LAST_RESORT : RF_SELF_ORDINARY,
+                              .normalise_keys = lsh,
+                              .scale = lsh ? 1.0F : 1.0F / sqrtf((float)config->head_width),
+                              .all_heads = config->heads};
+    plan.wrap = !chunked ? RF_WRAP_NONE : lsh ? RF_WRAP_ALL_PARTS : RF_WRAP_PART;
+    return plan;
+}
+
+/* Order of the tokens by (round, bucket, position): [batch, heads, rounds, slots]. */
+static double *order_of(const oracle_model *m, int64_t layer, const rf_attention_plan *plan,
+                        const double *query)
+{
+    const rf_config *config = m->config;
+    int64_t count = m->batch * config->heads * m->rounds;
+    double *own = fresh(count * m->length);
+    const double *buckets = m->buckets != NULL ? m->buckets[layer] : NULL;
+    if (buckets == NULL) {
+        rf_bucket_hash hash = {.query = rf_tensor_4(NULL, RF_F32, m->batch, m->length,
+                                                    config->heads, config->head_width),
+                               .rounds = m->rounds,
+                               .factor_count = config->bucket_factors};
+        hash.buckets = rf_tensor_4(NULL, RF_I32, m->batch, config->heads, m->rounds, m->length);
+        hash.rotations = rf_tensor_4(NULL, RF_F32, config->heads, config->head_width, m->rounds,
+                                     rf_config_rotation_columns(config));
+        memcpy(hash.factors, config->buckets, sizeof config->buckets);
+        oracle_bucket_hash(&hash, query, m->rotations, NULL, own);
+        buckets = own;
+    }
+    if (m->hashed != NULL) {
+        memcpy(m->hashed[layer], buckets, (size_t)(count * m->length) * sizeof(double));
+    }
+    rf_bucket_sort sort = {
+        .buckets = rf_tensor_4(NULL, RF_I32, m->batch, config->heads, m->rounds, m->length),
+        .bucket_count = rf_config_bucket_count(config),
+        .order = rf_tensor_4(NULL, RF_I32, m->batch, config->heads, m->rounds, plan->slots)};
+    double *order = fresh(count * plan->slots);
+    oracle_bucket_sort(&sort, buckets, order, NULL);
+    free(own);
+    return order;
+}
+
+static void attend(const oracle_model *m, const oracle_attention *attention, double *merged)
+{
+    const rf_attention_plan *plan = attention->plan;
+    int64_t rows = plan->batch * plan->heads * plan->length;
+    double *norm = fresh(rows);
+    if (m->exact) {
+        oracle_merged_attention(attention, merged, norm);
+    } else {
+        double *output = fresh(rows * plan->parts * attention->width);
+        double *norms = fresh(rows * plan->parts);
+        rf_combine_rounds combine = {
+            .output = rf_tensor_5(NULL, RF_F32, plan->batch, plan->parts, plan->length, plan->heads,
+                                  attention->width),
+            .log_norm =
+                rf_tensor_4(NULL, RF_F32, plan->batch, plan->heads, plan->parts, plan->length)};
+        oracle_block_attention(attention, output, norms);
+        oracle_combine_rounds(&combine, output, norms, merged, norm);
+        free(output);
+        free(norms);
+    }
+    free(norm);
+}
+
+static void attention_branch(const oracle_model *m, int64_t layer, const double *context,
+                             double *accumulator)
+{
+    const rf_config *config = m->config;
+    int64_t rows = m->batch * m->length;
+    int64_t hidden = config->hidden;
+    int64_t all = config->heads * config->head_width;
+    bool lsh = config->kinds[layer] == RF_LAYER_LSH;
+    double *x = fresh(rows * hidden);
+    double *query = fresh(rows * all);
+    double *key = fresh(rows * all);
+    double *value = fresh(rows * all);
+    double *merged = fresh(rows * all);
+    double *order = NULL;
+    oracle_layer_norm(
+        rows, hidden, context, 0, NULL, parameter(m, RF_PARAMETER_ATTENTION_NORM_GAIN, layer, 0),
+        parameter(m, RF_PARAMETER_ATTENTION_NORM_BIAS, layer, 0), config->layer_norm_epsilon, x);
+    linear(rows, hidden, all, x, parameter(m, RF_PARAMETER_QUERY, layer, 0), NULL, query);
+    linear(rows, hidden, all, x, parameter(m, RF_PARAMETER_VALUE, layer, 0), NULL, value);
+    if (!lsh) {
+        linear(rows, hidden, all, x, parameter(m, RF_PARAMETER_KEY, layer, 0), NULL, key);
+    }
+    rf_attention_plan plan = plan_of(m, layer);
+    if (lsh && plan.slots > plan.block) {
+        order = order_of(m, layer, &plan, query);
+    }
+    attend(m,
+           &(oracle_attention){.plan = &plan,
+                               .width = config->head_width,
+                               .order = order,
+                               .query = query,
+                               .key = lsh ? NULL : key,
+                               .value = value},
+           merged);
+    linear(rows, all, hidden, merged, parameter(m, RF_PARAMETER_ATTENTION_OUTPUT, layer, 0), NULL,
+           x);
+    for (int64_t i = 0; i < rows * hidden; i++) {
+        accumulator[i] += x[i];
+    }
+    double *const blocks[] = {x, query, key, value, merged, order};
+    for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
+        free(blocks[i]);
+    }
+}
+
+static void feed_forward_branch(const oracle_model *m, int64_t layer, const double *context,
+                                double *accumulator)
+{
+    const rf_config *config = m->config;
+    int64_t rows = m->batch * m->length;
+    double *x = fresh(rows * config->hidden);
+    double *u = fresh(rows * config->feed_forward);
+    oracle_layer_norm(rows, config->hidden, context, 0, NULL,
+                      parameter(m, RF_PARAMETER_FEED_FORWARD_NORM_GAIN, layer, 0),
+                      parameter(m, RF_PARAMETER_FEED_FORWARD_NORM_BIAS, layer, 0),
+                      config->layer_norm_epsilon, x);
+    linear(rows, config->hidden, config->feed_forward, x,
+           parameter(m, RF_PARAMETER_INNER_WEIGHT, layer, 0),
+           parameter(m, RF_PARAMETER_INNER_BIAS, layer, 0), u);
+    oracle_activate(config->activation, rows * config->feed_forward, u, u);
+    linear(rows, config->feed_forward, config->hidden, u,
+           parameter(m, RF_PARAMETER_OUTER_WEIGHT, layer, 0),
+           parameter(m, RF_PARAMETER_OUTER_BIAS, layer, 0), x);
+    for (int64_t i = 0; i < rows * config->hidden; i++) {
+        accumulator[i] += x[i];
+    }
+    free(x);
+    free(u);
+}
+
+static void embed(const oracle_model *m, double *x)
+{
+    const rf_config *config = m->config;
+    int64_t rows = m->batch * m->length;
+    double *ids = fresh(rows);
+    double *positions = fresh(rows * config->hidden);
+    const double *tables[RF_MAX_RANK] = {0};
+    rf_position position = {.kind = config->positions == RF_POSITIONS_SINUSOIDAL
+                                        ? RF_POSITION_SINUSOIDAL
+                                        : RF_POSITION_TABLES,
+                            .length = m->length};
+    if (position.kind == RF_POSITION_TABLES) {
+        position.axes = config->positions == RF_POSITIONS_AXIAL ? config->axes : 1;
+    }
+    for (int axis = 0; axis < position.axes; axis++) {
+        const rf_parameter *p = rf_parameters_find(m->parameters, RF_PARAMETER_POSITION, -1, axis);
+        int64_t width = p->shape[p->rank - 1];
+        tables[axis] = m->block + p->offset;
+        position.tables[axis] = rf_tensor_2(NULL, RF_F32, p->count / width, width);
+    }
+    for (int64_t i = 0; i < rows; i++) {
+        ids[i] = m->ids[i];
+    }
+    oracle_embedding(rows, config->hidden, ids, parameter(m, RF_PARAMETER_WORD, -1, 0), x);
+    oracle_position(&position, rows, config->hidden, tables, positions);
+    for (int64_t i = 0; i < rows * config->hidden; i++) {
+        x[i] += positions[i];
+    }
+    free(ids);
+    free(positions);
+}
+
+static double mean_nll(const oracle_model *m, const double *logits)
+{
+    int64_t rows = m->batch * m->length;
+    double *targets = fresh(rows);
+    double *nll = fresh(rows);
+    double *prediction = fresh(rows);
+    double sum = 0.0;
+    for (int64_t i = 0; i < rows; i++) {
+        targets[i] = i % m->length + 1 < m->length ? m->ids[i + 1] : -100.0;
+    }
+    oracle_cross_entropy(rows, m->config->vocabulary, logits, targets, nll, prediction);
+    for (int64_t i = 0; i < rows; i++) {
+        sum += nll[i];
+    }
+    free(targets);
+    free(nll);
+    free(prediction);
+    return sum / (double)(m->batch * (m->length - 1));
+}
+
+double oracle_model_forward(const oracle_model *m, double *logits)
+{
+    const rf_config *config = m->config;
+    int64_t rows = m->batch * m->length;
+    double *streams[2] = {fresh(rows * config->hidden), fresh(rows * config->hidden)};
+    double *joined = fresh(rows * 2 * config->hidden);
+    embed(m, streams[0]);
+    memcpy(streams[1], streams[0], (size_t)(rows * config->hidden) * sizeof(double));
+    for (int64_t layer = 0; layer < config->layers; layer++) {
+        attention_branch(m, layer, streams[1], streams[0]);
+        feed_forward_branch(m, layer, streams[0], streams[1]);
+    }
+    oracle_layer_norm(rows, config->hidden, streams[0], config->hidden, streams[1],
+                      parameter(m, RF_PARAMETER_FINAL_NORM_GAIN, -1, 0),
+                      parameter(m, RF_PARAMETER_FINAL_NORM_BIAS, -1, 0), config->layer_norm_epsilon,
+                      joined);
+    linear(rows, 2 * config->hidden, config->vocabulary, joined,
+           parameter(m, RF_PARAMETER_HEAD_WEIGHT, -1, 0), NULL, logits);
+    free(streams[0]);
+    free(streams[1]);
+    free(joined);
+    return mean_nll(m, logits);
+}
