@@ -123,20 +123,24 @@ static int64_t step_of(const char *name)
     return *end == '\0' ? (int64_t)step : -1;
 }
 
-static bool has_file(const char *folder, const char *name)
+rf_status rf_folder_holds(const char *folder, const char *name, bool *holds, rf_error *error)
 {
     char *path = NULL;
-    bool found = rf_path_join(folder, name, &path, NULL) == RF_OK && rf_file_exists(path);
+    RF_TRY(rf_path_join(folder, name, &path, error));
+    *holds = rf_file_exists(path);
     rf_release(path);
-    return found;
+    return RF_OK;
 }
 
-static bool is_complete(const char *folder)
+static rf_status check_complete(const char *folder, bool *complete, rf_error *error)
 {
-    return has_file(folder, "config.json") && has_file(folder, "optimizer.safetensors") &&
-           has_file(folder, "state.json") &&
-           (has_file(folder, "model.safetensors") ||
-            has_file(folder, "model.safetensors.index.json"));
+    static const char *const names[] = {"config.json", "model.safetensors", "optimizer.safetensors",
+                                        "state.json"};
+    *complete = true;
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && *complete; i++) {
+        RF_TRY(rf_folder_holds(folder, names[i], complete, error));
+    }
+    return RF_OK;
 }
 
 /* The names in OUTPUT/checkpoints; none where there is no such folder. */
@@ -161,13 +165,16 @@ rf_status rf_checkpoint_find(const char *output, char **path, rf_error *error)
     for (size_t i = 0; i < count; i++) {
         char *candidate = NULL;
         RF_TRY_DONE(rf_path_join(folder, names[i], &candidate, error));
-        if (step_of(names[i]) > best && is_complete(candidate)) {
+        bool complete = false;
+        status = check_complete(candidate, &complete, error);
+        if (status == RF_OK && complete && step_of(names[i]) > best) {
             best = step_of(names[i]);
             rf_release(*path);
             *path = candidate;
         } else {
             rf_release(candidate);
         }
+        RF_TRY_DONE(status);
     }
 done:
     if (status != RF_OK) {

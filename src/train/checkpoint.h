@@ -29,6 +29,9 @@ RF_MUST_CHECK rf_status rf_checkpoint_load_state(const char *path, rf_train_stat
 RF_MUST_CHECK rf_status rf_checkpoint_load_moments(const char *path,
                                                    const rf_parameters *parameters,
                                                    rf_optimizer *optimizer, rf_error *error);
+/* Whether FOLDER/name is there. */
+RF_MUST_CHECK rf_status rf_folder_holds(const char *folder, const char *name, bool *holds,
+                                        rf_error *error);
 /* Remove what an interrupted save left: unfinished checkpoints and temporary files of the run's
  * folder. */
 RF_MUST_CHECK rf_status rf_checkpoint_clean(const char *output, rf_error *error);

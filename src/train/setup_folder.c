@@ -6,14 +6,6 @@
 
 #include <string.h>
 
-static bool holds(const char *folder, const char *name)
-{
-    char *path = NULL;
-    bool found = rf_path_join(folder, name, &path, NULL) == RF_OK && rf_file_exists(path);
-    rf_release(path);
-    return found;
-}
-
 rf_status rf_trainer_check_folder(rf_trainer *trainer, rf_error *error)
 {
     static const char *const models[] = {"model.safetensors", "model.safetensors.index.json",
@@ -35,7 +27,9 @@ rf_status rf_trainer_check_folder(rf_trainer *trainer, rf_error *error)
             trainer->resumed_from);
     }
     for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
-        if (holds(output, models[i])) {
+        bool holds = false;
+        RF_TRY(rf_folder_holds(output, models[i], &holds, error));
+        if (holds) {
             return rf_error_set(
                 error, RF_ERR_ARGUMENT,
                 "%s: holds a %s already, which training would replace; choose another "

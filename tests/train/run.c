@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEPT = 256 };
+enum { KEPT = 4096 };
 static char *kept[KEPT];
 static size_t kept_count;
 
