@@ -1,9 +1,11 @@
-/* Randomness as a pure function of a key: (seed, step, layer, purpose, index) -> bits, equal on every device.
+/* Randomness as a pure function of a key: (seed, step, layer, purpose, index) -> bits, equal on
+ * every device.
  *
- * Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011): the seed is the 64-bit key; step, layer, purpose and index / 4 make the
- * 128-bit counter. Uniforms have 24 bits. Normals invert the normal distribution (Wichura 1988, algorithm AS 241, PPND7) with a
- * logarithm of our own built from + - x / sqrt and explicit fma only, so that every device gives the same bits; the
- * .c file is compiled with -ffp-contract=off like all others. */
+ * Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011): the seed is the 64-bit key; step, layer, purpose
+ * and index / 4 make the 128-bit counter. Uniforms have 24 bits. Normals invert the normal
+ * distribution (Wichura 1988, algorithm AS 241, PPND7) with a logarithm of our own built from + - x
+ * / sqrt and explicit fma only, so that every device gives the same bits; the .c file is compiled
+ * with -ffp-contract=off like all others. */
 #ifndef RF_BASE_RANDOM_H
 #define RF_BASE_RANDOM_H
 
@@ -14,15 +16,15 @@
 extern "C" {
 #endif
 
-/* What a random number is for: the same index under another purpose is independent. Values are part of the file format of
- * checkpoints (a resumed run must draw the same), so they never change. */
+/* What a random number is for: the same index under another purpose is independent. Values are part
+ * of the file format of checkpoints (a resumed run must draw the same), so they never change. */
 typedef enum rf_purpose {
     RF_PURPOSE_INITIALISE = 1,
     RF_PURPOSE_DATA_ORDER = 2,
     RF_PURPOSE_ROTATION = 3,
     RF_PURPOSE_EMBEDDING_DROPOUT = 4,
     RF_PURPOSE_POSITION_DROPOUT = 5,
-    RF_PURPOSE_ATTENTION_DROPOUT = 6,        /* probabilities */
+    RF_PURPOSE_ATTENTION_DROPOUT = 6, /* probabilities */
     RF_PURPOSE_ATTENTION_OUTPUT_DROPOUT = 7,
     RF_PURPOSE_FEED_FORWARD_INNER_DROPOUT = 8,
     RF_PURPOSE_FEED_FORWARD_OUTPUT_DROPOUT = 9,
@@ -49,10 +51,12 @@ float rf_random_normal(const rf_random_key *key, uint64_t index);
 void rf_random_normals(const rf_random_key *key, uint64_t first_index, float *values, size_t count);
 /* The normal quantile of 32 random bits, which both back ends share: (bits + 1/2) / 2^32 -> x. */
 float rf_normal_from_bits(uint32_t bits);
-/* Uniform integer in [0, bound), bound > 0, without bias worth naming (64 bits, multiply and shift). Uses the bits of 2 index and 2 index + 1. */
+/* Uniform integer in [0, bound), bound > 0, without bias worth naming (64 bits, multiply and
+ * shift). Uses the bits of 2 index and 2 index + 1. */
 uint64_t rf_random_below(const rf_random_key *key, uint64_t index, uint64_t bound);
 
-/* PyTorch's CPU generator (MT19937), for hash_seed: uniforms equal bit for bit, normals within 4 ulp. */
+/* PyTorch's CPU generator (MT19937), for hash_seed: uniforms equal bit for bit, normals within 4
+ * ulp. */
 typedef struct rf_torch_generator {
     uint32_t state[624];
     int next;

@@ -18,7 +18,8 @@ rf_status rf_error_set(rf_error *error, rf_status code, const char *format, ...)
 #define rf_error_set(error, code, ...) ((void)rf_error_set(error, code, __VA_ARGS__), (code))
 #endif
 
-/* Put "PREFIX: " before the message that is there, for a caller that knows the file or the tensor. */
+/* Put "PREFIX: " before the message that is there, for a caller that knows the file or the tensor.
+ */
 void rf_error_prefix(rf_error *error, const char *format, ...) RF_PRINTF(2, 3);
 
 /* Format and hand a line to the log; nothing where log is NULL or has no writer. */

@@ -1,6 +1,8 @@
-/* Contract: where memory lives and work is done. Each back end fills one constant table; model code sees rf_device only.
+/* Contract: where memory lives and work is done. Each back end fills one constant table; model code
+ * sees rf_device only.
  *
- * A device is `dry` while a plan is measured: nothing is allocated, copied or computed, only counted. */
+ * A device is `dry` while a plan is measured: nothing is allocated, copied or computed, only
+ * counted. */
 #ifndef RF_TENSOR_DEVICE_H
 #define RF_TENSOR_DEVICE_H
 
@@ -17,18 +19,22 @@ typedef struct rf_device_table {
     bool host_readable; /* device pointers can be read by the host as they are */
     rf_status (*open)(rf_device *device, int index, rf_error *error); /* fills device->state */
     void (*close)(rf_device *device);
-    rf_status (*allocate)(rf_device *device, size_t size, const char *what, void **memory, rf_error *error);
+    rf_status (*allocate)(rf_device *device, size_t size, const char *what, void **memory,
+                          rf_error *error);
     void (*release)(rf_device *device, void *memory);
-    rf_status (*upload)(rf_device *device, void *to, const void *from, size_t size, rf_error *error);
-    rf_status (*download)(rf_device *device, void *to, const void *from, size_t size, rf_error *error);
+    rf_status (*upload)(rf_device *device, void *to, const void *from, size_t size,
+                        rf_error *error);
+    rf_status (*download)(rf_device *device, void *to, const void *from, size_t size,
+                          rf_error *error);
     rf_status (*copy)(rf_device *device, void *to, const void *from, size_t size, rf_error *error);
     rf_status (*zero)(rf_device *device, void *to, size_t size, rf_error *error);
     rf_status (*sync)(rf_device *device, rf_error *error); /* execution errors surface here */
     rf_status (*memory)(rf_device *device, size_t *available, size_t *total, rf_error *error);
 } rf_device_table;
 
-/* One operation of a back end; which, and what `arguments` points at, is ops/ops.h's. `scratch_size` may be NULL (none needed);
- * its memory is handed to `run`, aligned to 256, uninitialised. */
+/* One operation of a back end; which, and what `arguments` points at, is ops/ops.h's.
+ * `scratch_size` may be NULL (none needed); its memory is handed to `run`, aligned to 256,
+ * uninitialised. */
 struct rf_op_entry {
     rf_status (*run)(rf_device *device, const void *arguments, void *scratch, rf_error *error);
     size_t (*scratch_size)(const rf_device *device, const void *arguments);
@@ -46,16 +52,21 @@ struct rf_device {
 extern const rf_device_table rf_device_table_cpu;
 
 /* name: "cpu". threads: 0 = one a core. The caller destroys. */
-RF_MUST_CHECK rf_status rf_device_create(const char *name, int threads, rf_device **device, rf_error *error);
+RF_MUST_CHECK rf_status rf_device_create(const char *name, int threads, rf_device **device,
+                                         rf_error *error);
 void rf_device_destroy(rf_device *device); /* NULL allowed */
 
 /* All do nothing on a dry device. */
-RF_MUST_CHECK rf_status rf_device_upload(rf_device *device, void *to, const void *from, size_t size, rf_error *error);
-RF_MUST_CHECK rf_status rf_device_download(rf_device *device, void *to, const void *from, size_t size, rf_error *error);
-RF_MUST_CHECK rf_status rf_device_copy(rf_device *device, void *to, const void *from, size_t size, rf_error *error);
+RF_MUST_CHECK rf_status rf_device_upload(rf_device *device, void *to, const void *from, size_t size,
+                                         rf_error *error);
+RF_MUST_CHECK rf_status rf_device_download(rf_device *device, void *to, const void *from,
+                                           size_t size, rf_error *error);
+RF_MUST_CHECK rf_status rf_device_copy(rf_device *device, void *to, const void *from, size_t size,
+                                       rf_error *error);
 RF_MUST_CHECK rf_status rf_device_zero(rf_device *device, void *to, size_t size, rf_error *error);
 RF_MUST_CHECK rf_status rf_device_sync(rf_device *device, rf_error *error);
-RF_MUST_CHECK rf_status rf_device_memory(rf_device *device, size_t *available, size_t *total, rf_error *error);
+RF_MUST_CHECK rf_status rf_device_memory(rf_device *device, size_t *available, size_t *total,
+                                         rf_error *error);
 
 #ifdef __cplusplus
 }

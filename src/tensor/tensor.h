@@ -1,4 +1,5 @@
-/* A tensor is a pointer, a type and a shape: contiguous, outermost dimension first, no strides. It never owns its data. */
+/* A tensor is a pointer, a type and a shape: contiguous, outermost dimension first, no strides. It
+ * never owns its data. */
 #ifndef RF_TENSOR_TENSOR_H
 #define RF_TENSOR_TENSOR_H
 
@@ -35,10 +36,11 @@ typedef struct rf_tensor {
     int64_t shape[RF_MAX_RANK];
 } rf_tensor;
 
-size_t rf_dtype_size(rf_dtype dtype);       /* bytes an element; 0 for RF_NONE */
+size_t rf_dtype_size(rf_dtype dtype);      /* bytes an element; 0 for RF_NONE */
 const char *rf_dtype_name(rf_dtype dtype); /* "f32", "bf16", ... */
 
-/* Number of elements; RF_ASSERTs that it does not overflow (shapes from outside are checked where they are read). */
+/* Number of elements; RF_ASSERTs that it does not overflow (shapes from outside are checked where
+ * they are read). */
 int64_t rf_tensor_count(const rf_tensor *tensor);
 size_t rf_tensor_size(const rf_tensor *tensor); /* bytes */
 static inline bool rf_tensor_is_absent(const rf_tensor *tensor)
@@ -49,7 +51,8 @@ rf_tensor rf_tensor_1(void *data, rf_dtype dtype, int64_t a);
 rf_tensor rf_tensor_2(void *data, rf_dtype dtype, int64_t a, int64_t b);
 rf_tensor rf_tensor_3(void *data, rf_dtype dtype, int64_t a, int64_t b, int64_t c);
 rf_tensor rf_tensor_4(void *data, rf_dtype dtype, int64_t a, int64_t b, int64_t c, int64_t d);
-rf_tensor rf_tensor_5(void *data, rf_dtype dtype, int64_t a, int64_t b, int64_t c, int64_t d, int64_t e);
+rf_tensor rf_tensor_5(void *data, rf_dtype dtype, int64_t a, int64_t b, int64_t c, int64_t d,
+                      int64_t e);
 /* Rows [first, first + count) of the outermost dimension: a view. */
 rf_tensor rf_tensor_rows(const rf_tensor *tensor, int64_t first, int64_t count);
 /* The same data as another shape of as many elements. */

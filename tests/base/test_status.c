@@ -31,13 +31,15 @@ static void test_set_and_prefix(void **state)
 {
     (void)state;
     rf_error problem = {0};
-    assert_int_equal(rf_error_set(&problem, RF_ERR_FORMAT, "%d is not %s", 3, "four"), RF_ERR_FORMAT);
+    assert_int_equal(rf_error_set(&problem, RF_ERR_FORMAT, "%d is not %s", 3, "four"),
+                     RF_ERR_FORMAT);
     assert_int_equal(problem.code, RF_ERR_FORMAT);
     assert_string_equal(problem.message, "3 is not four");
     rf_error_prefix(&problem, "tensor %d", 7);
     assert_string_equal(problem.message, "tensor 7: 3 is not four");
     assert_int_equal(problem.code, RF_ERR_FORMAT);
-    assert_int_equal(rf_error_set(&problem, RF_ERR_FILE, "again: %s", problem.message), RF_ERR_FILE);
+    assert_int_equal(rf_error_set(&problem, RF_ERR_FILE, "again: %s", problem.message),
+                     RF_ERR_FILE);
     assert_string_equal(problem.message, "again: tensor 7: 3 is not four");
     assert_int_equal(rf_error_set(NULL, RF_ERR_FILE, "nobody listens"), RF_ERR_FILE);
     rf_error_prefix(NULL, "nobody");
