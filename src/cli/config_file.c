@@ -3,10 +3,10 @@
 #include "config_file.h"
 
 #include <dirent.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { FOLDERS = 3, LISTED = 32, FILE_LIMIT = 1 << 24 };
@@ -69,7 +69,9 @@ rf_status rf_cli_find_config(const char *name, char path[RF_PATH_BYTES], rf_erro
 {
     char folders[FOLDERS][RF_PATH_BYTES];
     char known[240];
-    if (access(name, R_OK) == 0 && strlen(name) < RF_PATH_BYTES) {
+    struct stat about;
+    bool folder = stat(name, &about) == 0 && S_ISDIR(about.st_mode) && strchr(name, '/') == NULL;
+    if (!folder && access(name, R_OK) == 0 && strlen(name) < RF_PATH_BYTES) {
         snprintf(path, RF_PATH_BYTES, "%s", name);
         return RF_OK;
     }

@@ -51,7 +51,7 @@ static rf_status reserve(rf_bytes *bytes, size_t more, rf_error *error)
 rf_status rf_bytes_append(rf_bytes *bytes, const char *data, size_t size, rf_error *error)
 {
     rf_status status = reserve(bytes, size, error);
-    if (status == RF_OK) {
+    if (status == RF_OK && bytes->data != NULL) {
         memcpy(bytes->data + bytes->size, data, size);
         bytes->size += size;
         bytes->data[bytes->size] = '\0';

@@ -49,10 +49,11 @@ expect 0 train -c "$work/c.json" --print-config --json
 says out '"from": "default"'
 says out '"hidden_size": 8'
 
-# Presets are found from anywhere, and hold only known keys.
+# Presets are found from anywhere, hold only known keys, and are models that can be planned.
 for preset in configs/*.json; do
     name=$(basename "$preset" .json)
     (cd / && "$program" train --config "$name" --print-config) >"$work/out" 2>"$work/err" || fault "preset $name: $(cat "$work/err")"
+    expect 0 plan --config "$preset" --length 2048
 done
 
 # Manual pages.
