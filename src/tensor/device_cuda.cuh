@@ -7,7 +7,7 @@
 #include <cublasLt.h>
 #include <cuda_runtime.h>
 
-/* Of cuBLASLt, taken when the device is opened. Its address decides among algorithms, so it never moves. */
+/* Of cuBLASLt, taken when the device is opened: its size and alignment have a say in which algorithm is chosen, so they are fixed. */
 constexpr size_t rf_cuda_products_workspace_size = static_cast<size_t>(32) << 20;
 
 typedef struct rf_cuda_state {

@@ -71,7 +71,7 @@ size_t contract_scratch(const rf_device *, const void *)
 
 extern "C" const rf_device_table rf_contract_device_table = {
     "contract",       false,         contract_open, contract_close, contract_allocate, contract_release, contract_move,
-    contract_move,    contract_move, contract_zero, contract_sync,  contract_memory,
+    contract_move,    contract_move, contract_zero, contract_sync,  contract_memory,   0,
 };
 
 #define CONTRACT_ENTRY(NAME, name) {contract_run<rf_##name>, contract_scratch},

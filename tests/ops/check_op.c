@@ -19,7 +19,7 @@ enum {
 static const unsigned char canary = 0xA5;
 static const double step = 1e-5;
 
-static const char *const device_names[] = {"cpu"};
+static const char *const device_names[] = {"cpu", "cuda"};
 enum { DEVICE_COUNT = sizeof device_names / sizeof device_names[0] };
 
 /* The options of this program. */
@@ -595,13 +595,17 @@ static void compare_bits(const check_state *check, const device_run *first,
 
 /* ---- the program ---- */
 
-/* false: the device is not there. */
+/* false: the device is not there, which is said once. */
 static bool open_device(const char *name, int threads, rf_device **device)
 {
+    static bool is_said = false;
     rf_error fault = {0};
     rf_status status = rf_device_create(name, threads, device, &fault);
     if (status == RF_ERR_DEVICE || status == RF_ERR_UNSUPPORTED) {
-        print_message("skipped: device %s: %s\n", name, fault.message);
+        if (!is_said) {
+            print_message("skipped: device %s: %s\n", name, fault.message);
+        }
+        is_said = true;
         return false;
     }
     if (status != RF_OK) {

@@ -43,9 +43,12 @@ __host__ __device__ constexpr size_t rf_cuda_align(size_t offset)
     return (offset + 255) / 256 * 256;
 }
 
+/* The device's stream; also makes the device current in the calling thread, as launches need it. */
 static inline cudaStream_t rf_cuda_stream(const rf_device *device)
 {
-    return rf_cuda_state_of(device)->stream;
+    const rf_cuda_state *state = rf_cuda_state_of(device);
+    (void)cudaSetDevice(state->index);
+    return state->stream;
 }
 
 /* Blocks for a grid-stride loop over `count` elements (or rows, with `threads` 1): enough to fill the device several times. At
@@ -71,10 +74,10 @@ template <typename T> static inline T *rf_cuda_data(const rf_tensor *tensor)
     return rf_tensor_is_absent(tensor) ? nullptr : static_cast<T *>(tensor->data);
 }
 
-/* Can `pointer` and rows of `width` elements be read 16 bytes at a time? */
+/* Can quads of T (see below) be moved whole, in each row of `width` elements that starts at `pointer`? NULL can. */
 template <typename T> static inline bool rf_cuda_is_aligned(const T *pointer, int64_t width)
 {
-    return reinterpret_cast<uintptr_t>(pointer) % 16 == 0 && static_cast<size_t>(width) * sizeof(T) % 16 == 0;
+    return reinterpret_cast<uintptr_t>(pointer) % (4 * sizeof(T)) == 0 && width % 4 == 0;
 }
 
 /* ---- device: indices ----------------------------------------------------------------------------------------------------- */
@@ -112,6 +115,43 @@ template <> __device__ __forceinline__ float rf_cuda_store<float>(float value)
 template <> __device__ __forceinline__ __nv_bfloat16 rf_cuda_store<__nv_bfloat16>(float value)
 {
     return __float2bfloat16_rn(value);
+}
+
+/* Four neighbours, moved by one instruction where `aligned` says that the array starts at a multiple of their size. `i` is a multiple
+ * of 4; elements from `count` on are neither read (they are 0) nor written. */
+template <typename T> struct alignas(4 * sizeof(T)) rf_cuda_quad {
+    T v[4];
+};
+
+template <typename T>
+__device__ __forceinline__ rf_cuda_quad<T> rf_cuda_load_quad(const T *x, int64_t i, int64_t count, bool aligned)
+{
+    if (aligned && i + 4 <= count) {
+        return *reinterpret_cast<const rf_cuda_quad<T> *>(x + i);
+    }
+    rf_cuda_quad<T> quad = {};
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        if (i + j < count) {
+            quad.v[j] = x[i + j];
+        }
+    }
+    return quad;
+}
+
+template <typename T>
+__device__ __forceinline__ void rf_cuda_store_quad(T *y, int64_t i, int64_t count, bool aligned, const rf_cuda_quad<T> &quad)
+{
+    if (aligned && i + 4 <= count) {
+        *reinterpret_cast<rf_cuda_quad<T> *>(y + i) = quad;
+        return;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        if (i + j < count) {
+            y[i + j] = quad.v[j];
+        }
+    }
 }
 
 /* 2^-bits for fixed point, 1 for other types. */

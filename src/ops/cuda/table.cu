@@ -12,7 +12,7 @@ extern "C" const rf_op_entry rf_ops_cuda[RF_OP_COUNT] = {
     /* embedding */ {rf_cuda_embedding, nullptr},
     /* embedding_backward */ {rf_cuda_embedding_backward, rf_cuda_embedding_backward_scratch_size},
     /* position */ {rf_cuda_position, nullptr},
-    /* position_backward */ {rf_cuda_position_backward, rf_cuda_position_backward_scratch_size},
+    /* position_backward */ {rf_cuda_position_backward, nullptr},
     /* layer_norm */ {rf_cuda_layer_norm, nullptr},
     /* layer_norm_backward */ {rf_cuda_layer_norm_backward, rf_cuda_layer_norm_backward_scratch_size},
     /* bucket_hash */ {rf_cuda_bucket_hash, rf_cuda_bucket_hash_scratch_size},
