@@ -1,6 +1,6 @@
 /* `bench step`: real training steps, or forward passes, on random tokens, timed one by one. Memory
- * is the allocator's high-water mark (on a GPU: what is taken of it) and the process's peak resident
- * set. */
+ * is the allocator's high-water mark (on a GPU: what is taken of it) and the process's peak
+ * resident set. */
 #include "base/clock.h"
 #include "base/memory.h"
 #include "reformer/tools.h"
@@ -113,7 +113,8 @@ static rf_status prepare(bench *b, rf_error *error)
     return fill(b, error);
 }
 
-/* The library takes all memory of a GPU before the first step, so that what is taken is the peak. */
+/* The library takes all memory of a GPU before the first step, so that what is taken is the peak.
+ */
 static rf_status peak_of(const bench *b, size_t before, size_t *peak, rf_error *error)
 {
     rf_device *device = b->model->device;
