@@ -1,5 +1,5 @@
-/* Random numbers by key: the calls of base/random.h over the arithmetic of base/random_core.h, which
- * CUDA kernels share. */
+/* Random numbers by key: the calls of base/random.h over the arithmetic of base/random_core.h,
+ * which CUDA kernels share. */
 #include "base/random.h"
 
 #include "base/random_core.h"

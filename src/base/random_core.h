@@ -1,7 +1,7 @@
-/* The arithmetic of base/random.h as inline functions, for the host and for CUDA kernels: Philox4x32-10
- * (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3; 2011) and normals by
- * inversion (Wichura: Algorithm AS 241, 1988, PPND7). Counter-based: about 40 multiplications for
- * four numbers, no state.
+/* The arithmetic of base/random.h as inline functions, for the host and for CUDA kernels:
+ * Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3; 2011) and
+ * normals by inversion (Wichura: Algorithm AS 241, 1988, PPND7). Counter-based: about 40
+ * multiplications for four numbers, no state.
  *
  * Counter layout, which checkpoints rely on:
  *
@@ -13,8 +13,9 @@
  *
  * and index mod 4 chooses the word of the result.
  *
- * Same bits everywhere: only + - x / sqrt, each rounded once, and fmaf. No product outside fmaf feeds
- * a sum, so that a compiler which contracts products and sums (nvcc does) finds nothing to contract. */
+ * Same bits everywhere: only + - x / sqrt, each rounded once, and fmaf. No product outside fmaf
+ * feeds a sum, so that a compiler which contracts products and sums (nvcc does) finds nothing to
+ * contract. */
 #ifndef RF_BASE_RANDOM_CORE_H
 #define RF_BASE_RANDOM_CORE_H
 
@@ -29,6 +30,7 @@
 #define RF_CORE static inline
 #endif
 
+/* Ten rounds in place. */
 RF_CORE void rf_core_philox(uint32_t counter[4], uint64_t seed)
 {
     uint32_t key0 = (uint32_t)seed;
@@ -45,6 +47,7 @@ RF_CORE void rf_core_philox(uint32_t counter[4], uint64_t seed)
     }
 }
 
+/* rf_random_block */
 RF_CORE void rf_core_random_block(const rf_random_key *key, uint64_t index, uint32_t bits[4])
 {
     uint64_t block = index / 4;
@@ -55,6 +58,7 @@ RF_CORE void rf_core_random_block(const rf_random_key *key, uint64_t index, uint
     rf_core_philox(bits, key->seed);
 }
 
+/* rf_random_bits */
 RF_CORE uint32_t rf_core_random_bits(const rf_random_key *key, uint64_t index)
 {
     uint32_t bits[4];

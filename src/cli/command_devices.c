@@ -8,18 +8,16 @@ enum { MOST_DEVICES = 65 };
 
 static json_t *json_of(const rf_device_info *info)
 {
-    json_t *object =
-        json_pack("{s:s, s:s, s:I}", "name", info->name, "description", info->description,
-                  "memory_bytes", (json_int_t)info->memory_bytes);
+    json_t *object = json_pack("{s:s, s:s, s:I}", "name", info->name, "description",
+                               info->description, "memory_bytes", (json_int_t)info->memory_bytes);
     if (object == NULL) {
         return NULL;
     }
     if (info->compute_major == 0) {
         (void)json_object_set_new(object, "threads", json_integer(info->threads));
     } else {
-        (void)json_object_set_new(
-            object, "compute_capability",
-            json_sprintf("%d.%d", info->compute_major, info->compute_minor));
+        (void)json_object_set_new(object, "compute_capability",
+                                  json_sprintf("%d.%d", info->compute_major, info->compute_minor));
         (void)json_object_set_new(object, "usable", json_boolean(info->is_usable));
     }
     return object;

@@ -14,7 +14,8 @@ static rf_status describe_cpu(rf_device_info *info, rf_error *error)
     size_t available = 0;
     size_t total = 0;
     RF_TRY(rf_device_memory(&cpu, &available, &total, error));
-    *info = (rf_device_info){.memory_bytes = total, .threads = omp_get_num_procs(), .is_usable = true};
+    *info =
+        (rf_device_info){.memory_bytes = total, .threads = omp_get_num_procs(), .is_usable = true};
     (void)snprintf(info->name, sizeof info->name, "cpu");
     (void)snprintf(info->description, sizeof info->description, "the host");
     return RF_OK;

@@ -37,8 +37,11 @@ static void check_refused(const char *name, int threads, rf_status status, const
 static void test_refused(void **state)
 {
     (void)state;
-    check_refused("abacus", 1, RF_ERR_ARGUMENT, "device \"abacus\" is not known, expected \"cpu\", \"cuda\", \"cuda:N\" or \"auto\"");
-    const char *const names[] = {"cuda:", "cuda:x", "cuda:1x", "cuda:-1", "cuda0", "cuda:99999", "cud", ""};
+    check_refused(
+        "abacus", 1, RF_ERR_ARGUMENT,
+        "device \"abacus\" is not known, expected \"cpu\", \"cuda\", \"cuda:N\" or \"auto\"");
+    const char *const names[] = {"cuda:", "cuda:x",     "cuda:1x", "cuda:-1",
+                                 "cuda0", "cuda:99999", "cud",     ""};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         check_refused(names[i], 1, RF_ERR_ARGUMENT, "is not known");
     }
@@ -63,7 +66,8 @@ static void test_cuda(void **state)
         }
         assert_null(device);
         assert_int_equal(status, rf_device_cuda_built() ? RF_ERR_DEVICE : RF_ERR_UNSUPPORTED);
-        assert_non_null(strstr(problem.message, rf_device_cuda_built() ? "device \"cuda:" : "no CUDA back end"));
+        assert_non_null(strstr(problem.message,
+                               rf_device_cuda_built() ? "device \"cuda:" : "no CUDA back end"));
     }
 }
 
@@ -97,10 +101,8 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_create),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_cuda),
-        cmocka_unit_test(test_auto),
+        cmocka_unit_test(test_create),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_cuda),      cmocka_unit_test(test_auto),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
-/* AdamW (Loshchilov, Hutter 2019, algorithm 2) with bias correction: a thread takes four neighbours; three streams read and written,
- * one read. Factors that do not depend on the element are computed in double and rounded once, as in ops/cpu/adamw.c. */
+/* AdamW (Loshchilov, Hutter 2019, algorithm 2) with bias correction: a thread takes four
+ * neighbours; three streams read and written, one read. Factors that do not depend on the element
+ * are computed in double and rounded once, as in ops/cpu/adamw.c. */
 #include "ops/cuda/cuda.cuh"
 
 #include <math.h>
@@ -15,8 +16,9 @@ struct factor_set {
 };
 
 /* All [count]. */
-__global__ void adamw_kernel(const factor_set f, float *__restrict__ value, const float *__restrict__ gradient,
-                             float *__restrict__ first, float *__restrict__ second, int64_t count, bool aligned)
+__global__ void adamw_kernel(const factor_set f, float *__restrict__ value,
+                             const float *__restrict__ gradient, float *__restrict__ first,
+                             float *__restrict__ second, int64_t count, bool aligned)
 {
     for (int64_t i = 4 * rf_cuda_first(); i < count; i += 4 * rf_cuda_stride()) {
         const rf_cuda_quad<float> g4 = rf_cuda_load_quad(gradient, i, count, aligned);
@@ -69,9 +71,10 @@ rf_status rf_cuda_adamw(rf_device *device, const void *arguments, void *, rf_err
     if (count == 0) {
         return RF_OK;
     }
-    const bool aligned = rf_cuda_is_aligned(value, 4) && rf_cuda_is_aligned(gradient, 4) && rf_cuda_is_aligned(first, 4) &&
-                         rf_cuda_is_aligned(second, 4);
-    adamw_kernel<<<rf_cuda_grid(device, count, 4 * rf_cuda_threads), rf_cuda_threads, 0, rf_cuda_stream(device)>>>(
-        factors_of(adamw), value, gradient, first, second, count, aligned);
+    const bool aligned = rf_cuda_is_aligned(value, 4) && rf_cuda_is_aligned(gradient, 4) &&
+                         rf_cuda_is_aligned(first, 4) && rf_cuda_is_aligned(second, 4);
+    adamw_kernel<<<rf_cuda_grid(device, count, 4 * rf_cuda_threads), rf_cuda_threads, 0,
+                   rf_cuda_stream(device)>>>(factors_of(adamw), value, gradient, first, second,
+                                             count, aligned);
     return rf_cuda_launched(device, "adamw", error);
 }

@@ -1,4 +1,5 @@
-/* Conversions between f32 and bf16, f16 and fixed32: a thread moves four neighbours at a time. One read and one write of memory. */
+/* Conversions between f32 and bf16, f16 and fixed32: a thread moves four neighbours at a time. One
+ * read and one write of memory. */
 #include "ops/cuda/cuda.cuh"
 
 namespace
@@ -34,7 +35,8 @@ template <> __device__ __forceinline__ __half from_f32<__half>(float value, floa
 {
     return __float2half_rn(value);
 }
-/* Saturating; not a number becomes 0. Scaling by a power of two is exact, and 2^31 - 1 is no float. */
+/* Saturating; not a number becomes 0. Scaling by a power of two is exact, and 2^31 - 1 is no float.
+ */
 template <> __device__ __forceinline__ int32_t from_f32<int32_t>(float value, float scale)
 {
     const float scaled = value * scale;
@@ -48,7 +50,8 @@ template <> __device__ __forceinline__ int32_t from_f32<int32_t>(float value, fl
 }
 
 template <typename From, typename To>
-__global__ void cast_kernel(const From *__restrict__ x, To *__restrict__ y, int64_t count, float unit, float scale, bool aligned)
+__global__ void cast_kernel(const From *__restrict__ x, To *__restrict__ y, int64_t count,
+                            float unit, float scale, bool aligned)
 {
     for (int64_t i = 4 * rf_cuda_first(); i < count; i += 4 * rf_cuda_stride()) {
         const rf_cuda_quad<From> in = rf_cuda_load_quad(x, i, count, aligned);
@@ -68,8 +71,8 @@ template <typename From, typename To> void launch(const rf_device *device, const
     To *y = rf_cuda_data<To>(&cast->y);
     const bool aligned = rf_cuda_is_aligned(x, 4) && rf_cuda_is_aligned(y, 4);
     const float scale = static_cast<float>(static_cast<int64_t>(1) << cast->fraction_bits);
-    cast_kernel<From, To><<<rf_cuda_grid(device, count, 4 * rf_cuda_threads), rf_cuda_threads, 0, rf_cuda_stream(device)>>>(
-        x, y, count, 1.0F / scale, scale, aligned);
+    cast_kernel<From, To><<<rf_cuda_grid(device, count, 4 * rf_cuda_threads), rf_cuda_threads, 0,
+                            rf_cuda_stream(device)>>>(x, y, count, 1.0F / scale, scale, aligned);
 }
 
 } // namespace

@@ -1,6 +1,7 @@
-/* Sums over rows, column by column, in an order that the shape alone decides: the rows are cut into at most 256 chunks; a block of
- * 32 columns x 8 threads sums a chunk, each thread every eighth row, then the eight in order, into partial sums [chunks, Sums, width];
- * a second kernel adds the chunks in order to the result. One read of memory. */
+/* Sums over rows, column by column, in an order that the shape alone decides: the rows are cut into
+ * at most 256 chunks; a block of 32 columns x 8 threads sums a chunk, each thread every eighth row,
+ * then the eight in order, into partial sums [chunks, Sums, width]; a second kernel adds the chunks
+ * in order to the result. One read of memory. */
 #ifndef RF_OPS_CUDA_COLUMN_SUM_CUH
 #define RF_OPS_CUDA_COLUMN_SUM_CUH
 
@@ -29,9 +30,11 @@ static inline size_t rf_cuda_column_scratch(const rf_cuda_column_cut &cut, int s
     return static_cast<size_t>(cut.chunks * sums * cut.width) * sizeof(float);
 }
 
-/* terms(row, column, values) gives the `Sums` numbers to add; partial [chunks, Sums, width]. Block (x, y): columns x, chunk y. */
+/* terms(row, column, values) gives the `Sums` numbers to add; partial [chunks, Sums, width]. Block
+ * (x, y): columns x, chunk y. */
 template <int Sums, typename Terms>
-__global__ void rf_cuda_column_partial_kernel(const Terms terms, rf_cuda_column_cut cut, float *__restrict__ partial)
+__global__ void rf_cuda_column_partial_kernel(const Terms terms, rf_cuda_column_cut cut,
+                                              float *__restrict__ partial)
 {
     __shared__ float shared[rf_cuda_column_lanes][Sums][rf_cuda_column_block];
     const int lane = static_cast<int>(threadIdx.x);
@@ -63,7 +66,8 @@ __global__ void rf_cuda_column_partial_kernel(const Terms terms, rf_cuda_column_
 }
 
 /* y[c] += the sum of result `which` of `sums` over the chunks. */
-static __global__ void rf_cuda_column_finish_kernel(const float *__restrict__ partial, rf_cuda_column_cut cut, int sums, int which,
+static __global__ void rf_cuda_column_finish_kernel(const float *__restrict__ partial,
+                                                    rf_cuda_column_cut cut, int sums, int which,
                                                     float *__restrict__ y)
 {
     __shared__ float shared[rf_cuda_column_lanes][rf_cuda_column_block];
@@ -71,7 +75,8 @@ static __global__ void rf_cuda_column_finish_kernel(const float *__restrict__ pa
     const int part = static_cast<int>(threadIdx.y);
     const int64_t column = static_cast<int64_t>(blockIdx.x) * rf_cuda_column_block + lane;
     float sum = 0.0F;
-    for (int64_t chunk = part; chunk < cut.chunks && column < cut.width; chunk += rf_cuda_column_lanes) {
+    for (int64_t chunk = part; chunk < cut.chunks && column < cut.width;
+         chunk += rf_cuda_column_lanes) {
         sum += partial[(chunk * sums + which) * cut.width + column];
     }
     shared[part][lane] = sum;
@@ -85,9 +90,11 @@ static __global__ void rf_cuda_column_finish_kernel(const float *__restrict__ pa
     }
 }
 
-/* Add the sums of `terms` over all rows to results[s] [width] each. Nothing where there are no rows or columns. */
+/* Add the sums of `terms` over all rows to results[s] [width] each. Nothing where there are no rows
+ * or columns. */
 template <int Sums, typename Terms>
-static void rf_cuda_add_columns(cudaStream_t stream, const Terms &terms, const rf_cuda_column_cut &cut, float *partial,
+static void rf_cuda_add_columns(cudaStream_t stream, const Terms &terms,
+                                const rf_cuda_column_cut &cut, float *partial,
                                 float *const (&results)[Sums])
 {
     static_assert(Sums <= rf_cuda_column_lanes, "one warp a result");
@@ -97,9 +104,11 @@ static void rf_cuda_add_columns(cudaStream_t stream, const Terms &terms, const r
     const dim3 threads(rf_cuda_column_block, rf_cuda_column_lanes);
     const unsigned columns = static_cast<unsigned>(rf_cuda_blocks(cut.width, rf_cuda_column_block));
     rf_cuda_column_partial_kernel<Sums, Terms>
-        <<<dim3(columns, static_cast<unsigned>(cut.chunks)), threads, 0, stream>>>(terms, cut, partial);
+        <<<dim3(columns, static_cast<unsigned>(cut.chunks)), threads, 0, stream>>>(terms, cut,
+                                                                                   partial);
     for (int s = 0; s < Sums; s++) {
-        rf_cuda_column_finish_kernel<<<columns, threads, 0, stream>>>(partial, cut, Sums, s, results[s]);
+        rf_cuda_column_finish_kernel<<<columns, threads, 0, stream>>>(partial, cut, Sums, s,
+                                                                      results[s]);
     }
 }
 

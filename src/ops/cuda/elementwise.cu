@@ -1,6 +1,7 @@
-/* Activations, their derivatives, and scaled addition: a thread takes four neighbours at a time; one read and one write of memory
- * (two reads for derivatives and sums). Formulas as in PyTorch and Hugging Face's table of activations (Hendrycks, Gimpel 2016 for
- * GELU; Misra 2019 for mish), the same as in ops/cpu/elementwise.c with CUDA's own exp, tanh and erfc. */
+/* Activations, their derivatives, and scaled addition: a thread takes four neighbours at a time;
+ * one read and one write of memory (two reads for derivatives and sums). Formulas as in PyTorch and
+ * Hugging Face's table of activations (Hendrycks, Gimpel 2016 for GELU; Misra 2019 for mish), the
+ * same as in ops/cpu/elementwise.c with CUDA's own exp, tanh and erfc. */
 #include "ops/cuda/cuda.cuh"
 
 namespace
@@ -11,7 +12,8 @@ namespace
 __device__ constexpr float root_2_over_pi = 0.797884560802865F;
 __device__ constexpr float root_half = 0.707106781186548F;
 __device__ constexpr float gelu_cubic = 0.044715F;
-/* Beyond this GELU is 0 or x in float, and its slope 0 or 1; powers of what is clamped there cannot overflow. */
+/* Beyond this GELU is 0 or x in float, and its slope 0 or 1; powers of what is clamped there cannot
+ * overflow. */
 __device__ constexpr float gelu_saturated = 16.0F;
 
 __device__ __forceinline__ float clamp(float x, float bound)
@@ -177,7 +179,8 @@ struct mish {
 /* ---- kernels ---- */
 
 /* x, y [count]; y may be x. */
-template <typename Formula> __global__ void forward_kernel(const float *x, float *y, int64_t count, bool aligned)
+template <typename Formula>
+__global__ void forward_kernel(const float *x, float *y, int64_t count, bool aligned)
 {
     for (int64_t i = 4 * rf_cuda_first(); i < count; i += 4 * rf_cuda_stride()) {
         rf_cuda_quad<float> quad = rf_cuda_load_quad(x, i, count, aligned);
@@ -191,7 +194,8 @@ template <typename Formula> __global__ void forward_kernel(const float *x, float
 
 /* x, y_gradient, x_gradient [count]; the last two may be one. */
 template <typename Formula>
-__global__ void backward_kernel(const float *x, const float *y_gradient, float *x_gradient, int64_t count, bool aligned)
+__global__ void backward_kernel(const float *x, const float *y_gradient, float *x_gradient,
+                                int64_t count, bool aligned)
 {
     for (int64_t i = 4 * rf_cuda_first(); i < count; i += 4 * rf_cuda_stride()) {
         const rf_cuda_quad<float> at = rf_cuda_load_quad(x, i, count, aligned);
@@ -205,7 +209,8 @@ __global__ void backward_kernel(const float *x, const float *y_gradient, float *
 }
 
 /* y = a + factor * b; y may be a or b. */
-__global__ void add_kernel(const float *a, const float *b, float factor, float *y, int64_t count, bool aligned)
+__global__ void add_kernel(const float *a, const float *b, float factor, float *y, int64_t count,
+                           bool aligned)
 {
     for (int64_t i = 4 * rf_cuda_first(); i < count; i += 4 * rf_cuda_stride()) {
         rf_cuda_quad<float> quad = rf_cuda_load_quad(a, i, count, aligned);
@@ -220,24 +225,28 @@ __global__ void add_kernel(const float *a, const float *b, float factor, float *
 
 /* ---- the kinds ---- */
 
-template <typename Formula> void forward(const rf_device *device, const float *x, float *y, int64_t count)
+template <typename Formula>
+void forward(const rf_device *device, const float *x, float *y, int64_t count)
 {
     const bool aligned = rf_cuda_is_aligned(x, 4) && rf_cuda_is_aligned(y, 4);
-    forward_kernel<Formula><<<rf_cuda_grid(device, count, 4 * rf_cuda_threads), rf_cuda_threads, 0, rf_cuda_stream(device)>>>(
-        x, y, count, aligned);
+    forward_kernel<Formula><<<rf_cuda_grid(device, count, 4 * rf_cuda_threads), rf_cuda_threads, 0,
+                              rf_cuda_stream(device)>>>(x, y, count, aligned);
 }
 
 template <typename Formula>
-void backward(const rf_device *device, const float *x, const float *y_gradient, float *x_gradient, int64_t count)
+void backward(const rf_device *device, const float *x, const float *y_gradient, float *x_gradient,
+              int64_t count)
 {
-    const bool aligned = rf_cuda_is_aligned(x, 4) && rf_cuda_is_aligned(y_gradient, 4) && rf_cuda_is_aligned(x_gradient, 4);
-    backward_kernel<Formula><<<rf_cuda_grid(device, count, 4 * rf_cuda_threads), rf_cuda_threads, 0, rf_cuda_stream(device)>>>(
-        x, y_gradient, x_gradient, count, aligned);
+    const bool aligned = rf_cuda_is_aligned(x, 4) && rf_cuda_is_aligned(y_gradient, 4) &&
+                         rf_cuda_is_aligned(x_gradient, 4);
+    backward_kernel<Formula><<<rf_cuda_grid(device, count, 4 * rf_cuda_threads), rf_cuda_threads, 0,
+                               rf_cuda_stream(device)>>>(x, y_gradient, x_gradient, count, aligned);
 }
 
 struct activation {
     void (*forward)(const rf_device *device, const float *x, float *y, int64_t count);
-    void (*backward)(const rf_device *device, const float *x, const float *y_gradient, float *x_gradient, int64_t count);
+    void (*backward)(const rf_device *device, const float *x, const float *y_gradient,
+                     float *x_gradient, int64_t count);
 };
 
 template <typename Formula> constexpr activation activation_of()
@@ -247,12 +256,14 @@ template <typename Formula> constexpr activation activation_of()
 
 /* In the order of rf_activation; gelu_fast is gelu_new with the constant written out. */
 const activation activations[] = {
-    activation_of<relu>(),       activation_of<gelu>(),  activation_of<gelu_new>(), activation_of<silu>(),
-    activation_of<gelu_new>(),   activation_of<quick_gelu>(), activation_of<relu2>(), activation_of<relu6>(),
-    activation_of<hyperbolic>(), activation_of<logistic>(),   activation_of<linear>(), activation_of<mish>(),
+    activation_of<relu>(),     activation_of<gelu>(),     activation_of<gelu_new>(),
+    activation_of<silu>(),     activation_of<gelu_new>(), activation_of<quick_gelu>(),
+    activation_of<relu2>(),    activation_of<relu6>(),    activation_of<hyperbolic>(),
+    activation_of<logistic>(), activation_of<linear>(),   activation_of<mish>(),
 };
-static_assert(sizeof activations / sizeof activations[0] == RF_ACTIVATION_COUNT && RF_ACTIVATION_GELU_FAST == 4 &&
-                  RF_ACTIVATION_TANH == 8 && RF_ACTIVATION_MISH == 11,
+static_assert(sizeof activations / sizeof activations[0] == RF_ACTIVATION_COUNT &&
+                  RF_ACTIVATION_GELU_FAST == 4 && RF_ACTIVATION_TANH == 8 &&
+                  RF_ACTIVATION_MISH == 11,
               "one activation a kind");
 
 } // namespace
@@ -264,18 +275,21 @@ rf_status rf_cuda_activate(rf_device *device, const void *arguments, void *, rf_
     if (count == 0) {
         return RF_OK;
     }
-    activations[activate->kind].forward(device, rf_cuda_data<const float>(&activate->x), rf_cuda_data<float>(&activate->y), count);
+    activations[activate->kind].forward(device, rf_cuda_data<const float>(&activate->x),
+                                        rf_cuda_data<float>(&activate->y), count);
     return rf_cuda_launched(device, "activate", error);
 }
 
-rf_status rf_cuda_activate_backward(rf_device *device, const void *arguments, void *, rf_error *error)
+rf_status rf_cuda_activate_backward(rf_device *device, const void *arguments, void *,
+                                    rf_error *error)
 {
     const rf_activate_backward *call = static_cast<const rf_activate_backward *>(arguments);
     const int64_t count = rf_tensor_count(&call->x);
     if (count == 0) {
         return RF_OK;
     }
-    activations[call->kind].backward(device, rf_cuda_data<const float>(&call->x), rf_cuda_data<const float>(&call->y_gradient),
+    activations[call->kind].backward(device, rf_cuda_data<const float>(&call->x),
+                                     rf_cuda_data<const float>(&call->y_gradient),
                                      rf_cuda_data<float>(&call->x_gradient), count);
     return rf_cuda_launched(device, "activate_backward", error);
 }
@@ -290,8 +304,9 @@ rf_status rf_cuda_add(rf_device *device, const void *arguments, void *, rf_error
     if (count == 0) {
         return RF_OK;
     }
-    const bool aligned = rf_cuda_is_aligned(a, 4) && rf_cuda_is_aligned(b, 4) && rf_cuda_is_aligned(y, 4);
-    add_kernel<<<rf_cuda_grid(device, count, 4 * rf_cuda_threads), rf_cuda_threads, 0, rf_cuda_stream(device)>>>(a, b, add->factor,
-                                                                                                                 y, count, aligned);
+    const bool aligned =
+        rf_cuda_is_aligned(a, 4) && rf_cuda_is_aligned(b, 4) && rf_cuda_is_aligned(y, 4);
+    add_kernel<<<rf_cuda_grid(device, count, 4 * rf_cuda_threads), rf_cuda_threads, 0,
+                 rf_cuda_stream(device)>>>(a, b, add->factor, y, count, aligned);
     return rf_cuda_launched(device, "add", error);
 }

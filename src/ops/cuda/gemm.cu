@@ -1,11 +1,13 @@
 /* Matrix products by cuBLASLt, with f32 sums and no TF32.
  *
- * cuBLASLt's matrices are stored by columns and ours by rows: a row-major c = op(a) op(b) is the column-major c' = op(b)' op(a)', so
- * the operands are swapped, each transposed flag stays with its operand, and rows and columns change places. The bias of a column of
- * ours is then the bias of a row, which is what cuBLASLt's epilogue adds.
+ * cuBLASLt's matrices are stored by columns and ours by rows: a row-major c = op(a) op(b) is the
+ * column-major c' = op(b)' op(a)', so the operands are swapped, each transposed flag stays with its
+ * operand, and rows and columns change places. The bias of a column of ours is then the bias of a
+ * row, which is what cuBLASLt's epilogue adds.
  *
- * What cuBLASLt chooses for a shape (and the alignments of its pointers) is asked for once and kept with the device, so that the same
- * call gives the same bits in a whole run and a step allocates nothing after the first one. */
+ * What cuBLASLt chooses for a shape (and the alignments of its pointers) is asked for once and kept
+ * with the device, so that the same call gives the same bits in a whole run and a step allocates
+ * nothing after the first one. */
 #include "ops/cuda/cuda.cuh"
 
 #include "base/memory.h"
@@ -38,14 +40,17 @@ struct plan_list {
     int count, capacity;
 };
 
-rf_status lt_status(const rf_device *device, cublasStatus_t code, const char *what, const plan_key *key, rf_error *error)
+rf_status lt_status(const rf_device *device, cublasStatus_t code, const char *what,
+                    const plan_key *key, rf_error *error)
 {
     if (code == CUBLAS_STATUS_SUCCESS) {
         return RF_OK;
     }
-    return rf_error_set(error, code == CUBLAS_STATUS_NOT_SUPPORTED ? RF_ERR_UNSUPPORTED : RF_ERR_DEVICE,
-                        "%s: gemm [%lld, %lld] x [%lld, %lld]: %s: %s", rf_cuda_state_of(device)->name,
-                        static_cast<long long>(key->m), static_cast<long long>(key->k), static_cast<long long>(key->k),
+    return rf_error_set(error,
+                        code == CUBLAS_STATUS_NOT_SUPPORTED ? RF_ERR_UNSUPPORTED : RF_ERR_DEVICE,
+                        "%s: gemm [%lld, %lld] x [%lld, %lld]: %s: %s",
+                        rf_cuda_state_of(device)->name, static_cast<long long>(key->m),
+                        static_cast<long long>(key->k), static_cast<long long>(key->k),
                         static_cast<long long>(key->n), what, cublasLtGetStatusString(code));
 }
 
@@ -96,12 +101,15 @@ void plan_clear(plan *made)
     memset(made, 0, sizeof *made);
 }
 
-template <typename T> cublasStatus_t set(cublasLtMatmulDesc_t product, cublasLtMatmulDescAttributes_t attribute, T value)
+template <typename T>
+cublasStatus_t set(cublasLtMatmulDesc_t product, cublasLtMatmulDescAttributes_t attribute, T value)
 {
     return cublasLtMatmulDescSetAttribute(product, attribute, &value, sizeof value);
 }
 
-template <typename T> cublasStatus_t set(cublasLtMatmulPreference_t wish, cublasLtMatmulPreferenceAttributes_t attribute, T value)
+template <typename T>
+cublasStatus_t set(cublasLtMatmulPreference_t wish, cublasLtMatmulPreferenceAttributes_t attribute,
+                   T value)
 {
     return cublasLtMatmulPreferenceSetAttribute(wish, attribute, &value, sizeof value);
 }
@@ -124,7 +132,8 @@ cublasStatus_t describe(plan *made, const void *bias)
     const uint64_t m = static_cast<uint64_t>(key->m);
     const uint64_t n = static_cast<uint64_t>(key->n);
     const uint64_t k = static_cast<uint64_t>(key->k);
-    const cublasStatus_t code = cublasLtMatmulDescCreate(&made->product, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    const cublasStatus_t code =
+        cublasLtMatmulDescCreate(&made->product, CUBLAS_COMPUTE_32F, CUDA_R_32F);
     if (code != CUBLAS_STATUS_SUCCESS) {
         return code;
     }
@@ -137,10 +146,14 @@ cublasStatus_t describe(plan *made, const void *bias)
         }
     }
     return first_fault(
-        {set(made->product, CUBLASLT_MATMUL_DESC_TRANSA, key->transpose_b != 0 ? CUBLAS_OP_T : CUBLAS_OP_N),
-         set(made->product, CUBLASLT_MATMUL_DESC_TRANSB, key->transpose_a != 0 ? CUBLAS_OP_T : CUBLAS_OP_N),
-         cublasLtMatrixLayoutCreate(&made->left, type, key->transpose_b != 0 ? k : n, key->transpose_b != 0 ? n : k, key->b_leading),
-         cublasLtMatrixLayoutCreate(&made->right, type, key->transpose_a != 0 ? m : k, key->transpose_a != 0 ? k : m, key->a_leading),
+        {set(made->product, CUBLASLT_MATMUL_DESC_TRANSA,
+             key->transpose_b != 0 ? CUBLAS_OP_T : CUBLAS_OP_N),
+         set(made->product, CUBLASLT_MATMUL_DESC_TRANSB,
+             key->transpose_a != 0 ? CUBLAS_OP_T : CUBLAS_OP_N),
+         cublasLtMatrixLayoutCreate(&made->left, type, key->transpose_b != 0 ? k : n,
+                                    key->transpose_b != 0 ? n : k, key->b_leading),
+         cublasLtMatrixLayoutCreate(&made->right, type, key->transpose_a != 0 ? m : k,
+                                    key->transpose_a != 0 ? k : m, key->a_leading),
          cublasLtMatrixLayoutCreate(&made->result, CUDA_R_32F, n, m, key->c_leading)});
 }
 
@@ -156,14 +169,16 @@ cublasStatus_t choose(const rf_cuda_state *state, plan *made)
     }
     memset(&found, 0, sizeof found);
     const size_t workspace = rf_cuda_products_workspace_size;
-    code = first_fault({set(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace),
-                        set(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, made->key.b_alignment),
-                        set(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, made->key.a_alignment),
-                        set(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, made->key.c_alignment),
-                        set(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, made->key.c_alignment)});
+    code =
+        first_fault({set(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace),
+                     set(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, made->key.b_alignment),
+                     set(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, made->key.a_alignment),
+                     set(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, made->key.c_alignment),
+                     set(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, made->key.c_alignment)});
     if (code == CUBLAS_STATUS_SUCCESS) {
-        code = cublasLtMatmulAlgoGetHeuristic(state->products, made->product, made->left, made->right, made->result, made->result,
-                                              wish, 1, &found, &count);
+        code =
+            cublasLtMatmulAlgoGetHeuristic(state->products, made->product, made->left, made->right,
+                                           made->result, made->result, wish, 1, &found, &count);
     }
     (void)cublasLtMatmulPreferenceDestroy(wish);
     if (code != CUBLAS_STATUS_SUCCESS) {
@@ -174,7 +189,8 @@ cublasStatus_t choose(const rf_cuda_state *state, plan *made)
 }
 
 /* With the bias in the epilogue where that can be had. */
-rf_status make_plan(const rf_device *device, const plan_key *key, const void *bias, plan *made, rf_error *error)
+rf_status make_plan(const rf_device *device, const plan_key *key, const void *bias, plan *made,
+                    rf_error *error)
 {
     cublasStatus_t code = CUBLAS_STATUS_NOT_SUPPORTED;
     for (int epilogue = key->has_bias; epilogue >= 0 && code != CUBLAS_STATUS_SUCCESS; epilogue--) {
@@ -211,7 +227,8 @@ rf_status reserve(plan_list *list, rf_error *error)
         return RF_OK;
     }
     const int capacity = list->capacity > 0 ? 2 * list->capacity : 64;
-    RF_TRY(rf_allocate_zeroed(static_cast<size_t>(capacity) * sizeof(plan), "plans of matrix products", &memory, error));
+    RF_TRY(rf_allocate_zeroed(static_cast<size_t>(capacity) * sizeof(plan),
+                              "plans of matrix products", &memory, error));
     if (list->count > 0) {
         memcpy(memory, list->items, static_cast<size_t>(list->count) * sizeof(plan));
     }
@@ -221,13 +238,16 @@ rf_status reserve(plan_list *list, rf_error *error)
     return RF_OK;
 }
 
-/* The plan for this call, made now if it is the first of its kind. *found is good until the next search. */
-rf_status find_plan(const rf_device *device, const rf_gemm *gemm, const plan **found, rf_error *error)
+/* The plan for this call, made now if it is the first of its kind. *found is good until the next
+ * search. */
+rf_status find_plan(const rf_device *device, const rf_gemm *gemm, const plan **found,
+                    rf_error *error)
 {
     rf_cuda_state *state = rf_cuda_state_of(device);
     const plan_key key = key_of(gemm);
     if (state->product_plans == nullptr) {
-        RF_TRY(rf_allocate_zeroed(sizeof(plan_list), "plans of matrix products", &state->product_plans, error));
+        RF_TRY(rf_allocate_zeroed(sizeof(plan_list), "plans of matrix products",
+                                  &state->product_plans, error));
         state->product_plans_destroy = plans_destroy;
     }
     plan_list *list = static_cast<plan_list *>(state->product_plans);
@@ -252,17 +272,21 @@ rf_status multiply(const rf_device *device, const rf_gemm *gemm, const plan *by,
     const float keep = gemm->accumulate ? 1.0F : 0.0F;
     if (by->adds_bias) {
         const void *bias = gemm->bias.data;
-        RF_TRY(lt_status(device, set(by->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias), "setting the bias", &by->key, error));
+        RF_TRY(lt_status(device, set(by->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias),
+                         "setting the bias", &by->key, error));
     }
     return lt_status(device,
-                     cublasLtMatmul(state->products, by->product, &one, gemm->b.data, by->left, gemm->a.data, by->right, &keep,
-                                    gemm->c.data, by->result, gemm->c.data, by->result, &by->algorithm, state->products_workspace,
-                                    rf_cuda_products_workspace_size, rf_cuda_stream(device)),
+                     cublasLtMatmul(state->products, by->product, &one, gemm->b.data, by->left,
+                                    gemm->a.data, by->right, &keep, gemm->c.data, by->result,
+                                    gemm->c.data, by->result, &by->algorithm,
+                                    state->products_workspace, rf_cuda_products_workspace_size,
+                                    rf_cuda_stream(device)),
                      "running it", &by->key, error);
 }
 
 /* c [m, n] with leading dimension: zeroed if asked for, then plus bias [n] or NULL in every row. */
-__global__ void finish_kernel(float *__restrict__ c, int64_t m, int64_t n, int64_t leading, bool zero, const float *__restrict__ bias)
+__global__ void finish_kernel(float *__restrict__ c, int64_t m, int64_t n, int64_t leading,
+                              bool zero, const float *__restrict__ bias)
 {
     for (int64_t i = rf_cuda_first(); i < m * n; i += rf_cuda_stride()) {
         const int64_t column = i % n;
@@ -276,8 +300,10 @@ void finish(const rf_device *device, const rf_gemm *gemm, bool zero)
 {
     const int64_t m = gemm->c.rows;
     const int64_t n = gemm->c.columns;
-    finish_kernel<<<rf_cuda_grid(device, m * n, rf_cuda_threads), rf_cuda_threads, 0, rf_cuda_stream(device)>>>(
-        static_cast<float *>(gemm->c.data), m, n, gemm->c.leading, zero, rf_cuda_data<const float>(&gemm->bias));
+    finish_kernel<<<rf_cuda_grid(device, m * n, rf_cuda_threads), rf_cuda_threads, 0,
+                    rf_cuda_stream(device)>>>(static_cast<float *>(gemm->c.data), m, n,
+                                              gemm->c.leading, zero,
+                                              rf_cuda_data<const float>(&gemm->bias));
 }
 
 } // namespace

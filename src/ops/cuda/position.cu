@@ -1,9 +1,10 @@
-/* Position embeddings: rows of tables chosen by the digits of the position (axial embeddings, Kitaev et al. 2020, section 4), or
- * sinusoids (Vaswani et al. 2017, section 3.5, interleaved).
+/* Position embeddings: rows of tables chosen by the digits of the position (axial embeddings,
+ * Kitaev et al. 2020, section 4), or sinusoids (Vaswani et al. 2017, section 3.5, interleaved).
  *
- * Forward: a warp a row; one write of y. Sinusoids: a thread a wave and 32 positions, in double. Backward: a block a digit of an axis
- * and 32 columns; it steps from one run of rows with its digit to the next without looking at those between, 8 rows at a time, so
- * that the gradient is read once and every sum has one order. */
+ * Forward: a warp a row; one write of y. Sinusoids: a thread a wave and 32 positions, in double.
+ * Backward: a block a digit of an axis and 32 columns; it steps from one run of rows with its digit
+ * to the next without looking at those between, 8 rows at a time, so that the gradient is read once
+ * and every sum has one order. */
 #include "ops/cuda/cuda.cuh"
 
 namespace
@@ -44,7 +45,9 @@ __device__ __forceinline__ float scale_of(const position_call &call, int64_t row
     const int64_t whole = call.first_row + row;
     const int64_t sample = whole / call.length + call.first_sample;
     const int64_t channel = sample * axis.size + digit_of(axis, call.offset + whole % call.length);
-    return rf_cuda_keeps(call.key, static_cast<uint64_t>(channel), call.keep_from) ? 1.0F / (1.0F - call.probability) : 0.0F;
+    return rf_cuda_keeps(call.key, static_cast<uint64_t>(channel), call.keep_from)
+               ? 1.0F / (1.0F - call.probability)
+               : 0.0F;
 }
 
 /* y [rows, width] */
@@ -67,14 +70,16 @@ __global__ void look_up_kernel(const position_call call, float *__restrict__ y)
 }
 
 /* Columns 2 i and 2 i + 1 of y [rows, width] for wave i. */
-__global__ void waves_kernel(int64_t rows, int64_t width, int64_t first_row, int64_t length, int64_t offset, float *__restrict__ y)
+__global__ void waves_kernel(int64_t rows, int64_t width, int64_t first_row, int64_t length,
+                             int64_t offset, float *__restrict__ y)
 {
     const int64_t waves = rf_cuda_blocks(width, 2);
     const int64_t tasks = rf_cuda_blocks(rows, wave_rows) * waves;
     for (int64_t task = rf_cuda_first(); task < tasks; task += rf_cuda_stride()) {
         const int64_t i = task % waves;
         const int64_t first = task / waves * wave_rows;
-        const double rate = pow(10000.0, -2.0 * static_cast<double>(i) / static_cast<double>(width));
+        const double rate =
+            pow(10000.0, -2.0 * static_cast<double>(i) / static_cast<double>(width));
         for (int64_t row = first; row < rows && row < first + wave_rows; row++) {
             const int64_t place = offset + (first_row + row) % length;
             double wave_sin;
@@ -88,8 +93,8 @@ __global__ void waves_kernel(int64_t rows, int64_t width, int64_t first_row, int
     }
 }
 
-/* A walk over the rows that have one digit: runs of positions [k size divisor + digit divisor, + divisor) in every sample, cut to the
- * rows that there are. */
+/* A walk over the rows that have one digit: runs of positions [k size divisor + digit divisor, +
+ * divisor) in every sample, cut to the rows that there are. */
 struct digit_walk {
     int64_t first, end; /* rows of the present run */
     int64_t sample;     /* counted from row -first_row */
@@ -97,19 +102,22 @@ struct digit_walk {
 };
 
 /* Before the first run. */
-__device__ __forceinline__ digit_walk start_walk(const position_call &call, const position_axis &axis)
+__device__ __forceinline__ digit_walk start_walk(const position_call &call,
+                                                 const position_axis &axis)
 {
     const int64_t place = call.offset + call.first_row % call.length;
     return {0, 0, call.first_row / call.length, place / (axis.size * axis.divisor) - 1};
 }
 
 /* To the next run that is not empty; false at the end. */
-__device__ __forceinline__ bool advance(const position_call &call, const position_axis &axis, int64_t digit, digit_walk *walk)
+__device__ __forceinline__ bool advance(const position_call &call, const position_axis &axis,
+                                        int64_t digit, digit_walk *walk)
 {
     const int64_t period = axis.size * axis.divisor;
     for (;;) {
         walk->turn++;
-        int64_t first = walk->turn * period + digit * axis.divisor - call.offset; /* in the sample */
+        int64_t first =
+            walk->turn * period + digit * axis.divisor - call.offset; /* in the sample */
         if (first >= call.length) {
             walk->sample++;
             walk->turn = call.offset / period - 1;
@@ -133,9 +141,10 @@ __device__ __forceinline__ bool advance(const position_call &call, const positio
     }
 }
 
-/* Block x: digit x of axis k; blockIdx.y: its columns. Thread (c, r) sums rows r, r + 8, ... of those with the digit; y_gradient
- * [rows, width]. */
-__global__ void add_digits_kernel(const position_call call, int k, const float *__restrict__ y_gradient)
+/* Block x: digit x of axis k; blockIdx.y: its columns. Thread (c, r) sums rows r, r + 8, ... of
+ * those with the digit; y_gradient [rows, width]. */
+__global__ void add_digits_kernel(const position_call call, int k,
+                                  const float *__restrict__ y_gradient)
 {
     __shared__ float sums[rows_at_a_time][columns_a_block];
     const position_axis &axis = call.axis[k];
@@ -188,7 +197,8 @@ position_call call_of(const rf_position *position, const rf_tensor *tables, cons
     for (int k = call.axes - 1; k >= 0; k--) {
         const rf_tensor *table = &tables[k];
         origin -= table->shape[1];
-        call.axis[k] = {rf_cuda_data<float>(table), table->shape[0], divisor, table->shape[1], origin};
+        call.axis[k] = {rf_cuda_data<float>(table), table->shape[0], divisor, table->shape[1],
+                        origin};
         divisor *= table->shape[0];
     }
     return call;
@@ -216,17 +226,20 @@ rf_status rf_cuda_position(rf_device *device, const void *arguments, void *, rf_
     return rf_cuda_launched(device, "position", error);
 }
 
-rf_status rf_cuda_position_backward(rf_device *device, const void *arguments, void *, rf_error *error)
+rf_status rf_cuda_position_backward(rf_device *device, const void *arguments, void *,
+                                    rf_error *error)
 {
     const rf_position_backward *backward = static_cast<const rf_position_backward *>(arguments);
-    const position_call call = call_of(&backward->forward, backward->table_gradients, &backward->y_gradient);
+    const position_call call =
+        call_of(&backward->forward, backward->table_gradients, &backward->y_gradient);
     const cudaStream_t stream = rf_cuda_stream(device);
     const float *y_gradient = rf_cuda_data<const float>(&backward->y_gradient);
     const dim3 threads(columns_a_block, rows_at_a_time);
     for (int k = 0; k < call.axes && call.rows > 0; k++) {
         const position_axis &axis = call.axis[k];
         if (axis.width > 0) {
-            const dim3 grid(static_cast<unsigned>(axis.size), static_cast<unsigned>(rf_cuda_blocks(axis.width, columns_a_block)));
+            const dim3 grid(static_cast<unsigned>(axis.size),
+                            static_cast<unsigned>(rf_cuda_blocks(axis.width, columns_a_block)));
             add_digits_kernel<<<grid, threads, 0, stream>>>(call, k, y_gradient);
         }
     }

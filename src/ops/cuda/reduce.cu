@@ -1,5 +1,6 @@
-/* Sums. Scalars: blocks of 8192 numbers give partial sums in double (the checksum: integers modulo 2^64) in scratch, which one block
- * adds in order. Column sums: column_sum.cuh. One read of memory. */
+/* Sums. Scalars: blocks of 8192 numbers give partial sums in double (the checksum: integers modulo
+ * 2^64) in scratch, which one block adds in order. Column sums: column_sum.cuh. One read of memory.
+ */
 #include "ops/cuda/column_sum.cuh"
 
 namespace
@@ -30,13 +31,15 @@ struct checksum {
     typedef unsigned long long output;
     static __device__ __forceinline__ unsigned long long term(uint32_t word, int64_t i)
     {
-        return static_cast<unsigned long long>(word) * (2ULL * static_cast<unsigned long long>(i) + 1ULL);
+        return static_cast<unsigned long long>(word) *
+               (2ULL * static_cast<unsigned long long>(i) + 1ULL);
     }
 };
 
 /* Block b: numbers [b, b + 1) * chunk_size of x [count] into partial[b]. */
 template <typename Kind>
-__global__ void partial_kernel(const typename Kind::input *__restrict__ x, int64_t count, typename Kind::output *__restrict__ partial)
+__global__ void partial_kernel(const typename Kind::input *__restrict__ x, int64_t count,
+                               typename Kind::output *__restrict__ partial)
 {
     __shared__ typename Kind::output shared[rf_cuda_threads / rf_cuda_warp];
     const int64_t first = static_cast<int64_t>(blockIdx.x) * chunk_size;
@@ -52,7 +55,8 @@ __global__ void partial_kernel(const typename Kind::input *__restrict__ x, int64
 }
 
 /* One block; partial [chunks], y [1]. */
-template <typename Sum> __global__ void finish_kernel(const Sum *__restrict__ partial, int64_t chunks, Sum *__restrict__ y)
+template <typename Sum>
+__global__ void finish_kernel(const Sum *__restrict__ partial, int64_t chunks, Sum *__restrict__ y)
 {
     __shared__ Sum shared[rf_cuda_threads / rf_cuda_warp];
     Sum sum = 0;
@@ -65,7 +69,8 @@ template <typename Sum> __global__ void finish_kernel(const Sum *__restrict__ pa
     }
 }
 
-template <typename Kind> void scalar(const rf_device *device, const rf_reduce *reduce, void *scratch)
+template <typename Kind>
+void scalar(const rf_device *device, const rf_reduce *reduce, void *scratch)
 {
     typedef typename Kind::output sum;
     const int64_t count = rf_tensor_count(&reduce->x);
@@ -76,13 +81,15 @@ template <typename Kind> void scalar(const rf_device *device, const rf_reduce *r
         partial_kernel<Kind><<<static_cast<unsigned>(chunks), rf_cuda_threads, 0, stream>>>(
             rf_cuda_data<const typename Kind::input>(&reduce->x), count, partial);
     }
-    finish_kernel<sum><<<1, rf_cuda_threads, 0, stream>>>(partial, chunks, rf_cuda_data<sum>(&reduce->y));
+    finish_kernel<sum>
+        <<<1, rf_cuda_threads, 0, stream>>>(partial, chunks, rf_cuda_data<sum>(&reduce->y));
 }
 
 struct matrix_terms {
     const float *x; /* [rows, width] */
     int64_t width;
-    __device__ __forceinline__ void operator()(int64_t row, int64_t column, float (&values)[1]) const
+    __device__ __forceinline__ void operator()(int64_t row, int64_t column,
+                                               float (&values)[1]) const
     {
         values[0] = x[row * width + column];
     }
@@ -92,7 +99,8 @@ void columns(const rf_device *device, const rf_reduce *reduce, void *scratch)
 {
     const rf_cuda_column_cut cut = rf_cuda_cut_columns(reduce->x.shape[0], reduce->x.shape[1]);
     float *const results[1] = {rf_cuda_data<float>(&reduce->y)};
-    rf_cuda_add_columns<1>(rf_cuda_stream(device), matrix_terms{rf_cuda_data<const float>(&reduce->x), cut.width}, cut,
+    rf_cuda_add_columns<1>(rf_cuda_stream(device),
+                           matrix_terms{rf_cuda_data<const float>(&reduce->x), cut.width}, cut,
                            static_cast<float *>(scratch), results);
 }
 
@@ -102,9 +110,11 @@ size_t rf_cuda_reduce_scratch_size(const rf_device *, const void *arguments)
 {
     const rf_reduce *reduce = static_cast<const rf_reduce *>(arguments);
     if (reduce->kind == RF_REDUCE_COLUMN_SUM) {
-        return rf_cuda_column_scratch(rf_cuda_cut_columns(reduce->x.shape[0], reduce->x.shape[1]), 1);
+        return rf_cuda_column_scratch(rf_cuda_cut_columns(reduce->x.shape[0], reduce->x.shape[1]),
+                                      1);
     }
-    return static_cast<size_t>(rf_cuda_blocks(rf_tensor_count(&reduce->x), chunk_size)) * sizeof(double);
+    return static_cast<size_t>(rf_cuda_blocks(rf_tensor_count(&reduce->x), chunk_size)) *
+           sizeof(double);
 }
 
 rf_status rf_cuda_reduce(rf_device *device, const void *arguments, void *scratch, rf_error *error)

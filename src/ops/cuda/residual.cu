@@ -1,14 +1,16 @@
-/* The two reversible streams: adding a value, taking it back, setting it. In fixed point the addition is one of integers, so that
- * taking back is exact (Gomez et al. 2017 made reversible layers; integers remove their rounding). A thread takes four neighbours;
- * one read of the value, one read and write of the stream. The integers are those of ops/cpu/residual.c, bit for bit. */
+/* The two reversible streams: adding a value, taking it back, setting it. In fixed point the
+ * addition is one of integers, so that taking back is exact (Gomez et al. 2017 made reversible
+ * layers; integers remove their rounding). A thread takes four neighbours; one read of the value,
+ * one read and write of the stream. The integers are those of ops/cpu/residual.c, bit for bit. */
 #include "ops/cuda/cuda.cuh"
 
 namespace
 {
 
-/* value * scale rounded to nearest even, modulo 2^32; not finite: 0. `scale` is a power of two from 1, so the product is exact, or
- * infinite where it would be a multiple of 2^32. From 2^55 on a float is a multiple of 2^32 (24 bits of mantissa). *bad is set where
- * the integer does not fit; no float lies between 2^31 - 128 and 2^31. */
+/* value * scale rounded to nearest even, modulo 2^32; not finite: 0. `scale` is a power of two from
+ * 1, so the product is exact, or infinite where it would be a multiple of 2^32. From 2^55 on a
+ * float is a multiple of 2^32 (24 bits of mantissa). *bad is set where the integer does not fit; no
+ * float lies between 2^31 - 128 and 2^31. */
 __device__ __forceinline__ uint32_t fixed_of(float value, float scale, bool *bad)
 {
     const float scaled = value * scale;
@@ -16,7 +18,9 @@ __device__ __forceinline__ uint32_t fixed_of(float value, float scale, bool *bad
         return static_cast<uint32_t>(__float2int_rn(scaled));
     }
     *bad = true;
-    return fabsf(scaled) < 0x1p55F ? static_cast<uint32_t>(static_cast<uint64_t>(__float2ll_rn(scaled))) : 0U;
+    return fabsf(scaled) < 0x1p55F
+               ? static_cast<uint32_t>(static_cast<uint64_t>(__float2ll_rn(scaled)))
+               : 0U;
 }
 
 template <rf_residual_mode Mode>
@@ -29,21 +33,26 @@ __device__ __forceinline__ void change(uint32_t *stream, float value, float scal
         return;
     }
     const uint32_t after = Mode == RF_RESIDUAL_ADD ? before + step : before - step;
-    /* Overflow: both have one sign (in a subtraction: different ones) and the result has the other than `before`. */
+    /* Overflow: both have one sign (in a subtraction: different ones) and the result has the other
+     * than `before`. */
     const uint32_t alike = Mode == RF_RESIDUAL_ADD ? ~(before ^ step) : before ^ step;
     *bad = *bad || ((alike & (before ^ after)) >> 31) != 0;
     *stream = after;
 }
 
-template <rf_residual_mode Mode> __device__ __forceinline__ void change(float *stream, float value, float, bool *bad)
+template <rf_residual_mode Mode>
+__device__ __forceinline__ void change(float *stream, float value, float, bool *bad)
 {
     *bad = *bad || !isfinite(value);
-    *stream = Mode == RF_RESIDUAL_SET ? value : Mode == RF_RESIDUAL_ADD ? *stream + value : *stream - value;
+    *stream = Mode == RF_RESIDUAL_SET   ? value
+              : Mode == RF_RESIDUAL_ADD ? *stream + value
+                                        : *stream - value;
 }
 
 /* stream, value [count]; overflow [1]: every thread that sees one writes the same number. */
 template <rf_residual_mode Mode, typename T>
-__global__ void residual_kernel(T *__restrict__ stream, const float *__restrict__ value, int64_t count, float scale, bool aligned,
+__global__ void residual_kernel(T *__restrict__ stream, const float *__restrict__ value,
+                                int64_t count, float scale, bool aligned,
                                 int32_t *__restrict__ overflow)
 {
     bool bad = false;
@@ -64,17 +73,19 @@ __global__ void residual_kernel(T *__restrict__ stream, const float *__restrict_
     }
 }
 
-template <rf_residual_mode Mode, typename T> void launch(const rf_device *device, const rf_residual *residual)
+template <rf_residual_mode Mode, typename T>
+void launch(const rf_device *device, const rf_residual *residual)
 {
     const int64_t count = rf_tensor_count(&residual->stream);
     T *stream = rf_cuda_data<T>(&residual->stream);
     const float *value = rf_cuda_data<const float>(&residual->value);
     const bool aligned = rf_cuda_is_aligned(stream, 4) && rf_cuda_is_aligned(value, 4);
     const bool fixed = residual->stream.dtype == RF_FIXED32;
-    const float scale = fixed ? static_cast<float>(static_cast<int64_t>(1) << residual->fraction_bits) : 1.0F;
+    const float scale =
+        fixed ? static_cast<float>(static_cast<int64_t>(1) << residual->fraction_bits) : 1.0F;
     const unsigned grid = rf_cuda_grid(device, count, 4 * rf_cuda_threads);
-    residual_kernel<Mode, T><<<grid, rf_cuda_threads, 0, rf_cuda_stream(device)>>>(stream, value, count, scale, aligned,
-                                                                                    rf_cuda_data<int32_t>(&residual->overflow));
+    residual_kernel<Mode, T><<<grid, rf_cuda_threads, 0, rf_cuda_stream(device)>>>(
+        stream, value, count, scale, aligned, rf_cuda_data<int32_t>(&residual->overflow));
 }
 
 template <typename T> void launch_mode(const rf_device *device, const rf_residual *residual)
@@ -100,6 +111,7 @@ rf_status rf_cuda_residual(rf_device *device, const void *arguments, void *, rf_
     if (rf_tensor_count(&residual->stream) == 0) {
         return RF_OK;
     }
-    (residual->stream.dtype == RF_FIXED32 ? launch_mode<uint32_t> : launch_mode<float>)(device, residual);
+    (residual->stream.dtype == RF_FIXED32 ? launch_mode<uint32_t> : launch_mode<float>)(device,
+                                                                                        residual);
     return rf_cuda_launched(device, "residual", error);
 }

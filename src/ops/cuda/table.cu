@@ -1,4 +1,5 @@
-/* The CUDA back end's table of operations, in the order of RF_OPERATIONS (CUDA C++ has no designated initialisers for arrays). */
+/* The CUDA back end's table of operations, in the order of RF_OPERATIONS (CUDA C++ has no
+ * designated initialisers for arrays). */
 #include "ops/cuda/cuda.cuh"
 
 extern "C" const rf_op_entry rf_ops_cuda[RF_OP_COUNT] = {
@@ -14,11 +15,13 @@ extern "C" const rf_op_entry rf_ops_cuda[RF_OP_COUNT] = {
     /* position */ {rf_cuda_position, nullptr},
     /* position_backward */ {rf_cuda_position_backward, nullptr},
     /* layer_norm */ {rf_cuda_layer_norm, nullptr},
-    /* layer_norm_backward */ {rf_cuda_layer_norm_backward, rf_cuda_layer_norm_backward_scratch_size},
+    /* layer_norm_backward */
+    {rf_cuda_layer_norm_backward, rf_cuda_layer_norm_backward_scratch_size},
     /* bucket_hash */ {rf_cuda_bucket_hash, rf_cuda_bucket_hash_scratch_size},
     /* bucket_sort */ {rf_cuda_bucket_sort, rf_cuda_bucket_sort_scratch_size},
     /* block_attention */ {rf_cuda_block_attention, rf_cuda_block_attention_scratch_size},
-    /* block_attention_backward */ {rf_cuda_block_attention_backward, rf_cuda_block_attention_backward_scratch_size},
+    /* block_attention_backward */
+    {rf_cuda_block_attention_backward, rf_cuda_block_attention_backward_scratch_size},
     /* combine_rounds */ {rf_cuda_combine_rounds, nullptr},
     /* cross_entropy */ {rf_cuda_cross_entropy, nullptr},
     /* reduce */ {rf_cuda_reduce, rf_cuda_reduce_scratch_size},
@@ -26,6 +29,6 @@ extern "C" const rf_op_entry rf_ops_cuda[RF_OP_COUNT] = {
 };
 
 /* A reordered or lengthened list must not go unseen. */
-static_assert(RF_OP_GEMM == 0 && RF_OP_POSITION == 9 && RF_OP_BUCKET_HASH == 13 && RF_OP_COMBINE_ROUNDS == 17 &&
-                  RF_OP_ADAMW == 20 && RF_OP_COUNT == 21,
+static_assert(RF_OP_GEMM == 0 && RF_OP_POSITION == 9 && RF_OP_BUCKET_HASH == 13 &&
+                  RF_OP_COMBINE_ROUNDS == 17 && RF_OP_ADAMW == 20 && RF_OP_COUNT == 21,
               "the table above follows RF_OPERATIONS");
