@@ -95,9 +95,9 @@ static rf_status check_plan(const rf_check_scope *scope, const rf_attention_plan
                             const rf_tensor *query, const rf_tensor *key, const rf_tensor *value)
 {
     RF_TRY(check_plan_numbers(scope, plan));
-    RF_TRY(rf_check_free(scope, "query", query, RF_CHECK_F32, 4));
+    RF_TRY(rf_check_free(scope, "query", query, RF_CHECK_F32 | RF_CHECK_BF16, 4));
     rf_tensor needed =
-        rf_tensor_4(NULL, RF_F32, plan->batch, plan->length, plan->heads, query->shape[3]);
+        rf_tensor_4(NULL, query->dtype, plan->batch, plan->length, plan->heads, query->shape[3]);
     RF_TRY(rf_check_like(scope, "query", query, needed, "the plan for", &needed));
     if (!plan->normalise_keys) {
         RF_TRY(rf_check_like(scope, "key", key, *query, "query", query));
@@ -137,19 +137,21 @@ rf_status rf_check_block_attention_backward(const rf_check_scope *scope, const v
     const rf_attention_plan *plan = &backward->plan;
     const rf_tensor *query = &backward->query;
     RF_TRY(check_plan(scope, plan, query, &backward->key, &backward->value));
-    RF_TRY(rf_check_like(scope, "output", &backward->output, *query, "query", query));
+    rf_tensor like_query = *query;
+    like_query.dtype = RF_F32;
+    RF_TRY(rf_check_like(scope, "output", &backward->output, like_query, "query", query));
     RF_TRY(rf_check_like(scope, "norm", &backward->norm,
                          rf_tensor_3(NULL, RF_F32, plan->batch, plan->heads, plan->length), "query",
                          query));
-    RF_TRY(rf_check_like(scope, "output_gradient", &backward->output_gradient, *query, "query",
+    RF_TRY(rf_check_like(scope, "output_gradient", &backward->output_gradient, like_query, "query",
                          query));
-    RF_TRY(
-        rf_check_like(scope, "query_gradient", &backward->query_gradient, *query, "query", query));
+    RF_TRY(rf_check_like(scope, "query_gradient", &backward->query_gradient, like_query, "query",
+                         query));
     if (!plan->normalise_keys) {
-        RF_TRY(
-            rf_check_like(scope, "key_gradient", &backward->key_gradient, *query, "query", query));
+        RF_TRY(rf_check_like(scope, "key_gradient", &backward->key_gradient, like_query, "query",
+                             query));
     }
-    return rf_check_like(scope, "value_gradient", &backward->value_gradient, *query, "query",
+    return rf_check_like(scope, "value_gradient", &backward->value_gradient, like_query, "query",
                          query);
 }
 

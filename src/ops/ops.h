@@ -233,9 +233,11 @@ typedef struct rf_attention_plan {
 
 /* Per part: m = max s, l = sum exp(s - m), log_norm = (float)(m + log l), output = (sum exp(s - m) v) * exp(m - log_norm): never a
  * division by l, since Hugging Face's rounding of a self-only row depends on it. log_norm is computed without dropout.
- *   query, key, value [batch, length, heads, width] f32 (key absent with normalise_keys)
+ *   query, key, value [batch, length, heads, width] f32, or all bf16 (key absent with normalise_keys)
  *   output            [batch, parts, length, heads, width] f32, original order
- *   log_norm          [batch, heads, parts, length] f32 */
+ *   log_norm          [batch, heads, parts, length] f32
+ * With bf16 a back end may round weights to bf16 too before they multiply values (and, backward, output_gradient, P and dS before they are
+ * multiplied); scores, sums and everything else are f32. */
 typedef struct rf_block_attention {
     rf_attention_plan plan;
     rf_tensor query, key, value, output, log_norm;
@@ -243,8 +245,8 @@ typedef struct rf_block_attention {
 
 /* All parts collapse to one softmax: P = exp(s - norm), dS = P * (keep-scaled g . v - g . o), no gradient through masked or
  * last-resort pairs' scores. Needs only the merged output and norm (rf_combine_rounds) and the plan.
- *   output [batch, length, heads, width], norm [batch, heads, length], output_gradient like output
- *   query_gradient, key_gradient, value_gradient like query; written. With normalise_keys key_gradient is absent and
+ *   output [batch, length, heads, width] f32, norm [batch, heads, length], output_gradient like output
+ *   query_gradient, key_gradient, value_gradient like query but f32; written. With normalise_keys key_gradient is absent and
  *   query_gradient holds both roles' gradients. */
 typedef struct rf_block_attention_backward {
     rf_attention_plan plan;

@@ -21,10 +21,11 @@ typedef struct attention_case {
     order_kind order;
     mask_kind mask;
     bool causal, last_resort, normalise;
+    bool bf16; /* queries, keys and values */
     float probability;
 } attention_case;
 
-enum { ATTENTION_CASES = 99 };
+enum { ATTENTION_CASES = 106 };
 
 /* Case `index` of ATTENTION_CASES: written by hand first, then drawn at random from the index.
  * `name` [32] is for those. */

@@ -17,14 +17,13 @@ typedef struct call {
     rf_attention_source source;
 } call;
 
-static call call_of(const rf_block_attention *attention)
+/* bf16 tensors are copied to the start of `scratch`; NULL: nothing is read. */
+static call call_of(const rf_block_attention *attention, void *scratch)
 {
-    const bool has_key = !attention->plan.normalise_keys;
     return (call){.attention = attention,
                   .cut = rf_cpu_attention_cut(&attention->plan, attention->query.shape[3]),
-                  .source = {.query = attention->query.data,
-                             .key = has_key ? attention->key.data : NULL,
-                             .value = attention->value.data}};
+                  .source = rf_cpu_attention_source(&attention->query, &attention->key,
+                                                    &attention->value, scratch)};
 }
 
 /* One query: its row of products becomes probabilities times l (and dropout); gives exp(m -
@@ -124,16 +123,20 @@ static void attend_run(const call *in, const rf_attention_run *run, const rf_att
 
 size_t rf_cpu_block_attention_scratch_size(const rf_device *device, const void *arguments)
 {
-    const call in = call_of(arguments);
-    return (size_t)device->threads * rf_cpu_attention_space_size(&in.cut, false);
+    const rf_block_attention *attention = arguments;
+    const call in = call_of(attention, NULL);
+    return rf_cpu_attention_widened_size(&attention->query, &attention->key) +
+           (size_t)device->threads * rf_cpu_attention_space_size(&in.cut, false);
 }
 
 rf_status rf_cpu_block_attention(rf_device *device, const void *arguments, void *scratch,
                                  rf_error *error)
 {
     (void)error;
-    const call in = call_of(arguments);
+    const call in = call_of(arguments, scratch);
     const rf_attention_plan *plan = in.cut.plan;
+    void *spaces =
+        (char *)scratch + rf_cpu_attention_widened_size(&in.attention->query, &in.attention->key);
     const int64_t runs = plan->batch * plan->heads * plan->parts * in.cut.runs;
     const int threads =
         rf_cpu_threads(device, runs, in.cut.run_keys * in.cut.columns * in.cut.width);
@@ -145,7 +148,7 @@ rf_status rf_cpu_block_attention(rf_device *device, const void *arguments, void 
             rf_cpu_attention_run(&in.cut, head / plan->heads, head % plan->heads,
                                  part % plan->parts, index % in.cut.runs);
         const rf_attention_space space =
-            rf_cpu_attention_space(&in.cut, false, scratch, omp_get_thread_num());
+            rf_cpu_attention_space(&in.cut, false, spaces, omp_get_thread_num());
         attend_run(&in, &run, &space);
     }
     return RF_OK;

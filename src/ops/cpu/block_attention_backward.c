@@ -19,7 +19,7 @@ typedef struct call {
     rf_attention_cut cut;
     rf_attention_source source;
     int64_t colours;
-    void *scratch;
+    void *scratch; /* of the threads' spaces */
 } call;
 
 static call call_of(const rf_block_attention_backward *backward, void *scratch)
@@ -27,10 +27,12 @@ static call call_of(const rf_block_attention_backward *backward, void *scratch)
     const rf_attention_plan *plan = &backward->plan;
     call in = {.backward = backward,
                .cut = rf_cpu_attention_cut(plan, backward->query.shape[3]),
-               .source = {.query = backward->query.data,
-                          .key = plan->normalise_keys ? NULL : backward->key.data,
-                          .value = backward->value.data},
-               .scratch = scratch};
+               .source = rf_cpu_attention_source(&backward->query, &backward->key, &backward->value,
+                                                 scratch)};
+    if (scratch != NULL) {
+        in.scratch =
+            (char *)scratch + rf_cpu_attention_widened_size(&backward->query, &backward->key);
+    }
     in.colours = 1 + rf_cpu_blocks(plan->before + plan->after, in.cut.run_blocks);
     return in;
 }
@@ -292,8 +294,10 @@ static void zero_outputs(const call *in, int threads)
 
 size_t rf_cpu_block_attention_backward_scratch_size(const rf_device *device, const void *arguments)
 {
-    const call in = call_of(arguments, NULL);
-    return (size_t)device->threads * rf_cpu_attention_space_size(&in.cut, true);
+    const rf_block_attention_backward *backward = arguments;
+    const call in = call_of(backward, NULL);
+    return rf_cpu_attention_widened_size(&backward->query, &backward->key) +
+           (size_t)device->threads * rf_cpu_attention_space_size(&in.cut, true);
 }
 
 rf_status rf_cpu_block_attention_backward(rf_device *device, const void *arguments, void *scratch,

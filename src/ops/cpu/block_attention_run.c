@@ -32,6 +32,39 @@ rf_attention_cut rf_cpu_attention_cut(const rf_attention_plan *plan, int64_t wid
     return cut;
 }
 
+static const float *widen(const rf_tensor *tensor, float **memory)
+{
+    if (tensor->dtype != RF_BF16 || *memory == NULL) {
+        return tensor->data;
+    }
+    const int64_t count = rf_tensor_count(tensor);
+    const uint16_t *from = tensor->data;
+    float *to = *memory;
+    for (int64_t i = 0; i < count; i++) {
+        to[i] = rf_bf16_to_f32(from[i]);
+    }
+    *memory += count;
+    return to;
+}
+
+rf_attention_source rf_cpu_attention_source(const rf_tensor *query, const rf_tensor *key,
+                                            const rf_tensor *value, void *memory)
+{
+    float *left = memory;
+    rf_attention_source source = {0};
+    source.query = widen(query, &left);
+    source.value = widen(value, &left);
+    source.key = rf_tensor_is_absent(key) ? NULL : widen(key, &left);
+    return source;
+}
+
+size_t rf_cpu_attention_widened_size(const rf_tensor *query, const rf_tensor *key)
+{
+    const size_t size = (size_t)rf_tensor_count(query) * sizeof(float);
+    const size_t copies = rf_tensor_is_absent(key) ? 2 : 3;
+    return query->dtype == RF_BF16 ? (size * copies + 63) / 64 * 64 : 0;
+}
+
 /* Hand out memory: `count` values of 4 bytes from *used on, which moves on by whole cache lines;
  * NULL while only counting. */
 static void *take(char *memory, size_t *used, int64_t count)

@@ -31,6 +31,12 @@ typedef struct rf_attention_source {
     const float *query, *key, *value; /* key NULL: made from the query */
 } rf_attention_source;
 
+/* The source of a call, bf16 tensors as f32 copies in `memory` (rf_cpu_attention_widened_size
+ * bytes, 0 where tensors are f32; NULL memory while only counting). key may be absent. */
+rf_attention_source rf_cpu_attention_source(const rf_tensor *query, const rf_tensor *key,
+                                            const rf_tensor *value, void *memory);
+size_t rf_cpu_attention_widened_size(const rf_tensor *query, const rf_tensor *key);
+
 /* What one thread works in; those after `result` in the backward only. */
 typedef struct rf_attention_space {
     int32_t *tokens;    /* [run_keys] token in the slot, or -1 */

@@ -11,7 +11,7 @@
  * n + window - 1 blocks for a tile of n whole blocks. 4 x width operations a pair on f32 units: by
  * arithmetic this kernel is bound by them (and by shared memory, which feeds 4 x 4 products a
  * thread with 8 reads of 16 bytes). */
-#include "ops/cuda/block_attention/tile.cuh"
+#include "ops/cuda/block_attention/fast.cuh"
 
 namespace
 {
@@ -247,18 +247,38 @@ rf_status run_forward(rf_device *device, const rf_block_attention *attention, rf
 
 } // namespace
 
-size_t rf_cuda_block_attention_scratch_size(const rf_device *, const void *)
+/* Does the call go to the kernels of forward.cu? */
+static bool is_fast(const rf_block_attention *attention)
 {
-    return 0;
+    return attention->query.dtype == RF_BF16 && rf_fast_takes(attention->query.shape[3]);
 }
 
-rf_status rf_cuda_block_attention(rf_device *device, const void *arguments, void *, rf_error *error)
+size_t rf_cuda_block_attention_scratch_size(const rf_device *, const void *arguments)
 {
     const rf_block_attention *attention = static_cast<const rf_block_attention *>(arguments);
-    const int64_t width = attention->query.shape[3];
-    if (width <= 64) {
-        return run_forward<64, 64>(device, attention, error);
+    return is_fast(attention) ? rf_fast_forward_scratch_size(attention)
+                              : rf_attention_widened_size(&attention->plan, &attention->query);
+}
+
+rf_status rf_cuda_block_attention(rf_device *device, const void *arguments, void *scratch,
+                                  rf_error *error)
+{
+    rf_block_attention attention = *static_cast<const rf_block_attention *>(arguments);
+    const int64_t width = attention.query.shape[3];
+    if (is_fast(&attention)) {
+        return rf_fast_forward(device, &attention, scratch, error);
     }
-    return width <= 128 ? run_forward<128, 32>(device, attention, error)
-                        : run_forward<256, 16>(device, attention, error);
+    if (attention.query.dtype == RF_BF16) {
+        size_t used = 0;
+        RF_TRY(rf_attention_widen(device, &attention.query, scratch, &used, error));
+        RF_TRY(rf_attention_widen(device, &attention.value, scratch, &used, error));
+        if (!attention.plan.normalise_keys) {
+            RF_TRY(rf_attention_widen(device, &attention.key, scratch, &used, error));
+        }
+    }
+    if (width <= 64) {
+        return run_forward<64, 64>(device, &attention, error);
+    }
+    return width <= 128 ? run_forward<128, 32>(device, &attention, error)
+                        : run_forward<256, 16>(device, &attention, error);
 }

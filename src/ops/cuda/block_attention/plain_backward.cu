@@ -10,7 +10,7 @@
  * all weigh exactly 0 are skipped.
  *
  * Scratch: output gradient . output, one number a token and head. */
-#include "ops/cuda/block_attention/tile.cuh"
+#include "ops/cuda/block_attention/fast.cuh"
 
 namespace
 {
@@ -377,23 +377,45 @@ rf_status run_backward(rf_device *device, const rf_block_attention_backward *bac
 
 } // namespace
 
+/* Does the call go to the kernels of backward.cu? */
+static bool is_fast(const rf_block_attention_backward *backward)
+{
+    return backward->query.dtype == RF_BF16 && rf_fast_takes(backward->query.shape[3]);
+}
+
 size_t rf_cuda_block_attention_backward_scratch_size(const rf_device *, const void *arguments)
 {
-    const rf_attention_plan *plan =
-        &static_cast<const rf_block_attention_backward *>(arguments)->plan;
-    return static_cast<size_t>(plan->batch * plan->length * plan->heads) * sizeof(float);
+    const rf_block_attention_backward *backward =
+        static_cast<const rf_block_attention_backward *>(arguments);
+    const rf_attention_plan *plan = &backward->plan;
+    if (is_fast(backward)) {
+        return rf_fast_backward_scratch_size(backward);
+    }
+    return rf_attention_widened_size(plan, &backward->query) +
+           static_cast<size_t>(plan->batch * plan->length * plan->heads) * sizeof(float);
 }
 
 rf_status rf_cuda_block_attention_backward(rf_device *device, const void *arguments, void *scratch,
                                            rf_error *error)
 {
-    const rf_block_attention_backward *backward =
-        static_cast<const rf_block_attention_backward *>(arguments);
-    const int64_t width = backward->query.shape[3];
-    float *deltas = static_cast<float *>(scratch);
-    if (width <= 64) {
-        return run_backward<64, 64>(device, backward, deltas, error);
+    rf_block_attention_backward backward =
+        *static_cast<const rf_block_attention_backward *>(arguments);
+    const int64_t width = backward.query.shape[3];
+    size_t used = 0;
+    if (is_fast(&backward)) {
+        return rf_fast_backward(device, &backward, scratch, error);
     }
-    return width <= 128 ? run_backward<128, 32>(device, backward, deltas, error)
-                        : run_backward<256, 16>(device, backward, deltas, error);
+    if (backward.query.dtype == RF_BF16) {
+        RF_TRY(rf_attention_widen(device, &backward.query, scratch, &used, error));
+        RF_TRY(rf_attention_widen(device, &backward.value, scratch, &used, error));
+        if (!backward.plan.normalise_keys) {
+            RF_TRY(rf_attention_widen(device, &backward.key, scratch, &used, error));
+        }
+    }
+    float *deltas = reinterpret_cast<float *>(static_cast<char *>(scratch) + used);
+    if (width <= 64) {
+        return run_backward<64, 64>(device, &backward, deltas, error);
+    }
+    return width <= 128 ? run_backward<128, 32>(device, &backward, deltas, error)
+                        : run_backward<256, 16>(device, &backward, deltas, error);
 }

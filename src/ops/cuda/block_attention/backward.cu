@@ -1,0 +1,501 @@
+/* Block attention with bf16 queries, keys and values, backward: all parts as one softmax, P = exp(s
+ * - norm) recomputed from the merged norm (Kitaev, Kaiser, Levskaya 2020, appendix A; the tiling is
+ * that of Dao et al. 2022; fast.cuh says how a list is walked).
+ *
+ * As in plain_backward.cu, two kernels a part, one part after the other: the first owns queries and
+ * sums their gradients, the second owns keys and sums their gradients and those of values; each sum
+ * has one owner and one order, without atomics. A warp owns 16 rows and takes 16 entries of the
+ * list at a time: two products, P and its gradient in registers, rounded to bf16 as operands of the
+ * products that are summed. Output gradients are rounded to bf16 once a call, in the pass that
+ * finds output gradient . output.
+ *
+ * Memory traffic per part and tile of n blocks, in bytes a token: owners 4 x width, gradients 8 or
+ * 16 x width (read and written), the list 4 x width for each of n + window - 1 blocks; 14 x width
+ * operations a pair. Scratch: two numbers a token and head, and its output gradient in bf16. */
+#include "ops/cuda/block_attention/fast.cuh"
+
+namespace
+{
+
+struct backward_call {
+    rf_attention_cut cut;
+    int32_t part;                                          /* of the owners */
+    bool through_key;                                      /* keys are made from queries */
+    rf_fast_source queries;                                /* and output gradients */
+    rf_fast_source keys;                                   /* and values */
+    float *query_gradient, *key_gradient, *value_gradient; /* [batch, length, heads, width] */
+};
+
+template <int Width, int Owners, int Entries> struct backward_memory {
+    typedef rf_fast_sizes<Width, Owners, Entries> sizes;
+    typename sizes::owner_rows first, second; /* queries and output gradients, or keys and values */
+    typename sizes::met_rows met_first[2], met_second[2];
+    rf_fast_entries<Entries> entries[3];
+    rf_fast_entries<Owners> owners;
+};
+
+/* Rows g and g + 8 of a warp's 16. */
+template <int Width> struct carried {
+    static constexpr bool holds =
+        Width <= 64;  /* the rows in registers; else they are read again from shared memory */
+    int32_t slot[2];  /* counted from the first slot of the tile's first block */
+    int32_t begin[2]; /* where their share of the list begins */
+    int32_t token[2], position[2];
+    float factor[2], norm[2], delta[2];
+    uint32_t first[holds ? Width / 16 : 1][4], second[holds ? Width / 16 : 1][4];
+    float first_sums[Width / 8][4], second_sums[Width / 8][4];
+};
+
+/* deltas = output gradient . output, rounded = output gradient in bf16; one warp a row. */
+__global__ void prepare_gradients(const rf_attention_cut cut, const float *__restrict__ output,
+                                  const float *__restrict__ output_gradient,
+                                  float *__restrict__ deltas, __nv_bfloat16 *__restrict__ rounded)
+{
+    const int lane = static_cast<int>(threadIdx.x) % rf_cuda_warp;
+    const int64_t rows = cut.batch * cut.length * cut.heads;
+    for (int64_t row = rf_cuda_first() / rf_cuda_warp; row < rows;
+         row += rf_cuda_stride() / rf_cuda_warp) {
+        float sum = 0.0F;
+        for (int column = 2 * lane; column < cut.width; column += 2 * rf_cuda_warp) {
+            const float2 gradient =
+                *reinterpret_cast<const float2 *>(output_gradient + row * cut.width + column);
+            const float2 value =
+                *reinterpret_cast<const float2 *>(output + row * cut.width + column);
+            sum += gradient.x * value.x + gradient.y * value.y;
+            *reinterpret_cast<uint32_t *>(rounded + row * cut.width + column) =
+                rf_mma_pack(gradient.x, gradient.y);
+        }
+        sum = rf_cuda_warp_sum(sum);
+        if (lane == 0) {
+            const int64_t batch = row / cut.heads / cut.length;
+            deltas[(batch * cut.heads + row % cut.heads) * cut.length +
+                   row / cut.heads % cut.length] = sum;
+        }
+    }
+}
+
+/* One pair: product = query . key and gradient = output gradient . value become what the owner's
+ * gradient is multiplied with; gives the probability after dropout. place: the entry in the list;
+ * checks: it may be outside of the row's share. */
+template <int Width, int Entries, bool OwnQueries>
+__device__ __forceinline__ float
+differentiate_pair(const rf_attention_cut &cut, const rf_attention_place &at,
+                   const rf_fast_entries<Entries> &entries, const carried<Width> &own, int row,
+                   int pair, int half, int32_t place, bool checks, float product, float &gradient)
+{
+    const int32_t met = rf_fast_of(entries.tokens[pair], half);
+    const int32_t query = OwnQueries ? own.token[row] : met;
+    const int32_t key = OwnQueries ? met : own.token[row];
+    const int32_t position =
+        OwnQueries ? rf_fast_of(entries.positions[pair], half) : own.position[row];
+    const float factor = OwnQueries ? rf_fast_of(entries.factors[pair], half) : own.factor[row];
+    const float norm = OwnQueries ? own.norm[row] : rf_fast_of(entries.norms[pair], half);
+    const float delta = OwnQueries ? own.delta[row] : rf_fast_of(entries.deltas[pair], half);
+    const int32_t column = place - own.begin[row];
+    const bool is_met = query >= 0 && key != rf_attention_absent &&
+                        (!checks || (column >= 0 && column < cut.window * cut.block));
+    float weight = __expf(rf_attention_score(cut, product * factor, query, key, position) - norm);
+    weight = is_met ? weight : 0.0F;
+    float keep = 1.0F;
+    if (cut.drops && weight != 0.0F) {
+        const int32_t part = OwnQueries ? at.part : rf_fast_of(entries.parts[pair], half);
+        const int32_t of_window =
+            OwnQueries ? column : own.slot[row] + (cut.window - 1 - place / cut.block) * cut.block;
+        keep = rf_attention_keep(cut, at, part, query, of_window);
+    }
+    const float along =
+        cut.scale * (weight * (gradient * keep - delta)) * (OwnQueries ? factor : 1.0F);
+    gradient = is_met && !rf_attention_is_set(cut, query, key, position) ? along : 0.0F;
+    return weight * keep;
+}
+
+/* Columns [16 step, 16 step + 16) of the warp's rows, as they are held or from shared memory. */
+template <int Width, int Held, int Stride>
+__device__ __forceinline__ void find_rows(const uint32_t (&held)[Held][4],
+                                          const __nv_bfloat16 (*rows)[Stride], int step,
+                                          uint32_t (&a)[4])
+{
+    if constexpr (carried<Width>::holds) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            a[i] = held[step][i];
+        }
+    } else {
+        rf_mma_load_a(a, rows, static_cast<int>(threadIdx.x) / 32 * 16, 16 * step);
+    }
+}
+
+/* Products of the warp's rows with 16 entries: of `first` rows, and of `second` rows. */
+template <int Width, int Owners, int Entries>
+__device__ __forceinline__ void
+find_products(const backward_memory<Width, Owners, Entries> &memory, const carried<Width> &own,
+              int buffer, int first_entry, float (&products)[2][4], float (&gradients)[2][4])
+{
+#pragma unroll
+    for (int step = 0; step < Width / 16; step++) {
+        uint32_t a[4];
+        uint32_t b[4];
+        find_rows<Width>(own.first, memory.first, step, a);
+        rf_mma_load_b(b, memory.met_first[buffer], first_entry, 16 * step);
+        rf_mma(products[0], a, b[0], b[1]);
+        rf_mma(products[1], a, b[2], b[3]);
+        find_rows<Width>(own.second, memory.second, step, a);
+        rf_mma_load_b(b, memory.met_second[buffer], first_entry, 16 * step);
+        rf_mma(gradients[0], a, b[0], b[1]);
+        rf_mma(gradients[1], a, b[2], b[3]);
+    }
+}
+
+/* sums += weights [16, 16] x rows [16, Width] from row `first` on. */
+template <int Width, int Stride>
+__device__ __forceinline__ void add_rows(const float (&weights)[2][4],
+                                         const __nv_bfloat16 (*rows)[Stride], int first,
+                                         float (&sums)[Width / 8][4])
+{
+    const uint32_t a[4] = {
+        rf_mma_pack(weights[0][0], weights[0][1]), rf_mma_pack(weights[0][2], weights[0][3]),
+        rf_mma_pack(weights[1][0], weights[1][1]), rf_mma_pack(weights[1][2], weights[1][3])};
+#pragma unroll
+    for (int n = 0; n < Width / 16; n++) {
+        uint32_t b[4];
+        rf_mma_load_b_rows(b, rows, first, 16 * n);
+        rf_mma(sums[2 * n], a, b[0], b[1]);
+        rf_mma(sums[2 * n + 1], a, b[2], b[3]);
+    }
+}
+
+/* A step of the list, 16 entries at a time. first: its first entry. */
+template <int Width, int Owners, int Entries, bool OwnQueries>
+__device__ __forceinline__ void
+differentiate_step(const rf_attention_cut &cut, const rf_attention_place &at,
+                   const backward_memory<Width, Owners, Entries> &memory, int step, int32_t first,
+                   const rf_fast_window &window, carried<Width> &own)
+{
+    const int quarter = static_cast<int>(threadIdx.x) % 4;
+    const rf_fast_entries<Entries> &entries = memory.entries[step % 3];
+#pragma unroll 1
+    for (int entry = 0; entry < Entries; entry += 16) {
+        const int32_t place = first + entry;
+        if (place >= window.end || place + 16 <= window.begin) {
+            continue;
+        }
+        const bool checks = place < window.inner_begin || place + 16 > window.inner_end;
+        float products[2][4] = {};
+        float gradients[2][4] = {};
+        find_products(memory, own, step % 2, entry, products, gradients);
+#pragma unroll
+        for (int n = 0; n < 2; n++) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const int pair = entry / 2 + 4 * n + quarter;
+                products[n][i] = differentiate_pair<Width, Entries, OwnQueries>(
+                    cut, at, entries, own, i / 2, pair, i % 2, first + 2 * pair + i % 2, checks,
+                    products[n][i], gradients[n][i]);
+            }
+        }
+        if constexpr (!OwnQueries) {
+            add_rows<Width>(products, memory.met_second[step % 2], entry, own.second_sums);
+        }
+        add_rows<Width>(gradients, memory.met_first[step % 2], entry, own.first_sums);
+    }
+}
+
+/* The gradient of key = query x factor, pushed through to the query: factor (g - (g . key) key).
+ * Row `row` of the two, `index` of the tile. */
+template <int Width, int Stride>
+__device__ __forceinline__ void push_through_key(const __nv_bfloat16 (*queries)[Stride], int index,
+                                                 int row, carried<Width> &own)
+{
+    const int quarter = static_cast<int>(threadIdx.x) % 4;
+    const float factor = own.factor[row];
+    float along = 0.0F;
+#pragma unroll
+    for (int n = 0; n < Width / 8; n++) {
+        along += own.first_sums[n][2 * row] * __bfloat162float(queries[index][8 * n + 2 * quarter]);
+        along += own.first_sums[n][2 * row + 1] *
+                 __bfloat162float(queries[index][8 * n + 2 * quarter + 1]);
+    }
+    along = rf_cuda_warp_sum<4>(along) * factor *
+            factor; /* (g . key) x factor: key = query x factor twice */
+#pragma unroll
+    for (int n = 0; n < Width / 8; n++) {
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            float &sum = own.first_sums[n][2 * row + i];
+            sum =
+                factor * (sum - along * __bfloat162float(queries[index][8 * n + 2 * quarter + i]));
+        }
+    }
+}
+
+/* Two numbers written, or added. */
+__device__ __forceinline__ void put(float *__restrict__ to, float x, float y, bool adds)
+{
+    float2 *two = reinterpret_cast<float2 *>(to);
+    const float2 before = adds ? *two : make_float2(0.0F, 0.0F);
+    *two = make_float2(before.x + x, before.y + y);
+}
+
+template <int Width, int Owners, int Entries, bool OwnQueries>
+__device__ __forceinline__ void
+write_gradients(const backward_call &call, const rf_attention_place &at,
+                const backward_memory<Width, Owners, Entries> &memory, carried<Width> &own)
+{
+    const int quarter = static_cast<int>(threadIdx.x) % 4;
+    const bool through_key = !OwnQueries && call.through_key;
+    const bool adds = call.part > 0;
+    float *to_first = OwnQueries || through_key ? call.query_gradient : call.key_gradient;
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+        if (through_key) {
+            push_through_key<Width>(memory.first, own.slot[row] - at.first_row, row, own);
+        }
+        if (own.token[row] < 0) {
+            continue;
+        }
+        const int64_t start = rf_attention_row(call.cut, at, own.token[row]) + 2 * quarter;
+#pragma unroll
+        for (int n = 0; n < Width / 8; n++) {
+            if (8 * n < call.cut.width) { /* a multiple of 8 */
+                put(to_first + start + 8 * n, own.first_sums[n][2 * row],
+                    own.first_sums[n][2 * row + 1], adds || through_key);
+                if constexpr (!OwnQueries) {
+                    put(call.value_gradient + start + 8 * n, own.second_sums[n][2 * row],
+                        own.second_sums[n][2 * row + 1], adds);
+                }
+            }
+        }
+    }
+}
+
+/* The tile of this thread block, its owners, and the first steps of its list on their way. Gives
+ * the owners' last token if they are queries, the first if keys. */
+template <int Width, int Owners, int Entries, bool OwnQueries>
+__device__ __forceinline__ int32_t begin_tile(const backward_call &call, rf_attention_place &at,
+                                              backward_memory<Width, Owners, Entries> &memory)
+{
+    constexpr int threads = rf_fast_sizes<Width, Owners, Entries>::threads;
+    const rf_attention_cut &cut = call.cut;
+    const rf_fast_source &own = OwnQueries ? call.queries : call.keys;
+    const rf_fast_source &met = OwnQueries ? call.keys : call.queries;
+    const int thread = static_cast<int>(threadIdx.x);
+    const int64_t index = blockIdx.x / cut.tiles; /* (batch, head) */
+    at.part = call.part;
+    at.head = index % cut.heads;
+    at.batch = index / cut.heads;
+    rf_attention_find_tile(cut, static_cast<int32_t>(blockIdx.x % cut.tiles), Owners, at);
+    if (thread < Owners) {
+        rf_fast_note(rf_fast_entry_of(cut, at, own, rf_attention_owner(cut, at, thread)), thread,
+                     memory.owners);
+    }
+    __syncthreads();
+    const int32_t *tokens = rf_fast_tokens(memory.owners);
+    int32_t bound = OwnQueries ? rf_attention_empty : rf_attention_unseen;
+    for (int row = 0; row < Owners; row++) {
+        bound = OwnQueries         ? max(bound, tokens[row])
+                : tokens[row] >= 0 ? min(bound, tokens[row])
+                                   : bound;
+    }
+    if (thread < Entries) {
+        rf_fast_note(rf_fast_look_up<OwnQueries>(cut, at, met, bound, thread), thread,
+                     memory.entries[0]);
+        rf_fast_note(rf_fast_look_up<OwnQueries>(cut, at, met, bound, Entries + thread), thread,
+                     memory.entries[1]);
+    }
+    rf_fast_copy<threads, Owners, Width / 8>(cut, at, own.first, tokens, memory.first);
+    rf_fast_copy<threads, Owners, Width / 8>(cut, at, own.second, tokens, memory.second);
+    __syncthreads();
+    rf_fast_copy<threads, Entries, Width / 8>(cut, at, met.first, rf_fast_tokens(memory.entries[0]),
+                                              memory.met_first[0]);
+    rf_fast_copy<threads, Entries, Width / 8>(
+        cut, at, met.second, rf_fast_tokens(memory.entries[0]), memory.met_second[0]);
+    return bound;
+}
+
+/* This lane's rows, once the owners' rows are there. */
+template <int Width, int Owners, int Entries>
+__device__ __forceinline__ void
+begin_rows(const rf_attention_cut &cut, const rf_attention_place &at,
+           const backward_memory<Width, Owners, Entries> &memory, carried<Width> &own)
+{
+    const int first = static_cast<int>(threadIdx.x) / 32 * 16;
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+        const int index = first + static_cast<int>(threadIdx.x) % 32 / 4 + 8 * row;
+        own.slot[row] = at.first_row + index;
+        own.begin[row] = own.slot[row] / cut.block * cut.block;
+        own.token[row] = reinterpret_cast<const int32_t *>(memory.owners.tokens)[index];
+        own.position[row] = reinterpret_cast<const int32_t *>(memory.owners.positions)[index];
+        own.factor[row] = reinterpret_cast<const float *>(memory.owners.factors)[index];
+        own.norm[row] = reinterpret_cast<const float *>(memory.owners.norms)[index];
+        own.delta[row] = reinterpret_cast<const float *>(memory.owners.deltas)[index];
+    }
+    if constexpr (carried<Width>::holds) {
+#pragma unroll
+        for (int step = 0; step < Width / 16; step++) {
+            rf_mma_load_a(own.first[step], memory.first, first, 16 * step);
+            rf_mma_load_a(own.second[step], memory.second, first, 16 * step);
+        }
+    }
+#pragma unroll
+    for (int n = 0; n < Width / 8; n++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            own.first_sums[n][i] = 0.0F;
+            own.second_sums[n][i] = 0.0F;
+        }
+    }
+}
+
+template <int Width, int Owners, int Entries, bool OwnQueries>
+__global__ void __launch_bounds__(2 * Owners, 2) differentiate_fast(const backward_call call)
+{
+    extern __shared__ __align__(16) unsigned char shared[];
+    typedef backward_memory<Width, Owners, Entries> memory_type;
+    memory_type &memory = *reinterpret_cast<memory_type *>(shared);
+    constexpr int threads = rf_fast_sizes<Width, Owners, Entries>::threads;
+    const rf_attention_cut &cut = call.cut;
+    const rf_fast_source &met = OwnQueries ? call.keys : call.queries;
+    const int thread = static_cast<int>(threadIdx.x);
+    rf_attention_place at = {};
+    carried<Width> own;
+    const int32_t bound = begin_tile<Width, Owners, Entries, OwnQueries>(call, at, memory);
+    const rf_fast_window window = rf_fast_window_of(cut, at, thread / 32 * 16);
+    const int32_t entries = (at.blocks + cut.window - 1) * cut.block;
+    for (int32_t first = 0, step = 0; first < entries; first += Entries, step++) {
+        rf_copy_wait();
+        __syncthreads(); /* this step is there, and the one before is read */
+        if (step == 0) {
+            begin_rows(cut, at, memory, own);
+        }
+        rf_fast_entry ahead = {};
+        if (first + Entries < entries) {
+            const int32_t *tokens = rf_fast_tokens(memory.entries[(step + 1) % 3]);
+            rf_fast_copy<threads, Entries, Width / 8>(cut, at, met.first, tokens,
+                                                      memory.met_first[(step + 1) % 2]);
+            rf_fast_copy<threads, Entries, Width / 8>(cut, at, met.second, tokens,
+                                                      memory.met_second[(step + 1) % 2]);
+            if (thread < Entries) {
+                ahead =
+                    rf_fast_look_up<OwnQueries>(cut, at, met, bound, first + 2 * Entries + thread);
+            }
+        }
+        differentiate_step<Width, Owners, Entries, OwnQueries>(cut, at, memory, step, first, window,
+                                                               own);
+        if (thread < Entries) {
+            rf_fast_note(ahead, thread, memory.entries[(step + 2) % 3]);
+        }
+    }
+    write_gradients<Width, Owners, Entries, OwnQueries>(call, at, memory, own);
+}
+
+/* Where scratch is cut. */
+struct scratch_cut {
+    size_t factors, rounded, size; /* offsets; deltas come first */
+};
+
+scratch_cut cut_scratch(const rf_block_attention_backward *backward)
+{
+    const rf_attention_plan *plan = &backward->plan;
+    const size_t rows = static_cast<size_t>(plan->batch * plan->length * plan->heads);
+    scratch_cut cut = {};
+    cut.factors = rf_cuda_align(rows * sizeof(float));
+    cut.rounded = cut.factors + (plan->normalise_keys ? rf_cuda_align(rows * sizeof(float)) : 0);
+    cut.size =
+        cut.rounded + rows * static_cast<size_t>(backward->query.shape[3]) * sizeof(__nv_bfloat16);
+    return cut;
+}
+
+backward_call call_of(const rf_block_attention_backward *backward, void *scratch, int32_t tile)
+{
+    const scratch_cut parts = cut_scratch(backward);
+    const bool through_key = backward->plan.normalise_keys;
+    char *memory = static_cast<char *>(scratch);
+    backward_call call = {};
+    call.cut = rf_attention_cut_of(&backward->plan, backward->query.shape[3], tile);
+    call.through_key = through_key;
+    call.queries.first = static_cast<const __nv_bfloat16 *>(backward->query.data);
+    call.queries.second = reinterpret_cast<const __nv_bfloat16 *>(memory + parts.rounded);
+    call.queries.norms = static_cast<const float *>(backward->norm.data);
+    call.queries.deltas = reinterpret_cast<const float *>(memory);
+    call.keys.first =
+        through_key ? call.queries.first : static_cast<const __nv_bfloat16 *>(backward->key.data);
+    call.keys.second = static_cast<const __nv_bfloat16 *>(backward->value.data);
+    call.keys.factors =
+        through_key ? reinterpret_cast<const float *>(memory + parts.factors) : nullptr;
+    call.query_gradient = static_cast<float *>(backward->query_gradient.data);
+    call.key_gradient = through_key ? nullptr : static_cast<float *>(backward->key_gradient.data);
+    call.value_gradient = static_cast<float *>(backward->value_gradient.data);
+    return call;
+}
+
+/* Numbers of each token and head, and output gradients in bf16, to scratch. */
+rf_status prepare(rf_device *device, const rf_block_attention_backward *backward,
+                  const backward_call &call, void *scratch, rf_error *error)
+{
+    const scratch_cut parts = cut_scratch(backward);
+    const cudaStream_t stream = rf_cuda_stream(device);
+    const int64_t rows = call.cut.batch * call.cut.length * call.cut.heads;
+    char *memory = static_cast<char *>(scratch);
+    prepare_gradients<<<rf_cuda_grid(device, rows * rf_cuda_warp, rf_cuda_threads), rf_cuda_threads,
+                        0, stream>>>(call.cut, static_cast<const float *>(backward->output.data),
+                                     static_cast<const float *>(backward->output_gradient.data),
+                                     reinterpret_cast<float *>(memory),
+                                     reinterpret_cast<__nv_bfloat16 *>(memory + parts.rounded));
+    if (call.through_key) {
+        RF_TRY(rf_fast_find_factors(device, &call.cut, call.queries.first,
+                                    reinterpret_cast<float *>(memory + parts.factors), error));
+    }
+    return rf_cuda_launched(device, "block_attention_backward", error);
+}
+
+template <int Width, int Owners, int Entries>
+rf_status run(rf_device *device, const rf_block_attention_backward *backward, void *scratch,
+              rf_error *error)
+{
+    const rf_attention_plan *plan = &backward->plan;
+    RF_TRY(rf_attention_check_limits("block_attention_backward", plan, backward->query.shape[3],
+                                     Owners, error));
+    backward_call call = call_of(backward, scratch, Owners);
+    const int64_t blocks = plan->batch * plan->heads * call.cut.tiles;
+    if (blocks == 0) {
+        return RF_OK;
+    }
+    RF_TRY(prepare(device, backward, call, scratch, error));
+    const cudaStream_t stream = rf_cuda_stream(device);
+    constexpr int threads = rf_fast_sizes<Width, Owners, Entries>::threads;
+    constexpr size_t size = sizeof(backward_memory<Width, Owners, Entries>);
+    constexpr cudaFuncAttribute most = cudaFuncAttributeMaxDynamicSharedMemorySize;
+    RF_TRY(rf_cuda_status(
+        device, cudaFuncSetAttribute(differentiate_fast<Width, Owners, Entries, true>, most, size),
+        "block_attention_backward", error));
+    RF_TRY(rf_cuda_status(
+        device, cudaFuncSetAttribute(differentiate_fast<Width, Owners, Entries, false>, most, size),
+        "block_attention_backward", error));
+    for (int64_t part = 0; part < plan->parts; part++) {
+        call.part = static_cast<int32_t>(part);
+        differentiate_fast<Width, Owners, Entries, true>
+            <<<static_cast<unsigned>(blocks), threads, size, stream>>>(call);
+        differentiate_fast<Width, Owners, Entries, false>
+            <<<static_cast<unsigned>(blocks), threads, size, stream>>>(call);
+    }
+    return rf_cuda_launched(device, "block_attention_backward", error);
+}
+
+} // namespace
+
+size_t rf_fast_backward_scratch_size(const rf_block_attention_backward *backward)
+{
+    return cut_scratch(backward).size;
+}
+
+rf_status rf_fast_backward(rf_device *device, const rf_block_attention_backward *backward,
+                           void *scratch, rf_error *error)
+{
+    const int64_t width = backward->query.shape[3];
+    if (width <= 32) {
+        return run<32, 64, 64>(device, backward, scratch, error);
+    }
+    return width <= 64 ? run<64, 64, 64>(device, backward, scratch, error)
+                       : run<128, 64, 32>(device, backward, scratch, error);
+}

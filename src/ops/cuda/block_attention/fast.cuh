@@ -1,0 +1,199 @@
+/* What the bf16 kernels of block attention share (tile.cuh says how a plan is cut): the list that a
+ * tile meets, brought to shared memory ahead of its use, and what the launches need.
+ *
+ * A warp owns 16 rows of a tile; a step is `Entries` entries of the list. While a step is computed,
+ * the rows of the next are being copied (16 bytes a thread, straight from where they stand in
+ * memory) and the slots of the one after are looked up, so a step costs one barrier. Entries that
+ * no owner can see are filled with 0 instead of being copied. Rows are padded by 16 bytes, so that
+ * the eight rows of an operand meet no bank twice. */
+#ifndef RF_OPS_CUDA_BLOCK_ATTENTION_FAST_CUH
+#define RF_OPS_CUDA_BLOCK_ATTENTION_FAST_CUH
+
+#include "ops/cuda/block_attention/mma.cuh"
+#include "ops/cuda/block_attention/tile.cuh"
+
+/* Sizes for heads of up to Width, tiles of Owners slots and steps of Entries. */
+template <int Width, int Owners, int Entries> struct rf_fast_sizes {
+    static constexpr int threads = 2 * Owners; /* a warp 16 rows */
+    static constexpr int stride = Width + 8;
+    static constexpr int chunks = Width / 8;  /* of 16 bytes, of a row */
+    static constexpr int steps = Width / 16;  /* of a product over the width */
+    static constexpr int columns = Width / 8; /* 8-column products of a row */
+    typedef __nv_bfloat16 owner_rows[Owners][stride];
+    typedef __nv_bfloat16 met_rows[Entries][stride];
+    static_assert(Width % 16 == 0 && Owners % 16 == 0 && Entries % 16 == 0 && Entries <= threads,
+                  "whole fragments");
+};
+
+/* The numbers of a step's entries. */
+template <int Entries> struct rf_fast_entries {
+    int2 tokens[Entries / 2];    /* in pairs, as a lane has them of a product */
+    int2 positions[Entries / 2]; /* of keys */
+    int2 parts[Entries / 2];     /* of queries */
+    float2 factors[Entries / 2]; /* of keys: key = query x factor, 1 where keys are given */
+    float2 norms[Entries / 2], deltas[Entries / 2]; /* of queries */
+};
+
+/* Tensors of heads that keys and values, or queries and output gradients, are read from. */
+struct rf_fast_source {
+    const __nv_bfloat16 *first, *second; /* [batch, length, heads, width] */
+    const float *factors;                /* [batch, heads, length], or NULL: 1 */
+    const float *norms, *deltas;         /* [batch, heads, length], or NULL */
+};
+
+/* The slots of a tile's warp: rows [first, first + 16) meet entries [begin, end) of the list at
+ * most, all of them [inner_begin, inner_end). */
+struct rf_fast_window {
+    int32_t begin, end, inner_begin, inner_end;
+};
+
+static __device__ __forceinline__ rf_fast_window rf_fast_window_of(const rf_attention_cut &cut,
+                                                                   const rf_attention_place &at,
+                                                                   int32_t first)
+{
+    const int32_t last_row = max(min(at.rows - 1, first + 15), 0);
+    const int32_t first_block = (at.first_row + min(first, last_row)) / cut.block;
+    const int32_t last_block = (at.first_row + last_row) / cut.block;
+    rf_fast_window window = {first_block * cut.block, (last_block + cut.window) * cut.block,
+                             last_block * cut.block, (first_block + cut.window) * cut.block};
+    if (first >= at.rows) {
+        window.end = window.begin; /* the warp has no rows */
+    }
+    return window;
+}
+
+/* What an entry of the list, or an owner, is, by one thread, in registers: its loads run beside
+ * what comes between rf_fast_look_up and rf_fast_note. */
+struct rf_fast_entry {
+    rf_attention_slot slot;
+    float factor, norm, delta;
+};
+
+static __device__ __forceinline__ rf_fast_entry rf_fast_entry_of(const rf_attention_cut &cut,
+                                                                 const rf_attention_place &at,
+                                                                 const rf_fast_source &source,
+                                                                 const rf_attention_slot &slot)
+{
+    rf_fast_entry found = {slot, 1.0F, 0.0F, 0.0F};
+    if (slot.token >= 0) {
+        const int64_t row = (at.batch * cut.heads + at.head) * cut.length + slot.token;
+        found.factor = source.factors != nullptr ? source.factors[row] : 1.0F;
+        found.norm = source.norms != nullptr ? source.norms[row] : 0.0F;
+        found.delta = source.deltas != nullptr ? source.deltas[row] : 0.0F;
+    }
+    return found;
+}
+
+/* Entry `entry` of the list. bound: the last token of the owners, if these are queries; their first
+ * token, if keys. An entry that weighs exactly 0 for all owners counts as absent. */
+template <bool OwnQueries>
+static __device__ __forceinline__ rf_fast_entry rf_fast_look_up(const rf_attention_cut &cut,
+                                                                const rf_attention_place &at,
+                                                                const rf_fast_source &source,
+                                                                int32_t bound, int32_t entry)
+{
+    rf_attention_slot slot = rf_attention_met(cut, at, OwnQueries ? cut.before : cut.after, entry);
+    const bool is_future = cut.causal && (OwnQueries ? slot.token > bound : slot.token < bound);
+    if (cut.may_skip && (slot.token < 0 || is_future)) {
+        slot.token = rf_attention_absent;
+    }
+    return rf_fast_entry_of(cut, at, source, slot);
+}
+
+template <int Entries>
+static __device__ __forceinline__ void rf_fast_note(const rf_fast_entry &found, int index,
+                                                    rf_fast_entries<Entries> &entries)
+{
+    reinterpret_cast<int32_t *>(entries.tokens)[index] = found.slot.token;
+    reinterpret_cast<int32_t *>(entries.positions)[index] = found.slot.position;
+    reinterpret_cast<int32_t *>(entries.parts)[index] = found.slot.part;
+    reinterpret_cast<float *>(entries.factors)[index] = found.factor;
+    reinterpret_cast<float *>(entries.norms)[index] = found.norm;
+    reinterpret_cast<float *>(entries.deltas)[index] = found.delta;
+}
+
+/* One of a pair. */
+static __device__ __forceinline__ int32_t rf_fast_of(int2 pair, int index)
+{
+    return index == 0 ? pair.x : pair.y;
+}
+static __device__ __forceinline__ float rf_fast_of(float2 pair, int index)
+{
+    return index == 0 ? pair.x : pair.y;
+}
+
+/* [Entries] */
+template <int Entries>
+static __device__ __forceinline__ const int32_t *
+rf_fast_tokens(const rf_fast_entries<Entries> &entries)
+{
+    return reinterpret_cast<const int32_t *>(entries.tokens);
+}
+
+/* Begin to copy the rows of tokens [Rows] to rows [Rows][Chunks x 8 (+ 8)]. */
+template <int Threads, int Rows, int Chunks>
+static __device__ __forceinline__ void
+rf_fast_copy(const rf_attention_cut &cut, const rf_attention_place &at,
+             const __nv_bfloat16 *__restrict__ from, const int32_t *tokens,
+             __nv_bfloat16 (*rows)[Chunks * 8 + 8])
+{
+    static_assert(Rows * Chunks % Threads == 0, "whole shares");
+#pragma unroll
+    for (int i = 0; i < Rows * Chunks / Threads; i++) {
+        const int index = static_cast<int>(threadIdx.x) + i * Threads;
+        const int row = index / Chunks;
+        const int column = index % Chunks * 8;
+        const int32_t token = tokens[row];
+        const bool is_there = token >= 0 && column < cut.width;
+        rf_copy_16(&rows[row][column],
+                   is_there ? from + rf_attention_row(cut, at, token) + column : from, is_there);
+    }
+}
+
+/* ---- host
+ * ------------------------------------------------------------------------------------------------------------------
+ */
+
+/* *tensor, which is bf16, becomes its copy in f32 at scratch + *used: for the kernels that any
+ * shape can go to. */
+RF_MUST_CHECK static inline rf_status rf_attention_widen(rf_device *device, rf_tensor *tensor,
+                                                         void *scratch, size_t *used,
+                                                         rf_error *error)
+{
+    rf_cast cast = {};
+    cast.x = *tensor;
+    cast.y = *tensor;
+    cast.y.dtype = RF_F32;
+    cast.y.data = static_cast<char *>(scratch) + *used;
+    *used += rf_cuda_align(rf_tensor_size(&cast.y));
+    RF_TRY(rf_cuda_cast(device, &cast, nullptr, error));
+    *tensor = cast.y;
+    return RF_OK;
+}
+
+/* Scratch that f32 copies of queries, values and, where they are given, keys take; 0 where they are
+ * f32. */
+static inline size_t rf_attention_widened_size(const rf_attention_plan *plan,
+                                               const rf_tensor *query)
+{
+    const size_t size = rf_cuda_align(static_cast<size_t>(rf_tensor_count(query)) * sizeof(float));
+    return query->dtype == RF_BF16 ? size * (plan->normalise_keys ? 2 : 3) : 0;
+}
+
+/* Can the bf16 kernels take heads of this width? */
+static inline bool rf_fast_takes(int64_t width)
+{
+    return width % 8 == 0 && width >= 8 && width <= 128;
+}
+
+/* Factors of keys that are made from queries, one warp a row; see forward.cu. */
+rf_status rf_fast_find_factors(rf_device *device, const rf_attention_cut *cut,
+                               const __nv_bfloat16 *query, float *factors, rf_error *error);
+rf_status rf_fast_forward(rf_device *device, const rf_block_attention *attention, void *scratch,
+                          rf_error *error);
+size_t rf_fast_forward_scratch_size(const rf_block_attention *attention);
+rf_status rf_fast_backward(rf_device *device, const rf_block_attention_backward *backward,
+                           void *scratch, rf_error *error);
+size_t rf_fast_backward_scratch_size(const rf_block_attention_backward *backward);
+
+#endif

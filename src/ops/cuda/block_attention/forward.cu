@@ -1,0 +1,400 @@
+/* Block attention with bf16 queries, keys and values, forward: products of bf16 with f32 sums on
+ * the tensor cores, softmax in f32 (Kitaev, Kaiser, Levskaya 2020, section 2; the tiling is that of
+ * Dao et al. 2022; tile.cuh says how a plan is cut, fast.cuh how its list is walked).
+ *
+ * One block of threads a tile of queries of one (batch, head, part); a warp 16 queries, whose rows
+ * stay in registers with their maximum, sum and weighted values; a step's scores become weights in
+ * registers and are at once operands of the second product. Keys that are made from queries are the
+ * queries' own rows: scores are multiplied by the key's factor, found once a token beforehand, so
+ * keys are not rounded again. Weights are rounded to bf16 for their product only; sums are of
+ * unrounded ones. At the end values are multiplied by exp(m - log_norm) and never divided by the
+ * sum, as the reference's rounding demands.
+ *
+ * Memory traffic per tile of n blocks: queries 2 x width bytes a token, outputs 4 x width, keys and
+ * values 4 x width bytes for each of n + window - 1 blocks (what neighbours read too comes from the
+ * cache). 4 x width operations a pair. */
+#include "ops/cuda/block_attention/fast.cuh"
+
+namespace
+{
+
+struct forward_call {
+    rf_attention_cut cut;
+    const __nv_bfloat16 *query; /* [batch, length, heads, width] */
+    rf_fast_source keys;        /* and values */
+    float *output;              /* [batch, parts, length, heads, width] */
+    float *log_norm;            /* [batch, heads, parts, length] */
+};
+
+template <int Width, int Owners, int Entries> struct forward_memory {
+    typedef rf_fast_sizes<Width, Owners, Entries> sizes;
+    typename sizes::owner_rows queries;
+    typename sizes::met_rows keys[2], values[2];
+    rf_fast_entries<Entries> entries[3];
+    int32_t tokens[Owners];
+};
+
+/* Rows g and g + 8 of a warp's 16: what their four lanes carry along the list. */
+template <int Width> struct carried {
+    int32_t query[2]; /* tokens */
+    int32_t begin[2]; /* where their windows begin in the list */
+    float maximum[2];
+    float sum[2]; /* over this lane's columns only */
+    uint32_t rows[Width / 16][4];
+    float values[Width / 8][4];
+};
+
+/* Products [Entries / 8][4] of the warp's queries and a step's keys. */
+template <int Width, int Entries, int Stride>
+__device__ __forceinline__ void find_products(const carried<Width> &own,
+                                              const __nv_bfloat16 (*keys)[Stride],
+                                              float (&products)[Entries / 8][4])
+{
+#pragma unroll
+    for (int pair = 0; pair < Entries / 16; pair++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            products[2 * pair][i] = 0.0F;
+            products[2 * pair + 1][i] = 0.0F;
+        }
+#pragma unroll
+        for (int step = 0; step < Width / 16; step++) {
+            uint32_t b[4];
+            rf_mma_load_b(b, keys, 16 * pair, 16 * step);
+            rf_mma(products[2 * pair], own.rows[step], b[0], b[1]);
+            rf_mma(products[2 * pair + 1], own.rows[step], b[2], b[3]);
+        }
+    }
+}
+
+/* Products become scores; highest [2] of the two rows. first: the step's first entry; checks: some
+ * of the entries are outside of a row's window. */
+template <int Width, int Entries>
+__device__ __forceinline__ void find_scores(const rf_attention_cut &cut,
+                                            const rf_fast_entries<Entries> &entries,
+                                            const carried<Width> &own, int32_t first, bool checks,
+                                            float (&scores)[Entries / 8][4], float (&highest)[2])
+{
+    const int quarter = static_cast<int>(threadIdx.x) % 4;
+    highest[0] = own.maximum[0];
+    highest[1] = own.maximum[1];
+#pragma unroll
+    for (int n = 0; n < Entries / 8; n++) {
+        const int2 keys = entries.tokens[4 * n + quarter];
+        const int2 positions = entries.positions[4 * n + quarter];
+        const float2 factors = entries.factors[4 * n + quarter];
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const int row = i / 2;
+            const int32_t key = rf_fast_of(keys, i % 2);
+            const int32_t place = first + 8 * n + 2 * quarter + i % 2 - own.begin[row];
+            const bool is_met = key != rf_attention_absent &&
+                                (!checks || (place >= 0 && place < cut.window * cut.block));
+            const float product = scores[n][i] * rf_fast_of(factors, i % 2);
+            const float score =
+                rf_attention_score(cut, product, own.query[row], key, rf_fast_of(positions, i % 2));
+            scores[n][i] = is_met ? score : -INFINITY;
+            highest[row] = fmaxf(highest[row], scores[n][i]);
+        }
+    }
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+        highest[row] = rf_cuda_warp_max<4>(highest[row]);
+    }
+}
+
+/* Scores become weights relative to the largest so far; what was summed before is brought to it. */
+template <int Width, int Entries>
+__device__ __forceinline__ void
+weigh_scores(const rf_attention_cut &cut, const rf_attention_place &at, int32_t first,
+             const float (&highest)[2], float (&scores)[Entries / 8][4], carried<Width> &own)
+{
+    const int column = 2 * (static_cast<int>(threadIdx.x) % 4);
+    float base[2];
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+        base[row] = highest[row] == -INFINITY ? 0.0F : highest[row]; /* nothing met so far */
+        const float factor = __expf(own.maximum[row] - base[row]);
+        own.maximum[row] = highest[row];
+        own.sum[row] *= factor;
+#pragma unroll
+        for (int n = 0; n < Width / 8; n++) {
+            own.values[n][2 * row] *= factor;
+            own.values[n][2 * row + 1] *= factor;
+        }
+    }
+#pragma unroll
+    for (int n = 0; n < Entries / 8; n++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const int row = i / 2;
+            float weight = __expf(scores[n][i] - base[row]);
+            own.sum[row] += weight;
+            if (cut.drops && weight != 0.0F) {
+                const int32_t place = first + 8 * n + column + i % 2 - own.begin[row];
+                weight *= rf_attention_keep(cut, at, at.part, own.query[row], place);
+            }
+            scores[n][i] = weight;
+        }
+    }
+}
+
+/* own.values += weights x values. */
+template <int Width, int Entries, int Stride>
+__device__ __forceinline__ void add_values(const float (&weights)[Entries / 8][4],
+                                           const __nv_bfloat16 (*values)[Stride],
+                                           carried<Width> &own)
+{
+#pragma unroll
+    for (int pair = 0; pair < Entries / 16; pair++) {
+        const uint32_t a[4] = {rf_mma_pack(weights[2 * pair][0], weights[2 * pair][1]),
+                               rf_mma_pack(weights[2 * pair][2], weights[2 * pair][3]),
+                               rf_mma_pack(weights[2 * pair + 1][0], weights[2 * pair + 1][1]),
+                               rf_mma_pack(weights[2 * pair + 1][2], weights[2 * pair + 1][3])};
+#pragma unroll
+        for (int n = 0; n < Width / 16; n++) {
+            uint32_t b[4];
+            rf_mma_load_b_rows(b, values, 16 * pair, 16 * n);
+            rf_mma(own.values[2 * n], a, b[0], b[1]);
+            rf_mma(own.values[2 * n + 1], a, b[2], b[3]);
+        }
+    }
+}
+
+template <int Width>
+__device__ __forceinline__ void write_rows(const forward_call &call, const rf_attention_place &at,
+                                           const carried<Width> &own)
+{
+    const rf_attention_cut &cut = call.cut;
+    const int quarter = static_cast<int>(threadIdx.x) % 4;
+    const int64_t first_norm =
+        ((at.batch * cut.heads + at.head) * cut.parts + at.part) * cut.length;
+    const int64_t first_output = (at.batch * cut.parts + at.part) * cut.length;
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+        const float sum = rf_cuda_warp_sum<4>(own.sum[row]);
+        const float log_norm = __fadd_rn(own.maximum[row], logf(sum)); /* rounded once */
+        const float factor = expf(own.maximum[row] - log_norm);
+        if (own.query[row] < 0) {
+            continue;
+        }
+        if (quarter == 0) {
+            call.log_norm[first_norm + own.query[row]] = log_norm;
+        }
+        float *output =
+            call.output + ((first_output + own.query[row]) * cut.heads + at.head) * cut.width;
+#pragma unroll
+        for (int n = 0; n < Width / 8; n++) {
+            if (8 * n < cut.width) { /* a multiple of 8 */
+                const float2 two = make_float2(own.values[n][2 * row] * factor,
+                                               own.values[n][2 * row + 1] * factor);
+                *reinterpret_cast<float2 *>(output + 8 * n + 2 * quarter) = two;
+            }
+        }
+    }
+}
+
+/* The tile of this thread block, its tokens, and the first steps of its list on their way. Gives
+ * the last token, -1 for none. */
+template <int Width, int Owners, int Entries>
+__device__ __forceinline__ int32_t begin_tile(const forward_call &call, rf_attention_place &at,
+                                              forward_memory<Width, Owners, Entries> &memory)
+{
+    constexpr int threads = rf_fast_sizes<Width, Owners, Entries>::threads;
+    const rf_attention_cut &cut = call.cut;
+    const int thread = static_cast<int>(threadIdx.x);
+    const int64_t index = blockIdx.x / cut.tiles; /* (batch, head, part) */
+    at.part = static_cast<int32_t>(index % cut.parts);
+    at.head = index / cut.parts % cut.heads;
+    at.batch = index / cut.parts / cut.heads;
+    rf_attention_find_tile(cut, static_cast<int32_t>(blockIdx.x % cut.tiles), Owners, at);
+    if (thread < Owners) {
+        memory.tokens[thread] = rf_attention_owner(cut, at, thread).token;
+    }
+    __syncthreads();
+    int32_t last = rf_attention_empty;
+    for (int row = 0; row < Owners; row++) {
+        last = max(last, memory.tokens[row]);
+    }
+    if (thread < Entries) {
+        rf_fast_note(rf_fast_look_up<true>(cut, at, call.keys, last, thread), thread,
+                     memory.entries[0]);
+        rf_fast_note(rf_fast_look_up<true>(cut, at, call.keys, last, Entries + thread), thread,
+                     memory.entries[1]);
+    }
+    rf_fast_copy<threads, Owners, Width / 8>(cut, at, call.query, memory.tokens, memory.queries);
+    __syncthreads();
+    rf_fast_copy<threads, Entries, Width / 8>(cut, at, call.keys.first,
+                                              rf_fast_tokens(memory.entries[0]), memory.keys[0]);
+    rf_fast_copy<threads, Entries, Width / 8>(cut, at, call.keys.second,
+                                              rf_fast_tokens(memory.entries[0]), memory.values[0]);
+    return last;
+}
+
+/* This lane's rows, once the queries are there. */
+template <int Width, int Owners, int Entries>
+__device__ __forceinline__ void
+begin_rows(const rf_attention_cut &cut, const rf_attention_place &at,
+           const forward_memory<Width, Owners, Entries> &memory, carried<Width> &own)
+{
+    const int first = static_cast<int>(threadIdx.x) / 32 * 16;
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+        const int index = first + static_cast<int>(threadIdx.x) % 32 / 4 + 8 * row;
+        own.query[row] = memory.tokens[index];
+        own.begin[row] = (at.first_row + index) / cut.block * cut.block;
+        own.maximum[row] = -INFINITY;
+        own.sum[row] = 0.0F;
+    }
+#pragma unroll
+    for (int step = 0; step < Width / 16; step++) {
+        rf_mma_load_a(own.rows[step], memory.queries, first, 16 * step);
+    }
+#pragma unroll
+    for (int n = 0; n < Width / 8; n++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            own.values[n][i] = 0.0F;
+        }
+    }
+}
+
+template <int Width, int Owners, int Entries>
+__global__ void __launch_bounds__(2 * Owners, Width > 64 ? 3 : 2)
+    attend_fast(const forward_call call)
+{
+    extern __shared__ __align__(16) unsigned char shared[];
+    typedef forward_memory<Width, Owners, Entries> memory_type;
+    memory_type &memory = *reinterpret_cast<memory_type *>(shared);
+    constexpr int threads = rf_fast_sizes<Width, Owners, Entries>::threads;
+    const rf_attention_cut &cut = call.cut;
+    const int thread = static_cast<int>(threadIdx.x);
+    rf_attention_place at = {};
+    carried<Width> own;
+    const int32_t last = begin_tile(call, at, memory);
+    const rf_fast_window window = rf_fast_window_of(cut, at, thread / 32 * 16);
+    const int32_t entries = (at.blocks + cut.window - 1) * cut.block;
+    for (int32_t first = 0, step = 0; first < entries; first += Entries, step++) {
+        rf_copy_wait();
+        __syncthreads(); /* this step is there, and the one before is read */
+        if (step == 0) {
+            begin_rows(cut, at, memory, own);
+        }
+        rf_fast_entry ahead = {};
+        if (first + Entries < entries) {
+            const rf_fast_entries<Entries> &next = memory.entries[(step + 1) % 3];
+            rf_fast_copy<threads, Entries, Width / 8>(
+                cut, at, call.keys.first, rf_fast_tokens(next), memory.keys[(step + 1) % 2]);
+            rf_fast_copy<threads, Entries, Width / 8>(
+                cut, at, call.keys.second, rf_fast_tokens(next), memory.values[(step + 1) % 2]);
+            if (thread < Entries) {
+                ahead =
+                    rf_fast_look_up<true>(cut, at, call.keys, last, first + 2 * Entries + thread);
+            }
+        }
+        if (first < window.end && first + Entries > window.begin) {
+            const bool checks = first < window.inner_begin || first + Entries > window.inner_end;
+            float scores[Entries / 8][4];
+            float highest[2];
+            find_products<Width, Entries>(own, memory.keys[step % 2], scores);
+            find_scores<Width, Entries>(cut, memory.entries[step % 3], own, first, checks, scores,
+                                        highest);
+            weigh_scores<Width, Entries>(cut, at, first, highest, scores, own);
+            add_values<Width, Entries>(scores, memory.values[step % 2], own);
+        }
+        if (thread < Entries) {
+            rf_fast_note(ahead, thread, memory.entries[(step + 2) % 3]);
+        }
+    }
+    write_rows(call, at, own);
+}
+
+/* factors = 1 / root mean square / sqrt(width) of each row of query, with Hugging Face's epsilon;
+ * one warp a row. */
+__global__ void find_factors(const rf_attention_cut cut, const __nv_bfloat16 *__restrict__ query,
+                             float *__restrict__ factors)
+{
+    const int lane = static_cast<int>(threadIdx.x) % rf_cuda_warp;
+    const int64_t rows = cut.batch * cut.length * cut.heads;
+    for (int64_t row = rf_cuda_first() / rf_cuda_warp; row < rows;
+         row += rf_cuda_stride() / rf_cuda_warp) {
+        float squares = 0.0F;
+        for (int column = lane; column < cut.width; column += rf_cuda_warp) {
+            const float found = __bfloat162float(query[row * cut.width + column]);
+            squares += found * found;
+        }
+        const float mean = rf_cuda_warp_sum(squares) / static_cast<float>(cut.width);
+        if (lane == 0) {
+            const int64_t batch = row / cut.heads / cut.length;
+            factors[(batch * cut.heads + row % cut.heads) * cut.length +
+                    row / cut.heads % cut.length] =
+                1.0F / sqrtf(mean + 1e-6F) / sqrtf(static_cast<float>(cut.width));
+        }
+    }
+}
+
+template <int Width, int Owners, int Entries>
+rf_status run(rf_device *device, const rf_block_attention *attention, float *factors,
+              rf_error *error)
+{
+    const rf_attention_plan *plan = &attention->plan;
+    const int64_t width = attention->query.shape[3];
+    RF_TRY(rf_attention_check_limits("block_attention", plan, width, Owners, error));
+    forward_call call = {};
+    call.cut = rf_attention_cut_of(plan, width, Owners);
+    call.query = static_cast<const __nv_bfloat16 *>(attention->query.data);
+    call.keys.first =
+        plan->normalise_keys ? call.query : static_cast<const __nv_bfloat16 *>(attention->key.data);
+    call.keys.second = static_cast<const __nv_bfloat16 *>(attention->value.data);
+    call.keys.factors = plan->normalise_keys ? factors : nullptr;
+    call.output = static_cast<float *>(attention->output.data);
+    call.log_norm = static_cast<float *>(attention->log_norm.data);
+    const int64_t blocks = plan->batch * plan->heads * plan->parts * call.cut.tiles;
+    if (blocks == 0) {
+        return RF_OK;
+    }
+    const cudaStream_t stream = rf_cuda_stream(device);
+    if (plan->normalise_keys) {
+        RF_TRY(rf_fast_find_factors(device, &call.cut, call.query, factors, error));
+    }
+    constexpr size_t size = sizeof(forward_memory<Width, Owners, Entries>);
+    constexpr int threads = rf_fast_sizes<Width, Owners, Entries>::threads;
+    RF_TRY(rf_cuda_status(device,
+                          cudaFuncSetAttribute(attend_fast<Width, Owners, Entries>,
+                                               cudaFuncAttributeMaxDynamicSharedMemorySize, size),
+                          "block_attention", error));
+    attend_fast<Width, Owners, Entries>
+        <<<static_cast<unsigned>(blocks), threads, size, stream>>>(call);
+    return rf_cuda_launched(device, "block_attention", error);
+}
+
+} // namespace
+
+rf_status rf_fast_find_factors(rf_device *device, const rf_attention_cut *cut,
+                               const __nv_bfloat16 *query, float *factors, rf_error *error)
+{
+    const int64_t rows = cut->batch * cut->length * cut->heads;
+    const cudaStream_t stream = rf_cuda_stream(device);
+    find_factors<<<rf_cuda_grid(device, rows * rf_cuda_warp, rf_cuda_threads), rf_cuda_threads, 0,
+                   stream>>>(*cut, query, factors);
+    return rf_cuda_launched(device, "block_attention", error);
+}
+
+size_t rf_fast_forward_scratch_size(const rf_block_attention *attention)
+{
+    const rf_attention_plan *plan = &attention->plan;
+    const int64_t rows = plan->normalise_keys ? plan->batch * plan->length * plan->heads : 0;
+    return static_cast<size_t>(rows) * sizeof(float);
+}
+
+rf_status rf_fast_forward(rf_device *device, const rf_block_attention *attention, void *scratch,
+                          rf_error *error)
+{
+    const int64_t width = attention->query.shape[3];
+    float *factors = static_cast<float *>(scratch);
+    if (width <= 32) {
+        return run<32, 128, 64>(device, attention, factors, error);
+    }
+    return width <= 64 ? run<64, 128, 64>(device, attention, factors, error)
+                       : run<128, 64, 32>(device, attention, factors, error);
+}
