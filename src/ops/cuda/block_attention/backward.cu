@@ -46,7 +46,8 @@ template <int Width> struct carried {
     float first_sums[Width / 8][4], second_sums[Width / 8][4];
 };
 
-/* deltas = output gradient . output, rounded = output gradient in bf16; one warp a row. */
+/* rounded = output gradient in bf16, deltas = rounded . output, so that where one key has all the
+ * weight its gradient and the delta cancel as they should; one warp a row. */
 __global__ void prepare_gradients(const rf_attention_cut cut, const float *__restrict__ output,
                                   const float *__restrict__ output_gradient,
                                   float *__restrict__ deltas, __nv_bfloat16 *__restrict__ rounded)
@@ -57,13 +58,13 @@ __global__ void prepare_gradients(const rf_attention_cut cut, const float *__res
          row += rf_cuda_stride() / rf_cuda_warp) {
         float sum = 0.0F;
         for (int column = 2 * lane; column < cut.width; column += 2 * rf_cuda_warp) {
-            const float2 gradient =
-                *reinterpret_cast<const float2 *>(output_gradient + row * cut.width + column);
-            const float2 value =
-                *reinterpret_cast<const float2 *>(output + row * cut.width + column);
-            sum += gradient.x * value.x + gradient.y * value.y;
-            *reinterpret_cast<uint32_t *>(rounded + row * cut.width + column) =
-                rf_mma_pack(gradient.x, gradient.y);
+            const int64_t at = row * cut.width + column;
+            const float2 gradient = *reinterpret_cast<const float2 *>(output_gradient + at);
+            const float2 value = *reinterpret_cast<const float2 *>(output + at);
+            const uint32_t pair = rf_mma_pack(gradient.x, gradient.y);
+            *reinterpret_cast<uint32_t *>(rounded + at) = pair;
+            sum += __uint_as_float(pair << 16) * value.x;
+            sum += __uint_as_float(pair & 0xFFFF0000U) * value.y;
         }
         sum = rf_cuda_warp_sum(sum);
         if (lane == 0) {
