@@ -145,6 +145,14 @@ static rf_status take_lsh(rf_runner *runner, rf_error *error)
     return RF_OK;
 }
 
+/* Bytes on the host, whatever the device: targets and predictions, overflow flags, checksums. */
+static size_t host_size(const rf_runner *runner)
+{
+    size_t halves = 2 * (size_t)runner->pass.config->layers;
+    return 2 * (size_t)runner->pass.rows * sizeof(int32_t) + (halves + 1) * sizeof(int32_t) +
+           2 * halves * sizeof(int64_t);
+}
+
 static rf_status take_persistent(rf_runner *runner, rf_error *error)
 {
     rf_pass *pass = &runner->pass;
@@ -162,6 +170,7 @@ static rf_status take_persistent(rf_runner *runner, rf_error *error)
     RF_TRY(take(runner, "predictions", RF_I32, pass->rows, data, &runner->all_prediction, error));
     RF_TRY(take(runner, "overflow flags", RF_I32, 2 * pass->config->layers + 1, data,
                 &pass->overflow, error));
+    *data += host_size(runner);
     return take(runner, "loss", RF_F64, 1, data, &runner->loss_sum, error);
 }
 

@@ -5,6 +5,7 @@
 #include "reformer/tools.h"
 #include "tools/open_model.h"
 #include "train/optimizer.h"
+#include "train/plan.h"
 
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -74,8 +75,7 @@ static rf_status report_of(const bench *b, double *seconds, int64_t repeats, siz
     double median = repeats % 2 == 1 ? seconds[repeats / 2]
                                      : 0.5 * (seconds[repeats / 2 - 1] + seconds[repeats / 2]);
     size_t optimizer = b->options->forward_only ? 0 : 2 * plan->parameters;
-    size_t planned = plan->parameters + plan->gradients + optimizer + plan->streams +
-                     plan->stream_gradients + plan->buckets + plan->batch_data + plan->workspace;
+    size_t planned = rf_plan_total(plan) + optimizer;
     struct rusage usage;
     (void)getrusage(RUSAGE_SELF, &usage);
     json_t *object =

@@ -253,7 +253,7 @@ static rf_status sample(rf_trainer *trainer, rf_error *error)
         .prompt_size = prompt != NULL ? strlen(prompt) : (size_t)DEFAULT_PROMPT_BYTES,
         .tokens = options->sample_tokens,
         .temperature = options->sample_temperature,
-        .seed = trainer->state.seed,
+        .seed = trainer->state.seed + (uint64_t)trainer->state.step,
     };
     uint8_t *bytes = NULL;
     size_t size = 0;
