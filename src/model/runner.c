@@ -26,9 +26,7 @@ struct rf_runner {
     int64_t *host_checksums; /* [2, half residuals] */
 };
 
-/* ---- sizes
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- sizes ------------------------------------------------------------------------------- */
 
 static int64_t clamp(int64_t value, int64_t low, int64_t high)
 {
@@ -70,9 +68,7 @@ static bool is_fixed(const rf_config *config, const rf_runner_options *options)
     return options->fixed_stream || (config->fixed_stream && !options->float_stream);
 }
 
-/* ---- memory
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- memory ------------------------------------------------------------------------------ */
 
 static rf_status take(rf_runner *runner, const char *what, rf_dtype dtype, int64_t count,
                       size_t *bytes, rf_tensor *tensor, rf_error *error)
@@ -174,9 +170,7 @@ static rf_status take_persistent(rf_runner *runner, rf_error *error)
     return take(runner, "loss", RF_F64, 1, data, &runner->loss_sum, error);
 }
 
-/* ---- a pass
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- a pass ------------------------------------------------------------------------------ */
 
 static rf_tensor first_rows(const rf_tensor *tensor, int64_t count)
 {
@@ -240,9 +234,7 @@ static rf_status run_dry(rf_runner *runner, rf_error *error)
     return rf_head_lm_forward(&runner->pass, runner->stack.streams, error);
 }
 
-/* ---- planning and creation
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- planning and creation --------------------------------------------------------------- */
 
 static void init(rf_runner *runner, rf_model *model, const rf_runner_options *options,
                  rf_device *device)
@@ -424,9 +416,7 @@ rf_status rf_runner_zero_gradients(rf_runner *runner, rf_error *error)
                           rf_tensor_size(&runner->gradients), error);
 }
 
-/* ---- batches in, outcomes out
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- batches in, outcomes out ------------------------------------------------------------ */
 
 /* Position t predicts label t + 1 of its own sequence; the last predicts nothing. */
 static int32_t target_at(const rf_batch *batch, int64_t row, int64_t position)
