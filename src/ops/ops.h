@@ -32,8 +32,7 @@ typedef struct rf_context {
     rf_workspace *workspace;
 } rf_context;
 
-/* ---- gemm: c = op(a) op(b) (+ c) (+ bias in every row)
- * ------------------------------------------------------------- */
+/* ---- gemm: c = op(a) op(b) (+ c) (+ bias in every row) ----------------------------------- */
 
 /* A two-dimensional operand; the only thing with a leading dimension (elements from one row to the
  * next, >= columns). */
@@ -55,8 +54,7 @@ typedef struct rf_gemm {
     rf_tensor bias;                /* optional [n] */
 } rf_gemm;
 
-/* ---- cast, elementwise, dropout
- * ------------------------------------------------------------------------------------ */
+/* ---- cast, elementwise, dropout ---------------------------------------------------------- */
 
 /* f32 <-> bf16, f16, fixed32 (fraction_bits; round to nearest even, saturating). Same count. */
 typedef struct rf_cast {
@@ -109,8 +107,7 @@ typedef struct rf_dropout {
     int64_t first_row;
 } rf_dropout;
 
-/* ---- residual: the two reversible streams
- * --------------------------------------------------------------------------- */
+/* ---- residual: the two reversible streams ------------------------------------------------ */
 
 typedef enum rf_residual_mode {
     RF_RESIDUAL_ADD,
@@ -129,8 +126,7 @@ typedef struct rf_residual {
     int fraction_bits;
 } rf_residual;
 
-/* ---- embedding, position
- * -------------------------------------------------------------------------------------------- */
+/* ---- embedding, position ----------------------------------------------------------------- */
 
 /* y[r] = table[ids[r]]. ids [rows] i32 in [0, vocabulary) (the caller has checked them), table
  * [vocabulary, width] f32. */
@@ -198,8 +194,7 @@ typedef struct rf_layer_norm_backward {
     rf_tensor gain_gradient, bias_gradient;
 } rf_layer_norm_backward;
 
-/* ---- hashing and sorting
- * --------------------------------------------------------------------------------------------- */
+/* ---- hashing and sorting ----------------------------------------------------------------- */
 
 enum { RF_MAX_BUCKET_FACTORS = 16 };
 
@@ -305,8 +300,7 @@ typedef struct rf_combine_rounds {
     rf_tensor output, log_norm, merged, norm;
 } rf_combine_rounds;
 
-/* ---- loss, reductions, optimizer
- * ------------------------------------------------------------------------------------- */
+/* ---- loss, reductions, optimizer --------------------------------------------------------- */
 
 /* Per row: nll = logsumexp(logits) - logits[target], 0 where target is -100 (ignored). logits
  * [rows, vocabulary] f32, targets [rows] i32. nll         [rows] f32 prediction  optional [rows]
