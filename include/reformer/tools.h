@@ -47,7 +47,8 @@ RF_API RF_MUST_CHECK rf_status rf_plan(const rf_plan_options *options, char **re
 typedef struct rf_bench_options {
     const char *model, *model_config;
     int64_t batch, length;
-    int64_t repeats; /* training steps timed, after one that is not */
+    int64_t repeats; /* training steps timed, at least 1 */
+    int64_t warmup;  /* steps before them */
     bool forward_only;
     const char *device, *stream;
     int threads;
