@@ -30,8 +30,8 @@ typedef struct rf_train_progress {
 
 typedef struct rf_train_options {
     /* what */
-    const char *model_config; /* JSON text of the model ("model" section of a recipe); ignored with
-                                 resume */
+    const char *model_config; /* JSON text of the model ("model" section of a recipe); with resume
+                                 it may be NULL, and is only compared */
     const char *data;         /* file, folder or pattern; .xz .gz .zst are unpacked */
     const char *valid;        /* NULL: the last valid_bytes of data are held out */
     int64_t valid_bytes;      /* 0: 5 % of the data, at most 200,000 */
@@ -46,8 +46,8 @@ typedef struct rf_train_options {
     double time_limit_seconds; /* 0 = none; the schedule is then a function of the time used, see
                                   docs */
     /* batches */
-    int64_t batch, length, accumulate;
-    bool sequential; /* windows in order instead of uniform random starts */
+    int64_t batch, length, accumulate; /* length 0: all positions, at most 4096 */
+    bool sequential;                   /* windows in order instead of uniform random starts */
     uint64_t seed;
     /* optimizer */
     double rate, beta1, beta2, epsilon, weight_decay, clip; /* clip 0 = none */
@@ -71,7 +71,7 @@ typedef struct rf_train_options {
     int64_t sample_every; /* updates; 0 = none */
     int64_t sample_tokens;
     double sample_temperature;
-    const char *sample_prompt; /* NULL: the first bytes of the held-out text */
+    const char *sample_prompt; /* NULL: the first 64 bytes of the held-out text */
     bool tensorboard;
     /* machine */
     const char *device;
@@ -80,8 +80,11 @@ typedef struct rf_train_options {
                               exceeds it */
     /* callbacks */
     rf_log log;
-    void (*progress)(void *user, const rf_train_progress *progress);
-    void (*sample)(void *user, int64_t step, const char *bytes, size_t size);
+    void (*progress)(
+        void *user,
+        const rf_train_progress *progress); /* after every update and every evaluation */
+    void (*sample)(void *user, int64_t step, const char *bytes,
+                   size_t size);    /* the prompt and what follows it */
     int (*should_stop)(void *user); /* asked after every micro-batch: 1 = finish the step, save,
                                        return RF_ERR_CANCELLED; 2 = stop now */
     void *user;
@@ -129,9 +132,9 @@ typedef struct rf_evaluation {
     double seconds;
 } rf_evaluation;
 
-/* Protocol (docs/formats.md, "Evaluation"): non-overlapping windows of `length`, a last partial one
- * dropped, the first token of each not scored, mean over scored tokens, rotations keyed by seed at
- * step 0. */
+/* Protocol (docs/training.md, "Evaluation"): non-overlapping windows of `length`, a last partial
+ * one dropped, the first token of each not scored, mean over scored tokens, rotations keyed by seed
+ * at step 0. */
 RF_API RF_MUST_CHECK rf_status rf_evaluate(const rf_evaluate_options *options,
                                            rf_evaluation *result, rf_error *error);
 
