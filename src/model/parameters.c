@@ -11,9 +11,7 @@
 
 enum { ALIGNMENT = 64 }; /* floats */
 
-/* ---- the table
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- the table --------------------------------------------------------------------------- */
 
 typedef struct builder {
     rf_parameters *parameters;
@@ -211,9 +209,7 @@ rf_tensor rf_parameter_tensor(const rf_parameter *parameter, float *block)
     return tensor;
 }
 
-/* ---- first values
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- first values ------------------------------------------------------------------------ */
 
 /* Hugging Face's: normal with initializer_range, axial tables with axial_norm_std. */
 static double standard_deviation_huggingface(const rf_parameter *parameter, const rf_config *config)

@@ -9,7 +9,7 @@
  * With `dry` tensors may lack data. `op` is below RF_OP_COUNT. */
 RF_MUST_CHECK rf_status rf_op_check(rf_op op, const void *arguments, bool dry, rf_error *error);
 
-/* ---- for the rules ---- */
+/* ---- for the rules ----------------------------------------------------------------------- */
 
 /* Which call is being checked. */
 typedef struct rf_check_scope {
@@ -43,7 +43,7 @@ RF_MUST_CHECK rf_status rf_check_range(const rf_check_scope *scope, const char *
                                        int64_t low, int64_t high);
 RF_MUST_CHECK rf_status rf_check_probability(const rf_check_scope *scope, double probability);
 
-/* ---- the rules of attention (check_attention.c) ---- */
+/* ---- the rules of attention (check_attention.c) ------------------------------------------ */
 
 RF_MUST_CHECK rf_status rf_check_bucket_hash(const rf_check_scope *scope, const void *arguments);
 RF_MUST_CHECK rf_status rf_check_bucket_sort(const rf_check_scope *scope, const void *arguments);
