@@ -266,7 +266,10 @@ static void fill_structured(const rf_parameters *parameters, const rf_parameter 
     } else if (item->role == RF_PARAMETER_KEY) {
         const rf_parameter *query =
             rf_parameters_find(parameters, RF_PARAMETER_QUERY, item->layer, 0);
-        memcpy(block + item->offset, block + query->offset, (size_t)item->count * sizeof *block);
+        if (query != NULL) {
+            memcpy(block + item->offset, block + query->offset,
+                   (size_t)item->count * sizeof *block);
+        }
     }
 }
 
