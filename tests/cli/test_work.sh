@@ -112,6 +112,14 @@ expect 0 inspect --model "$work/a"
 says out "reformer.embeddings.word_embeddings.weight"
 expect 0 inspect --model "$work/a" --json
 says out '"parameters": '
+# Other types of number: half the bytes, and a model that still evaluates.
+expect 0 convert --model "$work/a" --output "$work/half" --dtype bf16
+expect 0 inspect --model "$work/half"
+says out "bf16"
+expect 0 convert --model "$work/half" --output "$work/shards" --shard-size 4KiB
+if [ ! -f "$work/shards/model.safetensors.index.json" ]; then fault "no index of shards"; fi
+expect 0 generate --model "$work/shards" --prompt x --tokens 3
+expect 2 convert --model "$work/a" --output "$work/a"
 expect 0 devices
 says out "cuda  not in this build"
 expect 0 devices --json
