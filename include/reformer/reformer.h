@@ -1,6 +1,7 @@
-/* All of the library's public interface. See model.h, generate.h, train.h and tools.h. */
+/* All of the library's public interface. See model.h, generate.h, train.h, tools.h and device.h. */
 #ifndef REFORMER_REFORMER_H
 #define REFORMER_REFORMER_H
+#include "reformer/device.h"
 #include "reformer/generate.h"
 #include "reformer/model.h"
 #include "reformer/status.h"

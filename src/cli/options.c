@@ -106,6 +106,17 @@ static rf_status give(json_t *made, json_t **value, rf_error *error)
     return RF_OK;
 }
 
+/* A choice that ends in ":N" stands for that with a number. */
+static bool is_numbered(const char *choice, size_t length, const char *word)
+{
+    if (length < 2 || strncmp(choice + length - 2, ":N", 2) != 0 ||
+        strncmp(choice, word, length - 1) != 0) {
+        return false;
+    }
+    const char *digits = word + length - 1;
+    return digits[0] != '\0' && digits[strspn(digits, "0123456789")] == '\0';
+}
+
 static bool is_choice(const char *choices, const char *word)
 {
     size_t length = strlen(word);
@@ -113,6 +124,9 @@ static bool is_choice(const char *choices, const char *word)
     while (at != NULL && length > 0 && strchr(word, '|') == NULL) {
         at += *at == '|' ? 1 : 0;
         if (strncmp(at, word, length) == 0 && (at[length] == '|' || at[length] == '\0')) {
+            return true;
+        }
+        if (is_numbered(at, strcspn(at, "|"), word)) {
             return true;
         }
         at = strchr(at, '|');

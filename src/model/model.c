@@ -7,8 +7,7 @@
 
 static rf_status open_device(const rf_model_options *options, rf_device **device, rf_error *error)
 {
-    const char *name =
-        options->device == NULL || strcmp(options->device, "auto") == 0 ? "cpu" : options->device;
+    const char *name = options->device != NULL ? options->device : "auto";
     return rf_device_create(name, options->threads, device, error);
 }
 

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { SLICE_BYTES = 4 << 20, GROUP_BYTES = 64 << 20 };
+enum { GROUP_BYTES = 64 << 20 };
 
 struct rf_runner {
     rf_model *model;
@@ -38,18 +38,19 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high)
 
 /* Slices large enough for the matrix products, small enough that workspace is a small part of the
  * streams. */
-static rf_slices choose_slices(const rf_config *config, const rf_runner_options *options,
-                               int64_t rounds)
+static rf_slices choose_slices(const rf_device *device, const rf_config *config,
+                               const rf_runner_options *options, int64_t rounds)
 {
+    const int64_t slice_size = (int64_t)device->table->slice_size;
     rf_slices slices = options->slices;
     int64_t rows = options->batch * options->length;
     int64_t wide = config->feed_forward > config->hidden ? config->feed_forward : config->hidden;
     if (slices.rows <= 0) {
-        slices.rows = clamp(SLICE_BYTES / (4 * wide), 16, rows);
+        slices.rows = clamp(slice_size / (4 * wide), 16, rows);
     }
     if (slices.head_rows <= 0) {
         slices.head_rows =
-            clamp(SLICE_BYTES / (4 * (config->vocabulary + 2 * config->hidden)), 16, rows);
+            clamp(slice_size / (4 * (config->vocabulary + 2 * config->hidden)), 16, rows);
     }
     if (slices.heads <= 0) {
         int64_t stream_bytes = 8 * rows * config->hidden;
@@ -252,7 +253,7 @@ static void init(rf_runner *runner, rf_model *model, const rf_runner_options *op
     pass->length = options->length;
     pass->rows = options->batch * options->length;
     pass->rounds = options->rounds > 0 ? options->rounds : model->config.rounds;
-    pass->slices = choose_slices(&model->config, options, pass->rounds);
+    pass->slices = choose_slices(model->device, &model->config, options, pass->rounds);
     pass->dropout = options->training;
     pass->fixed = is_fixed(&model->config, options);
     pass->head_bias = model->applies_head_bias;

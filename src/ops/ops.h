@@ -373,6 +373,7 @@ typedef enum rf_op {
 typedef struct rf_op_entry rf_op_entry;
 
 extern const rf_op_entry rf_ops_cpu[RF_OP_COUNT];
+extern const rf_op_entry rf_ops_cuda[RF_OP_COUNT]; /* all NULL in a build without CUDA */
 
 /* Check shapes, take scratch, run (not on a dry device). RF_ERR_ARGUMENT: shapes disagree, the
  * message names both; RF_ERR_UNSUPPORTED: not on this device. Use the typed calls below. */

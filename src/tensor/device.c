@@ -6,40 +6,75 @@
 #include <omp.h>
 #include <string.h>
 
-/* ops/ops.h declares it with its length; tensor/ may not include that. */
+/* ops/ops.h declares them with their length; tensor/ may not include that. */
 extern const struct rf_op_entry rf_ops_cpu[];
+extern const struct rf_op_entry rf_ops_cuda[];
 
-enum { MOST_THREADS = 1024 };
+enum { MOST_THREADS = 1024, MOST_INDEX = 1023 };
 
-static rf_status check_request(const char *name, int threads, rf_error *error)
+/* A back end and which of its devices. */
+typedef struct choice {
+    const rf_device_table *table;
+    const struct rf_op_entry *ops;
+    int index;
+} choice;
+
+/* "cuda" or "cuda:N"; false where the name is neither. */
+static bool parse_cuda(const char *name, int *index)
 {
-    if (strcmp(name, "cuda") == 0) {
-        return rf_error_set(error, RF_ERR_UNSUPPORTED,
-                            "device \"cuda\": this build has no CUDA back end; use \"cpu\"");
+    *index = 0;
+    if (strncmp(name, "cuda", 4) != 0) {
+        return false;
     }
-    if (strcmp(name, "cpu") != 0) {
-        return rf_error_set(error, RF_ERR_ARGUMENT, "device \"%s\" is not known, expected \"cpu\"",
-                            name);
+    if (name[4] == '\0') {
+        return true;
     }
+    if (name[4] != ':' || name[5] == '\0' || strlen(name) > 9) {
+        return false;
+    }
+    for (const char *digit = name + 5; *digit != '\0'; digit++) {
+        if (*digit < '0' || *digit > '9') {
+            return false;
+        }
+        *index = 10 * *index + (*digit - '0');
+    }
+    return *index <= MOST_INDEX;
+}
+
+static rf_status choose(const char *name, int threads, choice *chosen, rf_error *error)
+{
+    int index = 0;
     if (threads < 0 || threads > MOST_THREADS) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
                             "%d threads, expected 1 to %d, or 0 for one a core", threads,
                             MOST_THREADS);
     }
-    return RF_OK;
+    if (strcmp(name, "cpu") == 0 || strcmp(name, "auto") == 0) {
+        *chosen = (choice){&rf_device_table_cpu, rf_ops_cpu, 0};
+        return RF_OK;
+    }
+    if (parse_cuda(name, &index)) {
+        *chosen = (choice){&rf_device_table_cuda, rf_ops_cuda, index};
+        return RF_OK;
+    }
+    return rf_error_set(error, RF_ERR_ARGUMENT,
+                        "device \"%s\" is not known, expected \"cpu\", \"cuda\", \"cuda:N\" or "
+                        "\"auto\"",
+                        name);
 }
 
 rf_status rf_device_create(const char *name, int threads, rf_device **device, rf_error *error)
 {
+    choice chosen = {0};
     *device = NULL;
-    RF_TRY(check_request(name, threads, error));
+    RF_TRY(choose(name, threads, &chosen, error));
     void *memory = NULL;
     RF_TRY(rf_allocate_zeroed(sizeof(rf_device), "a device", &memory, error));
     rf_device *created = memory;
-    created->table = &rf_device_table_cpu;
-    created->ops = rf_ops_cpu;
+    created->table = chosen.table;
+    created->ops = chosen.ops;
     created->threads = threads != 0 ? threads : omp_get_num_procs();
-    rf_status status = created->table->open(created, 0, error);
+    rf_status status = created->table->open(created, chosen.index, error);
     if (status != RF_OK) {
         rf_release(created);
         return status;

@@ -30,6 +30,7 @@ typedef struct rf_device_table {
     rf_status (*zero)(rf_device *device, void *to, size_t size, rf_error *error);
     rf_status (*sync)(rf_device *device, rf_error *error); /* execution errors surface here */
     rf_status (*memory)(rf_device *device, size_t *available, size_t *total, rf_error *error);
+    size_t slice_size; /* bytes of one buffer into which work is best cut */
 } rf_device_table;
 
 /* One operation of a back end; which, and what `arguments` points at, is ops/ops.h's.
@@ -48,10 +49,12 @@ struct rf_device {
     bool dry;
 };
 
-/* The host's memory. */
+/* The host's memory, and a GPU's (in a build without CUDA a table whose `open` refuses). */
 extern const rf_device_table rf_device_table_cpu;
+extern const rf_device_table rf_device_table_cuda;
 
-/* name: "cpu". threads: 0 = one a core. The caller destroys. */
+/* name: "cpu", "cuda" (the first GPU), "cuda:N", or "auto", which is the CPU as long as there are
+ * commands that need it. threads: of the CPU, 0 = one a core. The caller destroys. */
 RF_MUST_CHECK rf_status rf_device_create(const char *name, int threads, rf_device **device,
                                          rf_error *error);
 void rf_device_destroy(rf_device *device); /* NULL allowed */

@@ -172,4 +172,5 @@ const rf_device_table rf_device_table_cpu = {
     .zero = cpu_zero,
     .sync = cpu_sync,
     .memory = cpu_memory,
+    .slice_size = (size_t)4 << 20,
 };

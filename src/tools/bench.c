@@ -1,5 +1,6 @@
 /* `bench step`: real training steps, or forward passes, on random tokens, timed one by one. Memory
- * is the allocator's high-water mark and the process's peak resident set. */
+ * is the allocator's high-water mark (on a GPU: what is taken of it) and the process's peak
+ * resident set. */
 #include "base/clock.h"
 #include "base/memory.h"
 #include "reformer/tools.h"
@@ -52,6 +53,7 @@ static rf_status step(bench *b, int64_t number, rf_error *error)
         RF_TRY(rf_optimizer_update(&b->optimizer, b->model->values, rf_runner_gradients(b->runner),
                                    1e-4, rf_optimizer_clip_factor(norm, 1.0), ++b->updates, error));
     }
+    RF_TRY(rf_device_sync(b->model->device, error));
     b->loss = outcome.nll_sum / (double)scored;
     return RF_OK;
 }
@@ -111,6 +113,22 @@ static rf_status prepare(bench *b, rf_error *error)
     return fill(b, error);
 }
 
+/* The library takes all memory of a GPU before the first step, so that what is taken is the peak.
+ */
+static rf_status peak_of(const bench *b, size_t before, size_t *peak, rf_error *error)
+{
+    rf_device *device = b->model->device;
+    size_t available = 0;
+    size_t total = 0;
+    *peak = rf_memory_peak() - before;
+    if (device->table->host_readable) {
+        return RF_OK;
+    }
+    RF_TRY(rf_device_memory(device, &available, &total, error));
+    *peak = total - available;
+    return RF_OK;
+}
+
 rf_status rf_bench_step(const rf_bench_options *options, char **report, rf_error *error)
 {
     bench b = {.options = options};
@@ -134,7 +152,9 @@ rf_status rf_bench_step(const rf_bench_options *options, char **report, rf_error
             seconds[i] = rf_clock_seconds() - start;
         }
     }
-    RF_TRY_DONE(report_of(&b, seconds, options->repeats, rf_memory_peak() - before, report, error));
+    size_t peak = 0;
+    RF_TRY_DONE(peak_of(&b, before, &peak, error));
+    RF_TRY_DONE(report_of(&b, seconds, options->repeats, peak, report, error));
 done:
     rf_release(memory);
     rf_release(b.ids);

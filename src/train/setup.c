@@ -251,8 +251,7 @@ static rf_runner_options runner_options(const rf_trainer *trainer)
 
 static const char *device_name(const rf_train_options *options)
 {
-    bool any = options->device == NULL || strcmp(options->device, "auto") == 0;
-    return any ? "cpu" : options->device;
+    return options->device != NULL ? options->device : "auto";
 }
 
 /* Count what the run will take before anything of the model's size is allocated. */

@@ -21,7 +21,9 @@ misuse "--memory-limit is '-24GiB', expected a size such as 24GiB or 512MiB" tra
 misuse "--memory-limit is '999999999999TiB', expected a size such as 24GiB or 512MiB" train --memory-limit 999999999999TiB
 misuse "--time-limit is 'soon', expected a duration such as 150s or 10m" train --time-limit soon
 misuse "--schedule is 'cosin', expected one of constant, linear, cosine, inverse-square-root" train --schedule cosin
-misuse "--device is 'gpu', expected one of cpu" eval --device gpu
+misuse "--device is 'gpu', expected one of auto, cpu, cuda, cuda:N" eval --device gpu
+misuse "--device is 'cuda:', expected one of auto, cpu, cuda, cuda:N" eval --device cuda:
+misuse "--device is 'cuda:1x', expected one of auto, cpu, cuda, cuda:N" eval --device cuda:1x
 misuse "--data is '', expected a text that is not empty" train --data ''
 misuse "--top-p is '1.5', expected a number from 0 to 1" generate --top-p 1.5
 misuse "--prompt and --prompt-file exclude each other; give one of them" generate -m x --prompt a --prompt-file b

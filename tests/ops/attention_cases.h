@@ -24,7 +24,7 @@ typedef struct attention_case {
     float probability;
 } attention_case;
 
-enum { ATTENTION_CASES = 96 };
+enum { ATTENTION_CASES = 99 };
 
 /* Case `index` of ATTENTION_CASES: written by hand first, then drawn at random from the index.
  * `name` [32] is for those. */

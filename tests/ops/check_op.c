@@ -19,7 +19,7 @@ enum {
 static const unsigned char canary = 0xA5;
 static const double step = 1e-5;
 
-static const char *const device_names[] = {"cpu"};
+static const char *const device_names[] = {"cpu", "cuda"};
 enum { DEVICE_COUNT = sizeof device_names / sizeof device_names[0] };
 
 /* The options of this program. */
@@ -595,15 +595,23 @@ static void compare_bits(const check_state *check, const device_run *first,
 
 /* ---- the program ---- */
 
-/* false: the device is not there. */
+/* false: the device is not there, which is said once. A GPU that was there must stay. */
 static bool open_device(const char *name, int threads, rf_device **device)
 {
+    static bool is_missing = false;
+    static bool was_there = false;
+    bool is_gpu = strcmp(name, "cpu") != 0;
     rf_error fault = {0};
     rf_status status = rf_device_create(name, threads, device, &fault);
-    if (status == RF_ERR_DEVICE || status == RF_ERR_UNSUPPORTED) {
-        print_message("skipped: device %s: %s\n", name, fault.message);
+    bool is_absent = status == RF_ERR_DEVICE || status == RF_ERR_UNSUPPORTED;
+    if (is_absent && is_gpu && !was_there) {
+        if (!is_missing) {
+            print_message("skipped: device %s: %s\n", name, fault.message);
+        }
+        is_missing = true;
         return false;
     }
+    was_there = was_there || is_gpu;
     if (status != RF_OK) {
         fail_msg("device %s: %s", name, fault.message);
     }

@@ -62,9 +62,11 @@ static void oracle(const check_state *check, double *const *values)
 }
 
 static const shape shapes[] = {
-    {1, 1, 1, 1, 1, 1, true},        {2, 3, 2, 50, 64, 7, true}, {1, 2, 3, 100, 100, 1, false},
-    {1, 1, 2, 20, 48, 500, true},    {0, 2, 2, 10, 16, 4, true}, {2, 1, 1, 0, 16, 4, true},
-    {2, 2, 4, 3000, 3008, 65, true},
+    {1, 1, 1, 1, 1, 1, true},         {2, 3, 2, 50, 64, 7, true},
+    {1, 2, 3, 100, 100, 1, false},    {1, 1, 2, 20, 48, 500, true},
+    {0, 2, 2, 10, 16, 4, true},       {2, 1, 1, 0, 16, 4, true},
+    {2, 2, 4, 3000, 3008, 65, true},  {1, 1, 2, 20500, 20544, 256, false},
+    {1, 2, 1, 9000, 9000, 300, true}, {1, 1, 2, 40, 48, 70000, true},
 };
 static const char *const names[] = {"one token",
                                     "padding",
@@ -72,7 +74,10 @@ static const char *const names[] = {"one token",
                                     "an empty block, few tokens in many buckets",
                                     "no batch",
                                     "no tokens",
-                                    "large enough for threads"};
+                                    "large enough for threads",
+                                    "several tiles, digits of eight bits",
+                                    "several tiles, two digits",
+                                    "three digits"};
 enum { CASES = sizeof shapes / sizeof shapes[0] };
 
 static void test_rejected(void **state)

@@ -5,7 +5,7 @@
 
 #include "ops/ops.h"
 
-enum { ORACLE_MAX_WIDTH = 128 };
+enum { ORACLE_MAX_WIDTH = 256 };
 
 /* op(a) op(b): the sizes and leading dimensions of `gemm`, whose data is not read. c in and out;
  * bias may be NULL. */

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "tensor/device.h"
+#include "tensor/device_list.h"
 
 #include <string.h>
 
@@ -36,9 +37,47 @@ static void check_refused(const char *name, int threads, rf_status status, const
 static void test_refused(void **state)
 {
     (void)state;
-    check_refused("abacus", 1, RF_ERR_ARGUMENT, "device \"abacus\" is not known, expected \"cpu\"");
+    check_refused(
+        "abacus", 1, RF_ERR_ARGUMENT,
+        "device \"abacus\" is not known, expected \"cpu\", \"cuda\", \"cuda:N\" or \"auto\"");
+    const char *const names[] = {"cuda:", "cuda:x",     "cuda:1x", "cuda:-1",
+                                 "cuda0", "cuda:99999", "cud",     ""};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        check_refused(names[i], 1, RF_ERR_ARGUMENT, "is not known");
+    }
     check_refused("cpu", -1, RF_ERR_ARGUMENT, "-1 threads, expected 1 to 1024");
     check_refused("cpu", 1025, RF_ERR_ARGUMENT, "1025 threads");
+}
+
+/* A build without CUDA says so; one with it opens the GPU or says what is missing. */
+static void test_cuda(void **state)
+{
+    (void)state;
+    const char *const names[] = {"cuda", "cuda:0", "cuda:999"};
+    for (size_t i = 0; i < 3; i++) {
+        rf_error problem = {0};
+        rf_device *device = NULL;
+        rf_status status = rf_device_create(names[i], 1, &device, &problem);
+        if (status == RF_OK) {
+            assert_string_equal(device->table->name, "cuda");
+            assert_false(device->table->host_readable);
+            rf_device_destroy(device);
+            continue;
+        }
+        assert_null(device);
+        assert_int_equal(status, rf_device_cuda_built() ? RF_ERR_DEVICE : RF_ERR_UNSUPPORTED);
+        assert_non_null(strstr(problem.message,
+                               rf_device_cuda_built() ? "device \"cuda:" : "no CUDA back end"));
+    }
+}
+
+static void test_auto(void **state)
+{
+    (void)state;
+    rf_device *device = NULL;
+    assert_ok(rf_device_create("auto", 1, &device, error));
+    assert_string_equal(device->table->name, "cpu");
+    rf_device_destroy(device);
 }
 
 static bool refuse(void *user, size_t size)
@@ -62,8 +101,8 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_create),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_create),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_cuda),      cmocka_unit_test(test_auto),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

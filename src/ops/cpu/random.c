@@ -1,6 +1,7 @@
 /* Runs of random bits, many at once: the generator of base/random.h (Philox4x32-10, Salmon et al.
  * 2011) with 16 counters side by side, which gcc turns into vectors. About six times the speed of
  * one block at a time. */
+#include "base/random_core.h"
 #include "ops/cpu/cpu.h"
 
 enum { COUNTERS = 16, PHILOX_ROUNDS = 10, BITS_PER_CALL = 4 * COUNTERS };
@@ -56,9 +57,5 @@ void rf_cpu_random_bits(const rf_random_key *key, uint64_t first, int64_t count,
 
 uint32_t rf_cpu_keep_from(float probability)
 {
-    /* The smallest 24-bit integer whose uniform, integer / 2^24 (exact in float), is not below the
-     * probability. */
-    double scaled = (double)probability * 0x1p24;
-    uint32_t whole = (uint32_t)scaled;
-    return (double)whole < scaled ? whole + 1U : whole;
+    return rf_core_keep_from(probability);
 }

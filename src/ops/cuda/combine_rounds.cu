@@ -1,0 +1,128 @@
+/* The rounds of an LSH attention as one softmax (Kitaev, Kaiser, Levskaya 2020, appendix A):
+ *
+ *     norm = max_r log_norm_r + log sum_r exp(log_norm_r - max), merged = sum_r exp(log_norm_r - norm) output_r
+ *
+ * with the norm rounded once, after the sum over all rounds (near -1e5, where float is coarse, the weights visibly do not
+ * sum to 1, and the reference's do not either). One thread an element, or four where rows can be read 16 bytes at a time; threads
+ * of a row find the same weights again, which hides behind the memory: per element 4 x (parts + 1) bytes. */
+#include "ops/cuda/cuda.cuh"
+
+namespace
+{
+
+/* The sizes of a call, and its data. */
+struct combination {
+    int64_t count;       /* pieces of `Vector` elements in merged */
+    int64_t parts, length, heads, width;
+    const float *output;   /* [batch, parts, length, heads, width] */
+    const float *log_norm; /* [batch, heads, parts, length] */
+    float *merged;         /* [batch, length, heads, width] */
+    float *norm;           /* [batch, heads, length] */
+};
+
+/* log_norm [parts] at stride `length`. The last sum may not be contracted with what logf ends with: it is the one rounding. */
+__device__ float merge_norms(const float *__restrict__ log_norm, int64_t parts, int64_t length)
+{
+    float highest = log_norm[0];
+    for (int64_t part = 1; part < parts; part++) {
+        highest = fmaxf(highest, log_norm[part * length]);
+    }
+    float sum = 0.0F;
+    for (int64_t part = 0; part < parts; part++) {
+        sum += expf(log_norm[part * length] - highest);
+    }
+    return __fadd_rn(highest, logf(sum));
+}
+
+/* Piece `index` of merged: columns [column, column + Vector) of one head of one token. */
+template <int Vector> __device__ void merge_piece(const combination &of, int64_t index)
+{
+    const int64_t column = index * Vector % of.width;
+    const int64_t row = index * Vector / of.width; /* (batch, token, head) */
+    const int64_t head = row % of.heads;
+    const int64_t token = row / of.heads % of.length;
+    const int64_t batch = row / of.heads / of.length;
+    const float *__restrict__ log_norm = of.log_norm + (batch * of.heads + head) * of.parts * of.length + token;
+    const float norm = merge_norms(log_norm, of.parts, of.length);
+    if (column == 0) {
+        of.norm[(batch * of.heads + head) * of.length + token] = norm;
+    }
+    float sums[Vector] = {};
+    for (int64_t part = 0; part < of.parts; part++) {
+        const int64_t from = ((batch * of.parts + part) * of.length + token) * of.heads + head;
+        const float weight = expf(log_norm[part * of.length] - norm);
+        const float *__restrict__ output = of.output + from * of.width + column;
+        if constexpr (Vector == 4) {
+            const float4 four = *reinterpret_cast<const float4 *>(output);
+            sums[0] += weight * four.x;
+            sums[1] += weight * four.y;
+            sums[2] += weight * four.z;
+            sums[3] += weight * four.w;
+        } else {
+            sums[0] += weight * output[0];
+        }
+    }
+    float *__restrict__ merged = of.merged + row * of.width + column;
+    if constexpr (Vector == 4) {
+        *reinterpret_cast<float4 *>(merged) = make_float4(sums[0], sums[1], sums[2], sums[3]);
+    } else {
+        merged[0] = sums[0];
+    }
+}
+
+template <int Vector> __global__ void combine(const combination of)
+{
+    for (int64_t index = rf_cuda_first(); index < of.count; index += rf_cuda_stride()) {
+        merge_piece<Vector>(of, index);
+    }
+}
+
+rf_status copy(rf_device *device, const rf_combine_rounds *combine, rf_error *error)
+{
+    const cudaStream_t stream = rf_cuda_stream(device);
+    RF_TRY(rf_cuda_status(device,
+                          cudaMemcpyAsync(combine->merged.data, combine->output.data, rf_tensor_size(&combine->merged),
+                                          cudaMemcpyDeviceToDevice, stream),
+                          "combine_rounds", error));
+    return rf_cuda_status(device,
+                          cudaMemcpyAsync(combine->norm.data, combine->log_norm.data, rf_tensor_size(&combine->norm),
+                                          cudaMemcpyDeviceToDevice, stream),
+                          "combine_rounds", error);
+}
+
+} // namespace
+
+size_t rf_cuda_combine_rounds_scratch_size(const rf_device *, const void *)
+{
+    return 0;
+}
+
+rf_status rf_cuda_combine_rounds(rf_device *device, const void *arguments, void *, rf_error *error)
+{
+    const rf_combine_rounds *call = static_cast<const rf_combine_rounds *>(arguments);
+    const int64_t *shape = call->output.shape; /* [batch, parts, length, heads, width] */
+    combination of = {};
+    of.count = rf_tensor_count(&call->merged);
+    if (of.count == 0) {
+        return RF_OK;
+    }
+    if (shape[1] == 1) {
+        return copy(device, call, error);
+    }
+    of.parts = shape[1];
+    of.length = shape[2];
+    of.heads = shape[3];
+    of.width = shape[4];
+    of.output = static_cast<const float *>(call->output.data);
+    of.log_norm = static_cast<const float *>(call->log_norm.data);
+    of.merged = static_cast<float *>(call->merged.data);
+    of.norm = static_cast<float *>(call->norm.data);
+    const cudaStream_t stream = rf_cuda_stream(device);
+    if (rf_cuda_is_aligned(of.output, of.width) && rf_cuda_is_aligned(of.merged, of.width)) {
+        of.count /= 4;
+        combine<4><<<rf_cuda_grid(device, of.count, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(of);
+    } else {
+        combine<1><<<rf_cuda_grid(device, of.count, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(of);
+    }
+    return rf_cuda_launched(device, "combine_rounds", error);
+}

@@ -1,0 +1,247 @@
+/* Position embeddings: rows of tables chosen by the digits of the position (axial embeddings,
+ * Kitaev et al. 2020, section 4), or sinusoids (Vaswani et al. 2017, section 3.5, interleaved).
+ *
+ * Forward: a warp a row; one write of y. Sinusoids: a thread a wave and 32 positions, in double.
+ * Backward: a block a digit of an axis and 32 columns; it steps from one run of rows with its digit
+ * to the next without looking at those between, 8 rows at a time, so that the gradient is read once
+ * and every sum has one order. */
+#include "ops/cuda/cuda.cuh"
+
+namespace
+{
+
+constexpr int wave_rows = 32;
+constexpr int columns_a_block = 32;
+constexpr int rows_at_a_time = 8;
+
+/* One axis: its digit of a position is position / divisor % size. */
+struct position_axis {
+    float *table; /* [size, width]: values, or gradients to add to */
+    int64_t size, divisor, width;
+    int64_t origin; /* of its columns in y */
+};
+
+struct position_call {
+    int axes;
+    position_axis axis[RF_MAX_RANK];
+    int64_t rows, width, first_row, first_sample, length, offset;
+    float probability;
+    uint32_t keep_from;
+    rf_random_key key;
+};
+
+__device__ __forceinline__ int64_t digit_of(const position_axis &axis, int64_t place)
+{
+    return place / axis.divisor % axis.size;
+}
+
+/* The factor of a whole row: 0 where its channel is dropped. */
+__device__ __forceinline__ float scale_of(const position_call &call, int64_t row)
+{
+    if (call.probability == 0.0F) {
+        return 1.0F;
+    }
+    const position_axis &axis = call.axis[call.axes > 1 ? 1 : 0];
+    const int64_t whole = call.first_row + row;
+    const int64_t sample = whole / call.length + call.first_sample;
+    const int64_t channel = sample * axis.size + digit_of(axis, call.offset + whole % call.length);
+    return rf_cuda_keeps(call.key, static_cast<uint64_t>(channel), call.keep_from)
+               ? 1.0F / (1.0F - call.probability)
+               : 0.0F;
+}
+
+/* y [rows, width] */
+__global__ void look_up_kernel(const position_call call, float *__restrict__ y)
+{
+    const int lane = static_cast<int>(threadIdx.x) % rf_cuda_warp;
+    const int64_t warps = rf_cuda_stride() / rf_cuda_warp;
+    for (int64_t row = rf_cuda_first() / rf_cuda_warp; row < call.rows; row += warps) {
+        const int64_t place = call.offset + (call.first_row + row) % call.length;
+        const float scale = scale_of(call, row);
+        for (int k = 0; k < call.axes; k++) {
+            const position_axis &axis = call.axis[k];
+            const float *from = axis.table + digit_of(axis, place) * axis.width;
+            float *to = y + row * call.width + axis.origin;
+            for (int64_t c = lane; c < axis.width; c += rf_cuda_warp) {
+                to[c] = scale * from[c];
+            }
+        }
+    }
+}
+
+/* Columns 2 i and 2 i + 1 of y [rows, width] for wave i. */
+__global__ void waves_kernel(int64_t rows, int64_t width, int64_t first_row, int64_t length,
+                             int64_t offset, float *__restrict__ y)
+{
+    const int64_t waves = rf_cuda_blocks(width, 2);
+    const int64_t tasks = rf_cuda_blocks(rows, wave_rows) * waves;
+    for (int64_t task = rf_cuda_first(); task < tasks; task += rf_cuda_stride()) {
+        const int64_t i = task % waves;
+        const int64_t first = task / waves * wave_rows;
+        const double rate =
+            pow(10000.0, -2.0 * static_cast<double>(i) / static_cast<double>(width));
+        for (int64_t row = first; row < rows && row < first + wave_rows; row++) {
+            const int64_t place = offset + (first_row + row) % length;
+            double wave_sin;
+            double wave_cos;
+            sincos(static_cast<double>(place) * rate, &wave_sin, &wave_cos);
+            y[row * width + 2 * i] = static_cast<float>(wave_sin);
+            if (2 * i + 1 < width) {
+                y[row * width + 2 * i + 1] = static_cast<float>(wave_cos);
+            }
+        }
+    }
+}
+
+/* A walk over the rows that have one digit: runs of positions [k size divisor + digit divisor, +
+ * divisor) in every sample, cut to the rows that there are. */
+struct digit_walk {
+    int64_t first, end; /* rows of the present run */
+    int64_t sample;     /* counted from row -first_row */
+    int64_t turn;       /* k */
+};
+
+/* Before the first run. */
+__device__ __forceinline__ digit_walk start_walk(const position_call &call,
+                                                 const position_axis &axis)
+{
+    const int64_t place = call.offset + call.first_row % call.length;
+    return {0, 0, call.first_row / call.length, place / (axis.size * axis.divisor) - 1};
+}
+
+/* To the next run that is not empty; false at the end. */
+__device__ __forceinline__ bool advance(const position_call &call, const position_axis &axis,
+                                        int64_t digit, digit_walk *walk)
+{
+    const int64_t period = axis.size * axis.divisor;
+    for (;;) {
+        walk->turn++;
+        int64_t first =
+            walk->turn * period + digit * axis.divisor - call.offset; /* in the sample */
+        if (first >= call.length) {
+            walk->sample++;
+            walk->turn = call.offset / period - 1;
+            if (walk->sample * call.length - call.first_row >= call.rows) {
+                return false;
+            }
+            continue;
+        }
+        int64_t end = first + axis.divisor;
+        first = first > 0 ? first : 0;
+        end = end < call.length ? end : call.length;
+        const int64_t origin = walk->sample * call.length - call.first_row;
+        if (origin + first >= call.rows) {
+            return false;
+        }
+        walk->first = origin + first > 0 ? origin + first : 0;
+        walk->end = origin + end < call.rows ? origin + end : call.rows;
+        if (walk->first < walk->end) {
+            return true;
+        }
+    }
+}
+
+/* Block x: digit x of axis k; blockIdx.y: its columns. Thread (c, r) sums rows r, r + 8, ... of
+ * those with the digit; y_gradient [rows, width]. */
+__global__ void add_digits_kernel(const position_call call, int k,
+                                  const float *__restrict__ y_gradient)
+{
+    __shared__ float sums[rows_at_a_time][columns_a_block];
+    const position_axis &axis = call.axis[k];
+    const int64_t digit = blockIdx.x;
+    const int lane = static_cast<int>(threadIdx.x);
+    const int part = static_cast<int>(threadIdx.y);
+    const int64_t column = static_cast<int64_t>(blockIdx.y) * columns_a_block + lane;
+    const bool is_inside = column < axis.width;
+    const float *from = y_gradient + axis.origin + column;
+    float sum = 0.0F;
+    int64_t seen = 0; /* rows with the digit before the run */
+    digit_walk walk = start_walk(call, axis);
+    while (is_inside && advance(call, axis, digit, &walk)) {
+        const int64_t skip = (part - seen % rows_at_a_time + rows_at_a_time) % rows_at_a_time;
+        for (int64_t row = walk.first + skip; row < walk.end; row += rows_at_a_time) {
+            sum += scale_of(call, row) * from[row * call.width];
+        }
+        seen += walk.end - walk.first;
+    }
+    sums[part][lane] = sum;
+    __syncthreads();
+    if (part == 0 && is_inside) {
+        float total = sums[0][lane];
+        for (int i = 1; i < rows_at_a_time; i++) {
+            total += sums[i][lane];
+        }
+        axis.table[digit * axis.width + column] += total;
+    }
+}
+
+/* `tables`: values or gradients. */
+position_call call_of(const rf_position *position, const rf_tensor *tables, const rf_tensor *y)
+{
+    position_call call = {};
+    call.rows = y->shape[0];
+    call.width = y->shape[1];
+    call.first_row = position->first_row;
+    call.first_sample = position->first_sample;
+    call.length = position->length;
+    call.offset = position->offset;
+    call.probability = position->probability;
+    call.keep_from = rf_core_keep_from(position->probability);
+    call.key = position->key;
+    if (position->kind == RF_POSITION_SINUSOIDAL) {
+        return call;
+    }
+    call.axes = position->axes;
+    int64_t divisor = 1;
+    int64_t origin = call.width;
+    for (int k = call.axes - 1; k >= 0; k--) {
+        const rf_tensor *table = &tables[k];
+        origin -= table->shape[1];
+        call.axis[k] = {rf_cuda_data<float>(table), table->shape[0], divisor, table->shape[1],
+                        origin};
+        divisor *= table->shape[0];
+    }
+    return call;
+}
+
+} // namespace
+
+rf_status rf_cuda_position(rf_device *device, const void *arguments, void *, rf_error *error)
+{
+    const rf_position *position = static_cast<const rf_position *>(arguments);
+    const position_call call = call_of(position, position->tables, &position->y);
+    float *y = rf_cuda_data<float>(&position->y);
+    const cudaStream_t stream = rf_cuda_stream(device);
+    if (call.rows == 0 || call.width == 0) {
+        return RF_OK;
+    }
+    if (position->kind == RF_POSITION_SINUSOIDAL) {
+        const int64_t tasks = rf_cuda_blocks(call.rows, wave_rows) * rf_cuda_blocks(call.width, 2);
+        waves_kernel<<<rf_cuda_grid(device, tasks, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(
+            call.rows, call.width, call.first_row, call.length, call.offset, y);
+    } else {
+        const unsigned grid = rf_cuda_grid(device, call.rows, rf_cuda_threads / rf_cuda_warp);
+        look_up_kernel<<<grid, rf_cuda_threads, 0, stream>>>(call, y);
+    }
+    return rf_cuda_launched(device, "position", error);
+}
+
+rf_status rf_cuda_position_backward(rf_device *device, const void *arguments, void *,
+                                    rf_error *error)
+{
+    const rf_position_backward *backward = static_cast<const rf_position_backward *>(arguments);
+    const position_call call =
+        call_of(&backward->forward, backward->table_gradients, &backward->y_gradient);
+    const cudaStream_t stream = rf_cuda_stream(device);
+    const float *y_gradient = rf_cuda_data<const float>(&backward->y_gradient);
+    const dim3 threads(columns_a_block, rows_at_a_time);
+    for (int k = 0; k < call.axes && call.rows > 0; k++) {
+        const position_axis &axis = call.axis[k];
+        if (axis.width > 0) {
+            const dim3 grid(static_cast<unsigned>(axis.size),
+                            static_cast<unsigned>(rf_cuda_blocks(axis.width, columns_a_block)));
+            add_digits_kernel<<<grid, threads, 0, stream>>>(call, k, y_gradient);
+        }
+    }
+    return rf_cuda_launched(device, "position_backward", error);
+}

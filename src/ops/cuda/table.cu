@@ -1,0 +1,34 @@
+/* The CUDA back end's table of operations, in the order of RF_OPERATIONS (CUDA C++ has no
+ * designated initialisers for arrays). */
+#include "ops/cuda/cuda.cuh"
+
+extern "C" const rf_op_entry rf_ops_cuda[RF_OP_COUNT] = {
+    /* gemm */ {rf_cuda_gemm, nullptr},
+    /* cast */ {rf_cuda_cast, nullptr},
+    /* activate */ {rf_cuda_activate, nullptr},
+    /* activate_backward */ {rf_cuda_activate_backward, nullptr},
+    /* add */ {rf_cuda_add, nullptr},
+    /* dropout */ {rf_cuda_dropout, nullptr},
+    /* residual */ {rf_cuda_residual, nullptr},
+    /* embedding */ {rf_cuda_embedding, nullptr},
+    /* embedding_backward */ {rf_cuda_embedding_backward, rf_cuda_embedding_backward_scratch_size},
+    /* position */ {rf_cuda_position, nullptr},
+    /* position_backward */ {rf_cuda_position_backward, nullptr},
+    /* layer_norm */ {rf_cuda_layer_norm, nullptr},
+    /* layer_norm_backward */
+    {rf_cuda_layer_norm_backward, rf_cuda_layer_norm_backward_scratch_size},
+    /* bucket_hash */ {rf_cuda_bucket_hash, rf_cuda_bucket_hash_scratch_size},
+    /* bucket_sort */ {rf_cuda_bucket_sort, rf_cuda_bucket_sort_scratch_size},
+    /* block_attention */ {rf_cuda_block_attention, rf_cuda_block_attention_scratch_size},
+    /* block_attention_backward */
+    {rf_cuda_block_attention_backward, rf_cuda_block_attention_backward_scratch_size},
+    /* combine_rounds */ {rf_cuda_combine_rounds, nullptr},
+    /* cross_entropy */ {rf_cuda_cross_entropy, nullptr},
+    /* reduce */ {rf_cuda_reduce, rf_cuda_reduce_scratch_size},
+    /* adamw */ {rf_cuda_adamw, nullptr},
+};
+
+/* A reordered or lengthened list must not go unseen. */
+static_assert(RF_OP_GEMM == 0 && RF_OP_POSITION == 9 && RF_OP_BUCKET_HASH == 13 &&
+                  RF_OP_COMBINE_ROUNDS == 17 && RF_OP_ADAMW == 20 && RF_OP_COUNT == 21,
+              "the table above follows RF_OPERATIONS");

@@ -1,0 +1,293 @@
+/* One NVIDIA GPU as a device: memory by cudaMalloc, everything else in order on one stream. Work is
+ * launched and not waited for; downloads and rf_device_sync wait, and errors of kernels surface
+ * there, with the operation that was launched last. */
+#include "tensor/device_cuda.cuh"
+
+#include "base/memory.h"
+#include "tensor/device_list.h"
+
+#include <stdio.h>
+#include <string.h>
+
+namespace
+{
+
+constexpr int oldest_capability = 80; /* what the kernels are built for */
+
+rf_status refuse(rf_error *error, int index, cudaError_t code)
+{
+    (void)cudaGetLastError();
+    if (code == cudaErrorInsufficientDriver) {
+        int driver = 0;
+        (void)cudaDriverGetVersion(&driver);
+        return rf_error_set(error, RF_ERR_DEVICE,
+                            "device \"cuda:%d\": the driver knows CUDA %d.%d and this build needs "
+                            "%d.%d; install a newer NVIDIA driver, "
+                            "or use \"cpu\"",
+                            index, driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
+                            CUDART_VERSION % 1000 / 10);
+    }
+    if (code == cudaErrorNoDevice) {
+        return rf_error_set(error, RF_ERR_DEVICE,
+                            "device \"cuda:%d\": there is no NVIDIA GPU here; use \"cpu\"", index);
+    }
+    return rf_error_set(error, RF_ERR_DEVICE, "device \"cuda:%d\": %s (%s)", index,
+                        cudaGetErrorString(code), cudaGetErrorName(code));
+}
+
+/* The GPU exists and is not too old. */
+rf_status check_device(int index, cudaDeviceProp *properties, rf_error *error)
+{
+    int count = 0;
+    cudaError_t code = cudaGetDeviceCount(&count);
+    if (code != cudaSuccess) {
+        return refuse(error, index, code);
+    }
+    if (index < 0 || index >= count) {
+        return rf_error_set(error, RF_ERR_DEVICE,
+                            "device \"cuda:%d\": there %s %d GPU%s here, counted from 0", index,
+                            count == 1 ? "is" : "are", count, count == 1 ? "" : "s");
+    }
+    code = cudaGetDeviceProperties(properties, index);
+    if (code != cudaSuccess) {
+        return refuse(error, index, code);
+    }
+    if (10 * properties->major + properties->minor < oldest_capability) {
+        return rf_error_set(error, RF_ERR_UNSUPPORTED,
+                            "device \"cuda:%d\": %s has compute capability %d.%d; %d.%d or newer "
+                            "is needed (Ampere, 2020)",
+                            index, properties->name, properties->major, properties->minor,
+                            oldest_capability / 10, oldest_capability % 10);
+    }
+    return RF_OK;
+}
+
+/* Makes the device current in the calling thread, which need not be the one that opened it. */
+rf_cuda_state *enter(const rf_device *device)
+{
+    rf_cuda_state *state = rf_cuda_state_of(device);
+    (void)cudaSetDevice(state->index);
+    return state;
+}
+
+rf_status open_parts(rf_device *device, rf_error *error)
+{
+    rf_cuda_state *state = rf_cuda_state_of(device);
+    RF_TRY(rf_cuda_status(device, cudaSetDevice(state->index), "opening the device", error));
+    RF_TRY(rf_cuda_status(device, cudaStreamCreateWithFlags(&state->stream, cudaStreamNonBlocking),
+                          "opening the device", error));
+    RF_TRY(rf_cuda_status(device,
+                          cudaMalloc(&state->products_workspace, rf_cuda_products_workspace_size),
+                          "taking 32 MiB for matrix products", error));
+    const cublasStatus_t code = cublasLtCreate(&state->products);
+    if (code != CUBLAS_STATUS_SUCCESS) {
+        return rf_error_set(error, RF_ERR_DEVICE, "%s: cuBLASLt cannot be opened: %s", state->name,
+                            cublasLtGetStatusString(code));
+    }
+    return RF_OK;
+}
+
+void cuda_close(rf_device *device)
+{
+    rf_cuda_state *state = enter(device);
+    if (state->stream != nullptr) {
+        (void)cudaStreamSynchronize(state->stream);
+    }
+    if (state->product_plans != nullptr) {
+        state->product_plans_destroy(state->product_plans);
+    }
+    if (state->products != nullptr) {
+        (void)cublasLtDestroy(state->products);
+    }
+    (void)cudaFree(state->products_workspace);
+    if (state->stream != nullptr) {
+        (void)cudaStreamDestroy(state->stream);
+    }
+    rf_release(state);
+    device->state = nullptr;
+}
+
+rf_status cuda_open(rf_device *device, int index, rf_error *error)
+{
+    cudaDeviceProp properties;
+    void *memory = nullptr;
+    RF_TRY(check_device(index, &properties, error));
+    RF_TRY(rf_allocate_zeroed(sizeof(rf_cuda_state), "a device", &memory, error));
+    rf_cuda_state *state = static_cast<rf_cuda_state *>(memory);
+    state->index = index;
+    (void)snprintf(state->name, sizeof state->name, "cuda:%d", index);
+    state->multiprocessors = properties.multiProcessorCount;
+    state->capability = 10 * properties.major + properties.minor;
+    state->shared_memory = properties.sharedMemPerBlockOptin;
+    state->operation = "the start";
+    device->state = state;
+    const rf_status status = open_parts(device, error);
+    if (status != RF_OK) {
+        cuda_close(device);
+    }
+    return status;
+}
+
+rf_status cuda_allocate(rf_device *device, size_t size, const char *what, void **memory,
+                        rf_error *error)
+{
+    rf_cuda_state *state = enter(device);
+    *memory = nullptr;
+    const cudaError_t code = cudaMalloc(memory, size > 0 ? size : 1);
+    if (code != cudaErrorMemoryAllocation) {
+        return rf_cuda_status(device, code, what, error);
+    }
+    size_t available = 0;
+    size_t total = 0;
+    (void)cudaGetLastError();
+    (void)cudaMemGetInfo(&available, &total);
+    return rf_error_set(error, RF_ERR_MEMORY,
+                        "%s: %.2f GiB are needed on %s and %.2f of its %.2f GiB are free; use a "
+                        "shorter length, a smaller batch or "
+                        "another device",
+                        what, static_cast<double>(size) * 0x1p-30, state->name,
+                        static_cast<double>(available) * 0x1p-30,
+                        static_cast<double>(total) * 0x1p-30);
+}
+
+/* Waits for what may still use the memory. */
+void cuda_release(rf_device *device, void *memory)
+{
+    if (memory != nullptr) {
+        (void)cudaStreamSynchronize(enter(device)->stream);
+        (void)cudaFree(memory);
+    }
+}
+
+rf_status cuda_sync(rf_device *device, rf_error *error)
+{
+    const rf_cuda_state *state = enter(device);
+    const cudaError_t code = cudaStreamSynchronize(state->stream);
+    if (code == cudaSuccess) {
+        return RF_OK;
+    }
+    return rf_error_set(error, RF_ERR_DEVICE,
+                        "%s: %s (%s), noticed after %s; an operation before it may be the cause, "
+                        "which CUDA_LAUNCH_BLOCKING=1 in the "
+                        "environment would tell",
+                        state->name, cudaGetErrorString(code), cudaGetErrorName(code),
+                        state->operation);
+}
+
+/* Waits too, so that the caller may change or release `from`. */
+rf_status cuda_upload(rf_device *device, void *to, const void *from, size_t size, rf_error *error)
+{
+    if (size == 0) {
+        return RF_OK;
+    }
+    const cudaStream_t stream = enter(device)->stream;
+    RF_TRY(rf_cuda_status(device, cudaMemcpyAsync(to, from, size, cudaMemcpyHostToDevice, stream),
+                          "copying to the device", error));
+    return cuda_sync(device, error);
+}
+
+rf_status cuda_download(rf_device *device, void *to, const void *from, size_t size, rf_error *error)
+{
+    if (size == 0) {
+        return RF_OK;
+    }
+    const cudaStream_t stream = enter(device)->stream;
+    RF_TRY(rf_cuda_status(device, cudaMemcpyAsync(to, from, size, cudaMemcpyDeviceToHost, stream),
+                          "copying from the device", error));
+    return cuda_sync(device, error);
+}
+
+rf_status cuda_copy(rf_device *device, void *to, const void *from, size_t size, rf_error *error)
+{
+    if (size == 0) {
+        return RF_OK;
+    }
+    const cudaStream_t stream = enter(device)->stream;
+    return rf_cuda_status(device, cudaMemcpyAsync(to, from, size, cudaMemcpyDeviceToDevice, stream),
+                          "copying on the device", error);
+}
+
+rf_status cuda_zero(rf_device *device, void *to, size_t size, rf_error *error)
+{
+    if (size == 0) {
+        return RF_OK;
+    }
+    return rf_cuda_status(device, cudaMemsetAsync(to, 0, size, enter(device)->stream),
+                          "zeroing memory of the device", error);
+}
+
+rf_status cuda_memory(rf_device *device, size_t *available, size_t *total, rf_error *error)
+{
+    (void)enter(device);
+    return rf_cuda_status(device, cudaMemGetInfo(available, total),
+                          "asking for the device's memory", error);
+}
+
+} // namespace
+
+rf_status rf_cuda_status(const rf_device *device, cudaError_t code, const char *what,
+                         rf_error *error)
+{
+    if (code == cudaSuccess) {
+        return RF_OK;
+    }
+    const rf_cuda_state *state = rf_cuda_state_of(device);
+    (void)cudaGetLastError();
+    return rf_error_set(error, code == cudaErrorMemoryAllocation ? RF_ERR_MEMORY : RF_ERR_DEVICE,
+                        "%s: %s: %s (%s), after %s", state->name, what, cudaGetErrorString(code),
+                        cudaGetErrorName(code), state->operation);
+}
+
+extern "C" const rf_device_table rf_device_table_cuda = {
+    "cuda",
+    false,
+    cuda_open,
+    cuda_close,
+    cuda_allocate,
+    cuda_release,
+    cuda_upload,
+    cuda_download,
+    cuda_copy,
+    cuda_zero,
+    cuda_sync,
+    cuda_memory,
+    static_cast<size_t>(64) << 20,
+};
+
+/* ---- for rf_device_list ---- */
+
+static void describe(int index, rf_device_info *info)
+{
+    cudaDeviceProp properties;
+    rf_error problem = {};
+    memset(info, 0, sizeof *info);
+    (void)snprintf(info->name, sizeof info->name, "cuda:%d", index);
+    info->is_usable = check_device(index, &properties, &problem) == RF_OK;
+    if (cudaGetDeviceProperties(&properties, index) != cudaSuccess) {
+        (void)cudaGetLastError();
+        (void)snprintf(info->description, sizeof info->description, "unknown");
+        return;
+    }
+    (void)snprintf(info->description, sizeof info->description, "%s", properties.name);
+    info->memory_bytes = properties.totalGlobalMem;
+    info->compute_major = properties.major;
+    info->compute_minor = properties.minor;
+}
+
+extern "C" bool rf_device_cuda_built(void)
+{
+    return true;
+}
+
+extern "C" int rf_device_cuda_list(rf_device_info *devices, int capacity)
+{
+    int count = 0;
+    if (cudaGetDeviceCount(&count) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return 0;
+    }
+    for (int i = 0; i < count && i < capacity; i++) {
+        describe(i, &devices[i]);
+    }
+    return count;
+}
