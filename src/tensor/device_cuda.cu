@@ -20,6 +20,11 @@ rf_status refuse(rf_error *error, int index, cudaError_t code)
     if (code == cudaErrorInsufficientDriver) {
         int driver = 0;
         (void)cudaDriverGetVersion(&driver);
+        if (driver == 0) {
+            return rf_error_set(error, RF_ERR_DEVICE,
+                                "device \"cuda:%d\": there is no NVIDIA driver here; use \"cpu\"",
+                                index);
+        }
         return rf_error_set(error, RF_ERR_DEVICE,
                             "device \"cuda:%d\": the driver knows CUDA %d.%d and this build needs "
                             "%d.%d; install a newer NVIDIA driver, "
