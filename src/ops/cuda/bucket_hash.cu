@@ -1,11 +1,14 @@
-/* Angular locality-sensitive hashing (Kitaev et al. 2020, section 2): products of the queries with random rotations, then per
- * factor the argmax of concat(p, -p), and from the digits of a round its bucket.
+/* Angular locality-sensitive hashing (Kitaev et al. 2020, section 2): products of the queries with
+ * random rotations, then per factor the argmax of concat(p, -p), and from the digits of a round its
+ * bucket.
  *
- * One block a tile of 64 tokens of one (batch, head). The columns of all rounds and factors stand side by side, so the block walks
- * them 64 at a time: a 64 x 64 tile of products (4 x 4 a thread, 32 of the width staged in shared memory at a time), then four
- * threads a token read its products in order and carry the running best of a factor from tile to tile. Products never leave the
- * multiprocessor. Memory traffic per token: width floats per 64 columns, out of the cache but for the first; rotations are read
- * once a block. Rotations that come from the key are drawn into scratch once a call. */
+ * One block a tile of 64 tokens of one (batch, head). The columns of all rounds and factors stand
+ * side by side, so the block walks them 64 at a time: a 64 x 64 tile of products (4 x 4 a thread,
+ * 32 of the width staged in shared memory at a time), then four threads a token read its products
+ * in order and carry the running best of a factor from tile to tile. Products never leave the
+ * multiprocessor. Memory traffic per token: width floats per 64 columns, out of the cache but for
+ * the first; rotations are read once a block. Rotations that come from the key are drawn into
+ * scratch once a call. */
 #include "ops/cuda/cuda.cuh"
 
 namespace
@@ -31,20 +34,23 @@ struct hashing {
     int32_t *buckets;        /* [batch, heads, rounds, length] */
 };
 
-/* Rows are padded so that 16-byte reads of eight rows meet no bank twice, and a warp's reads of products none. */
+/* Rows are padded so that 16-byte reads of eight rows meet no bank twice, and a warp's reads of
+ * products none. */
 struct hash_memory {
     float queries[tile][depth + 4];
     float rotations[depth][tile];
     float products[tile][tile + 4];
 };
 
-/* The running best of one factor: the largest and the smallest product so far, and the first columns where they stand. */
+/* The running best of one factor: the largest and the smallest product so far, and the first
+ * columns where they stand. */
 struct best {
     float largest, smallest;
     int32_t largest_column, smallest_column;
 };
 
-/* Where a thread's token stands in the columns of all rounds; the same in all threads but for `found` and `bucket`. */
+/* Where a thread's token stands in the columns of all rounds; the same in all threads but for
+ * `found` and `bucket`. */
 struct cursor {
     int64_t round;
     int factor;
@@ -78,12 +84,15 @@ __device__ __forceinline__ best merge_walkers(best found)
         const float largest = __shfl_xor_sync(0xFFFFFFFFU, found.largest, distance);
         const float smallest = __shfl_xor_sync(0xFFFFFFFFU, found.smallest, distance);
         const int32_t largest_column = __shfl_xor_sync(0xFFFFFFFFU, found.largest_column, distance);
-        const int32_t smallest_column = __shfl_xor_sync(0xFFFFFFFFU, found.smallest_column, distance);
-        if (largest > found.largest || (largest == found.largest && largest_column < found.largest_column)) {
+        const int32_t smallest_column =
+            __shfl_xor_sync(0xFFFFFFFFU, found.smallest_column, distance);
+        if (largest > found.largest ||
+            (largest == found.largest && largest_column < found.largest_column)) {
             found.largest = largest;
             found.largest_column = largest_column;
         }
-        if (smallest < found.smallest || (smallest == found.smallest && smallest_column < found.smallest_column)) {
+        if (smallest < found.smallest ||
+            (smallest == found.smallest && smallest_column < found.smallest_column)) {
             found.smallest = smallest;
             found.smallest_column = smallest_column;
         }
@@ -91,28 +100,34 @@ __device__ __forceinline__ best merge_walkers(best found)
     return found;
 }
 
-/* Stage columns [k, k + depth) of the queries and rows [k, k + depth) of the rotations' columns [column, column + tile); 0 beyond
- * the ends. query: the first token's row; rotations [width, all_columns]: those of the head. */
-__device__ void stage(const hashing &call, const float *__restrict__ query, const float *__restrict__ rotations, int64_t tokens,
-                      int64_t column, int64_t k, hash_memory &memory)
+/* Stage columns [k, k + depth) of the queries and rows [k, k + depth) of the rotations' columns
+ * [column, column + tile); 0 beyond the ends. query: the first token's row; rotations [width,
+ * all_columns]: those of the head. */
+__device__ void stage(const hashing &call, const float *__restrict__ query,
+                      const float *__restrict__ rotations, int64_t tokens, int64_t column,
+                      int64_t k, hash_memory &memory)
 {
     const int thread = static_cast<int>(threadIdx.x);
     for (int i = thread; i < tile * depth; i += threads) {
         const int token = i / depth;
         const int64_t at = k + i % depth;
         const bool is_there = token < tokens && at < call.width;
-        memory.queries[token][i % depth] = is_there ? query[token * call.heads * call.width + at] : 0.0F;
+        memory.queries[token][i % depth] =
+            is_there ? query[token * call.heads * call.width + at] : 0.0F;
     }
     for (int i = thread; i < tile * depth; i += threads) {
         const int64_t at = k + i / tile;
         const int64_t from = column + i % tile;
         const bool is_there = at < call.width && from < call.all_columns;
-        memory.rotations[i / tile][i % tile] = is_there ? rotations[at * call.all_columns + from] : 0.0F;
+        memory.rotations[i / tile][i % tile] =
+            is_there ? rotations[at * call.all_columns + from] : 0.0F;
     }
 }
 
-/* sums [each][each] += the staged queries x the staged rotations, tokens and columns of this thread. */
-__device__ __forceinline__ void multiply_staged(const hash_memory &memory, int row, int column, float (&sums)[each][each])
+/* sums [each][each] += the staged queries x the staged rotations, tokens and columns of this
+ * thread. */
+__device__ __forceinline__ void multiply_staged(const hash_memory &memory, int row, int column,
+                                                float (&sums)[each][each])
 {
     for (int k = 0; k < depth; k += 4) {
         float4 a[each];
@@ -136,9 +151,11 @@ __device__ __forceinline__ void multiply_staged(const hash_memory &memory, int r
 }
 static_assert(each == 4, "a thread's columns are one float4");
 
-/* memory.products [tile][tile] = queries x rotations' columns [column, column + tile). All threads call; ends with a barrier. */
-__device__ void find_products(const hashing &call, const float *__restrict__ query, const float *__restrict__ rotations,
-                              int64_t tokens, int64_t column, hash_memory &memory)
+/* memory.products [tile][tile] = queries x rotations' columns [column, column + tile). All threads
+ * call; ends with a barrier. */
+__device__ void find_products(const hashing &call, const float *__restrict__ query,
+                              const float *__restrict__ rotations, int64_t tokens, int64_t column,
+                              hash_memory &memory)
 {
     const int row = static_cast<int>(threadIdx.x) / side * each;
     const int first = static_cast<int>(threadIdx.x) % side * each;
@@ -158,12 +175,14 @@ __device__ void find_products(const hashing &call, const float *__restrict__ que
     __syncthreads();
 }
 
-/* The factor at the cursor is complete: its digit goes to the bucket, and the bucket of a complete round to `to` [rounds, length]
- * (of this token; NULL: not this thread's to write). */
-__device__ __forceinline__ void finish_factor(const hashing &call, int32_t half, bool is_masked, int32_t *__restrict__ to, cursor &at)
+/* The factor at the cursor is complete: its digit goes to the bucket, and the bucket of a complete
+ * round to `to` [rounds, length] (of this token; NULL: not this thread's to write). */
+__device__ __forceinline__ void finish_factor(const hashing &call, int32_t half, bool is_masked,
+                                              int32_t *__restrict__ to, cursor &at)
 {
     const best found = merge_walkers(at.found);
-    const int32_t digit = found.largest >= -found.smallest ? found.largest_column : half + found.smallest_column;
+    const int32_t digit =
+        found.largest >= -found.smallest ? found.largest_column : half + found.smallest_column;
     at.bucket += at.scale * digit;
     at.scale *= 2 * half;
     at.column = 0;
@@ -181,8 +200,9 @@ __device__ __forceinline__ void finish_factor(const hashing &call, int32_t half,
 }
 
 /* Take in `count` products of this thread's token, every walkers-th of them. */
-__device__ __forceinline__ void read_products(const hashing &call, const float *__restrict__ products, int count, bool is_masked,
-                                              int32_t *__restrict__ to, cursor &at)
+__device__ __forceinline__ void read_products(const hashing &call,
+                                              const float *__restrict__ products, int count,
+                                              bool is_masked, int32_t *__restrict__ to, cursor &at)
 {
     const int walker = static_cast<int>(threadIdx.x) % walkers;
     for (int done = 0; done < count;) {
@@ -206,24 +226,29 @@ __global__ void __launch_bounds__(threads) hash_tokens(const hashing call)
     const int64_t sequence = blockIdx.x / call.tiles; /* (batch, head) */
     const int64_t batch = sequence / call.heads;
     const int64_t head = sequence % call.heads;
-    const float *query = call.query + ((batch * call.length + first) * call.heads + head) * call.width;
+    const float *query =
+        call.query + ((batch * call.length + first) * call.heads + head) * call.width;
     const float *rotations = call.rotations + head * call.width * call.all_columns;
     const int64_t tokens = min(call.length - first, static_cast<int64_t>(tile));
     const int token = static_cast<int>(threadIdx.x) / walkers;
     const bool is_there = token < tokens;
-    const bool is_masked = is_there && call.key_mask != nullptr && call.key_mask[batch * call.length + first + token] == 0;
+    const bool is_masked = is_there && call.key_mask != nullptr &&
+                           call.key_mask[batch * call.length + first + token] == 0;
     const bool writes = is_there && static_cast<int>(threadIdx.x) % walkers == 0;
-    int32_t *to = writes ? call.buckets + sequence * call.rounds * call.length + first + token : nullptr;
+    int32_t *to =
+        writes ? call.buckets + sequence * call.rounds * call.length + first + token : nullptr;
     cursor at = {0, 0, 0, 1, 0, nothing_found()};
     for (int64_t column = 0; column < call.all_columns; column += tile) {
-        const int count = static_cast<int>(min(call.all_columns - column, static_cast<int64_t>(tile)));
+        const int count =
+            static_cast<int>(min(call.all_columns - column, static_cast<int64_t>(tile)));
         find_products(call, query, rotations, tokens, column, memory);
         read_products(call, memory.products[token], count, is_masked, to, at);
     }
 }
 
 /* rotations [count] = normals first, first + 1, ... of the key. */
-__global__ void draw_rotations(const rf_random_key key, int64_t first, int64_t count, float *__restrict__ rotations)
+__global__ void draw_rotations(const rf_random_key key, int64_t first, int64_t count,
+                               float *__restrict__ rotations)
 {
     for (int64_t i = rf_cuda_first(); i < count; i += rf_cuda_stride()) {
         rotations[i] = rf_cuda_normal(key, static_cast<uint64_t>(first + i));
@@ -270,28 +295,35 @@ hashing hashing_of(const rf_bucket_hash *hash)
 size_t rf_cuda_bucket_hash_scratch_size(const rf_device *, const void *arguments)
 {
     const rf_bucket_hash *hash = static_cast<const rf_bucket_hash *>(arguments);
-    return rf_tensor_is_absent(&hash->rotations) ? static_cast<size_t>(rotations_count(hash)) * sizeof(float) : 0;
+    return rf_tensor_is_absent(&hash->rotations)
+               ? static_cast<size_t>(rotations_count(hash)) * sizeof(float)
+               : 0;
 }
 
-rf_status rf_cuda_bucket_hash(rf_device *device, const void *arguments, void *scratch, rf_error *error)
+rf_status rf_cuda_bucket_hash(rf_device *device, const void *arguments, void *scratch,
+                              rf_error *error)
 {
     const rf_bucket_hash *hash = static_cast<const rf_bucket_hash *>(arguments);
     hashing call = hashing_of(hash);
     const int64_t blocks = hash->query.shape[0] * call.heads * call.tiles;
-    const int64_t before = hash->first_head * call.width * call.all_columns; /* rotations of the heads before the group */
+    const int64_t before = hash->first_head * call.width *
+                           call.all_columns; /* rotations of the heads before the group */
     if (blocks == 0) {
         return RF_OK;
     }
     if (blocks > INT32_MAX) {
         return rf_error_set(error, RF_ERR_UNSUPPORTED,
-                            "bucket_hash: %lld sequences of %lld tokens are too many for one call on this device; hash fewer at once",
-                            static_cast<long long>(hash->query.shape[0] * call.heads), static_cast<long long>(call.length));
+                            "bucket_hash: %lld sequences of %lld tokens are too many for one call "
+                            "on this device; hash fewer at once",
+                            static_cast<long long>(hash->query.shape[0] * call.heads),
+                            static_cast<long long>(call.length));
     }
     if (rf_tensor_is_absent(&hash->rotations)) {
         const int64_t count = rotations_count(hash);
         call.rotations = static_cast<const float *>(scratch);
-        draw_rotations<<<rf_cuda_grid(device, count, rf_cuda_threads), rf_cuda_threads, 0, rf_cuda_stream(device)>>>(
-            hash->key, before, count, static_cast<float *>(scratch));
+        draw_rotations<<<rf_cuda_grid(device, count, rf_cuda_threads), rf_cuda_threads, 0,
+                         rf_cuda_stream(device)>>>(hash->key, before, count,
+                                                   static_cast<float *>(scratch));
     } else {
         call.rotations = static_cast<const float *>(hash->rotations.data) + before;
     }

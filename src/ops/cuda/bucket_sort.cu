@@ -1,14 +1,17 @@
-/* Stable sort of the tokens of each (batch, head, round), here a segment, by bucket: the order of Hugging Face's argsort of
- * bucket x length + position, without keys that could overflow. A radix sort of token numbers from the least significant digit of
- * the bucket on, at most 8 bits a pass, so that any number of buckets costs the same counters. A pass is three kernels:
+/* Stable sort of the tokens of each (batch, head, round), here a segment, by bucket: the order of
+ * Hugging Face's argsort of bucket x length + position, without keys that could overflow. A radix
+ * sort of token numbers from the least significant digit of the bucket on, at most 8 bits a pass,
+ * so that any number of buckets costs the same counters. A pass is three kernels:
  *
- *     count    one block a tile of 4096 tokens: how many have each digit         counts [segments, digits, tiles]
- *     scan     one block a segment: exclusive sums over (digit, tile), so that each tile knows where its tokens of a digit go
- *     scatter  one block a tile: each warp ranks its 512 tokens, 32 at a time in order, among those of equal digit
+ *     count    one block a tile of 4096 tokens: how many have each digit         counts [segments,
+ * digits, tiles] scan     one block a segment: exclusive sums over (digit, tile), so that each tile
+ * knows where its tokens of a digit go scatter  one block a tile: each warp ranks its 512 tokens,
+ * 32 at a time in order, among those of equal digit
  *
- * Counters are integers: the order of additions does not matter. Token numbers alone are moved; buckets are read again by
- * number. Memory traffic per token and pass: read 8 bytes twice, write 4 (and 4 for the inverse); scratch 4 bytes a token where
- * there are several passes, and 1/4 byte for the counters. */
+ * Counters are integers: the order of additions does not matter. Token numbers alone are moved;
+ * buckets are read again by number. Memory traffic per token and pass: read 8 bytes twice, write 4
+ * (and 4 for the inverse); scratch 4 bytes a token where there are several passes, and 1/4 byte for
+ * the counters. */
 #include "ops/cuda/cuda.cuh"
 
 namespace
@@ -42,7 +45,8 @@ struct sort_pass {
 /* The token at place `index` of a segment's list, and its digit. */
 __device__ __forceinline__ int32_t token_at(const sort_pass &pass, int64_t segment, int64_t index)
 {
-    return pass.from != nullptr ? pass.from[segment * pass.from_stride + index] : static_cast<int32_t>(index);
+    return pass.from != nullptr ? pass.from[segment * pass.from_stride + index]
+                                : static_cast<int32_t>(index);
 }
 
 __device__ __forceinline__ int digit_of(const sort_pass &pass, int64_t segment, int32_t token)
@@ -80,7 +84,8 @@ __device__ __forceinline__ int32_t warp_scan(int32_t value, int lane)
     return value;
 }
 
-/* counts of a segment become their exclusive sums; these are places in the segment, so they fit 32 bits. */
+/* counts of a segment become their exclusive sums; these are places in the segment, so they fit 32
+ * bits. */
 __global__ void __launch_bounds__(scan_threads) scan_counts(const sort_pass pass)
 {
     __shared__ int32_t warp_sums[scan_threads / rf_cuda_warp];
@@ -112,8 +117,10 @@ __global__ void __launch_bounds__(scan_threads) scan_counts(const sort_pass pass
 }
 static_assert(scan_threads / rf_cuda_warp == rf_cuda_warp, "one warp scans the sums of all");
 
-/* starts [warps][digits], in shared memory: counts of a warp's digits become the first place of each. One thread a digit. */
-__device__ void find_starts(const sort_pass &pass, int64_t segment, int64_t tile, int digit, int32_t (*starts)[most_digits])
+/* starts [warps][digits], in shared memory: counts of a warp's digits become the first place of
+ * each. One thread a digit. */
+__device__ void find_starts(const sort_pass &pass, int64_t segment, int64_t tile, int digit,
+                            int32_t (*starts)[most_digits])
 {
     if (digit < pass.digits) {
         int32_t place = pass.counts[(segment * pass.digits + digit) * pass.tiles + tile];
@@ -125,7 +132,8 @@ __device__ void find_starts(const sort_pass &pass, int64_t segment, int64_t tile
     }
 }
 
-__device__ __forceinline__ void put(const sort_pass &pass, int64_t segment, int32_t token, int32_t place)
+__device__ __forceinline__ void put(const sort_pass &pass, int64_t segment, int32_t token,
+                                    int32_t place)
 {
     pass.to[segment * pass.to_stride + place] = token;
     if (pass.inverse != nullptr) {
@@ -176,7 +184,8 @@ __global__ void __launch_bounds__(threads) scatter(const sort_pass pass)
         }
         __syncwarp();
     }
-    for (int64_t slot = pass.length + thread; pass.last && tile == 0 && slot < pass.slots; slot += threads) {
+    for (int64_t slot = pass.length + thread; pass.last && tile == 0 && slot < pass.slots;
+         slot += threads) {
         pass.to[segment * pass.to_stride + slot] = -1;
     }
 }
@@ -233,7 +242,8 @@ size_t rf_cuda_bucket_sort_scratch_size(const rf_device *, const void *arguments
     return counts_size(sort, cut) + static_cast<size_t>(tokens) * sizeof(int32_t);
 }
 
-rf_status rf_cuda_bucket_sort(rf_device *device, const void *arguments, void *scratch, rf_error *error)
+rf_status rf_cuda_bucket_sort(rf_device *device, const void *arguments, void *scratch,
+                              rf_error *error)
 {
     const rf_bucket_sort *sort = static_cast<const rf_bucket_sort *>(arguments);
     const digits_cut cut = cut_digits(sort->bucket_count);
@@ -250,11 +260,14 @@ rf_status rf_cuda_bucket_sort(rf_device *device, const void *arguments, void *sc
     }
     if (pass.segments > INT32_MAX / pass.tiles) {
         return rf_error_set(error, RF_ERR_UNSUPPORTED,
-                            "bucket_sort: %lld lists of %lld tokens are too many for one call on this device; sort fewer heads at once",
-                            static_cast<long long>(pass.segments), static_cast<long long>(pass.length));
+                            "bucket_sort: %lld lists of %lld tokens are too many for one call on "
+                            "this device; sort fewer heads at once",
+                            static_cast<long long>(pass.segments),
+                            static_cast<long long>(pass.length));
     }
     int32_t *order = static_cast<int32_t *>(sort->order.data);
-    int32_t *other = reinterpret_cast<int32_t *>(static_cast<char *>(scratch) + counts_size(sort, cut));
+    int32_t *other =
+        reinterpret_cast<int32_t *>(static_cast<char *>(scratch) + counts_size(sort, cut));
     for (int i = 0; i < cut.passes; i++) {
         const bool to_order = (cut.passes - 1 - i) % 2 == 0; /* so that the last pass writes it */
         pass.last = i == cut.passes - 1;

@@ -1,10 +1,12 @@
 /* The rounds of an LSH attention as one softmax (Kitaev, Kaiser, Levskaya 2020, appendix A):
  *
- *     norm = max_r log_norm_r + log sum_r exp(log_norm_r - max), merged = sum_r exp(log_norm_r - norm) output_r
+ *     norm = max_r log_norm_r + log sum_r exp(log_norm_r - max), merged = sum_r exp(log_norm_r -
+ * norm) output_r
  *
- * with the norm rounded once, after the sum over all rounds (near -1e5, where float is coarse, the weights visibly do not
- * sum to 1, and the reference's do not either). One thread an element, or four where rows can be read 16 bytes at a time; threads
- * of a row find the same weights again, which hides behind the memory: per element 4 x (parts + 1) bytes. */
+ * with the norm rounded once, after the sum over all rounds (near -1e5, where float is coarse, the
+ * weights visibly do not sum to 1, and the reference's do not either). One thread an element, or
+ * four where rows can be read 16 bytes at a time; threads of a row find the same weights again,
+ * which hides behind the memory: per element 4 x (parts + 1) bytes. */
 #include "ops/cuda/cuda.cuh"
 
 namespace
@@ -12,7 +14,7 @@ namespace
 
 /* The sizes of a call, and its data. */
 struct combination {
-    int64_t count;       /* pieces of `Vector` elements in merged */
+    int64_t count; /* pieces of `Vector` elements in merged */
     int64_t parts, length, heads, width;
     const float *output;   /* [batch, parts, length, heads, width] */
     const float *log_norm; /* [batch, heads, parts, length] */
@@ -20,7 +22,8 @@ struct combination {
     float *norm;           /* [batch, heads, length] */
 };
 
-/* log_norm [parts] at stride `length`. The last sum may not be contracted with what logf ends with: it is the one rounding. */
+/* log_norm [parts] at stride `length`. The last sum may not be contracted with what logf ends with:
+ * it is the one rounding. */
 __device__ float merge_norms(const float *__restrict__ log_norm, int64_t parts, int64_t length)
 {
     float highest = log_norm[0];
@@ -42,7 +45,8 @@ template <int Vector> __device__ void merge_piece(const combination &of, int64_t
     const int64_t head = row % of.heads;
     const int64_t token = row / of.heads % of.length;
     const int64_t batch = row / of.heads / of.length;
-    const float *__restrict__ log_norm = of.log_norm + (batch * of.heads + head) * of.parts * of.length + token;
+    const float *__restrict__ log_norm =
+        of.log_norm + (batch * of.heads + head) * of.parts * of.length + token;
     const float norm = merge_norms(log_norm, of.parts, of.length);
     if (column == 0) {
         of.norm[(batch * of.heads + head) * of.length + token] = norm;
@@ -81,21 +85,18 @@ rf_status copy(rf_device *device, const rf_combine_rounds *combine, rf_error *er
 {
     const cudaStream_t stream = rf_cuda_stream(device);
     RF_TRY(rf_cuda_status(device,
-                          cudaMemcpyAsync(combine->merged.data, combine->output.data, rf_tensor_size(&combine->merged),
+                          cudaMemcpyAsync(combine->merged.data, combine->output.data,
+                                          rf_tensor_size(&combine->merged),
                                           cudaMemcpyDeviceToDevice, stream),
                           "combine_rounds", error));
     return rf_cuda_status(device,
-                          cudaMemcpyAsync(combine->norm.data, combine->log_norm.data, rf_tensor_size(&combine->norm),
-                                          cudaMemcpyDeviceToDevice, stream),
+                          cudaMemcpyAsync(combine->norm.data, combine->log_norm.data,
+                                          rf_tensor_size(&combine->norm), cudaMemcpyDeviceToDevice,
+                                          stream),
                           "combine_rounds", error);
 }
 
 } // namespace
-
-size_t rf_cuda_combine_rounds_scratch_size(const rf_device *, const void *)
-{
-    return 0;
-}
 
 rf_status rf_cuda_combine_rounds(rf_device *device, const void *arguments, void *, rf_error *error)
 {
@@ -120,9 +121,11 @@ rf_status rf_cuda_combine_rounds(rf_device *device, const void *arguments, void 
     const cudaStream_t stream = rf_cuda_stream(device);
     if (rf_cuda_is_aligned(of.output, of.width) && rf_cuda_is_aligned(of.merged, of.width)) {
         of.count /= 4;
-        combine<4><<<rf_cuda_grid(device, of.count, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(of);
+        combine<4>
+            <<<rf_cuda_grid(device, of.count, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(of);
     } else {
-        combine<1><<<rf_cuda_grid(device, of.count, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(of);
+        combine<1>
+            <<<rf_cuda_grid(device, of.count, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(of);
     }
     return rf_cuda_launched(device, "combine_rounds", error);
 }
