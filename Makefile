@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 
 build: setup ## build the program (build/reformer) and the library beside it
 	@cmake -S . -B $(BUILD) -DCMAKE_INSTALL_PREFIX=$(PREFIX)
-	@cmake --build $(BUILD) --parallel $(JOBS)
+	@cmake --build $(BUILD) --parallel $(JOBS) --target reformer program
 
 setup: ## install what building needs, where something is missing
 	@scripts/setup
@@ -17,17 +17,20 @@ demo: build ## train a small model on a real book and write with it
 	@scripts/demo
 
 test: build ## run every fast test
+	@cmake --build $(BUILD) --parallel $(JOBS)
 	@ctest --test-dir $(BUILD) --output-on-failure --parallel $(JOBS)
 
 check: build ## lint, budgets and documents (installs the linters)
 	@scripts/setup --ci
 	@scripts/lint
+	@cmake --build $(BUILD) --parallel $(JOBS)
 	@ctest --test-dir $(BUILD) --output-on-failure --tests-regex '^house_'
 
 format: ## lay out every source as clang-format wants it
 	@scripts/lint --fix
 
 install: build ## install into PREFIX (default /usr/local)
+	@cmake --build $(BUILD) --parallel $(JOBS)
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 
 clean: ## remove what was built

@@ -20,7 +20,8 @@ const char *test_folder(void)
 {
     if (folder[0] == '\0') {
         const char *base = getenv("TMPDIR");
-        (void)snprintf(folder, sizeof folder, "%s/reformer-test-XXXXXX", base != NULL ? base : "/tmp");
+        (void)snprintf(folder, sizeof folder, "%s/reformer-test-XXXXXX",
+                       base != NULL ? base : "/tmp");
         if (mkdtemp(folder) == NULL || atexit(remove_folder) != 0) {
             abort();
         }

@@ -1,4 +1,5 @@
-/* What tests share: cmocka in the order it needs, a scratch folder, the optional reference vectors. */
+/* What tests share: cmocka in the order it needs, a scratch folder, the optional reference vectors.
+ */
 #ifndef TESTS_SUPPORT_H
 #define TESTS_SUPPORT_H
 
@@ -24,7 +25,8 @@
 
 /* A fresh empty folder, removed when the program ends. The string lives until then. */
 const char *test_folder(void);
-/* The folder of the full set of reference vectors, from REFORMER_FIXTURES; NULL (and a line that says so) when it is not set. */
+/* The folder of the full set of reference vectors, from REFORMER_FIXTURES; NULL (and a line that
+ * says so) when it is not set. */
 const char *test_fixtures(void);
 
 #endif

@@ -31,23 +31,27 @@ typedef struct rf_model_options {
     rf_log log;
 } rf_model_options;
 
-/* Load config.json and model.safetensors (single or sharded) of a folder. options may be NULL. The caller destroys.
- * Errors: RF_ERR_FILE, RF_ERR_FORMAT, RF_ERR_CONFIG, RF_ERR_UNSUPPORTED, RF_ERR_MEMORY; *model is NULL then. */
-RF_API RF_MUST_CHECK rf_status rf_model_load(const char *folder, const rf_model_options *options, rf_model **model,
-                                             rf_error *error);
+/* Load config.json and model.safetensors (single or sharded) of a folder. options may be NULL. The
+ * caller destroys. Errors: RF_ERR_FILE, RF_ERR_FORMAT, RF_ERR_CONFIG, RF_ERR_UNSUPPORTED,
+ * RF_ERR_MEMORY; *model is NULL then. */
+RF_API RF_MUST_CHECK rf_status rf_model_load(const char *folder, const rf_model_options *options,
+                                             rf_model **model, rf_error *error);
 
-/* A new model with random weights from `seed`. config_text: the JSON of a config.json; unknown keys are kept.
- * initialisation: "reformer" (ours, docs/numerics.md) or "huggingface". */
-RF_API RF_MUST_CHECK rf_status rf_model_create(const char *config_text, uint64_t seed, const char *initialisation,
-                                               const rf_model_options *options, rf_model **model, rf_error *error);
+/* A new model with random weights from `seed`. config_text: the JSON of a config.json; unknown keys
+ * are kept. initialisation: "reformer" (ours, docs/numerics.md) or "huggingface". */
+RF_API RF_MUST_CHECK rf_status rf_model_create(const char *config_text, uint64_t seed,
+                                               const char *initialisation,
+                                               const rf_model_options *options, rf_model **model,
+                                               rf_error *error);
 
 typedef struct rf_save_options {
     const char *dtype;   /* "f32", "bf16", "f16"; NULL = f32 */
     uint64_t shard_size; /* bytes a file, 0 = one file */
 } rf_save_options;
-/* Write config.json, generation_config.json and model.safetensors into the folder (created), each atomically. options may be NULL. */
-RF_API RF_MUST_CHECK rf_status rf_model_save(const rf_model *model, const char *folder, const rf_save_options *options,
-                                             rf_error *error);
+/* Write config.json, generation_config.json and model.safetensors into the folder (created), each
+ * atomically. options may be NULL. */
+RF_API RF_MUST_CHECK rf_status rf_model_save(const rf_model *model, const char *folder,
+                                             const rf_save_options *options, rf_error *error);
 RF_API void rf_model_destroy(rf_model *model); /* NULL allowed */
 
 /* What a model is like: numbers it holds, token ids it knows, width of one stream. */
@@ -56,18 +60,23 @@ RF_API int64_t rf_model_vocabulary(const rf_model *model);
 RF_API int64_t rf_model_hidden(const rf_model *model);
 RF_API int64_t rf_model_max_length(const rf_model *model); /* positions there are */
 /* config.json as text, released with rf_text_release. */
-RF_API RF_MUST_CHECK rf_status rf_model_config_text(const rf_model *model, char **text, rf_error *error);
+RF_API RF_MUST_CHECK rf_status rf_model_config_text(const rf_model *model, char **text,
+                                                    rf_error *error);
 
 /* Evaluate a batch (no dropout). Any length up to rf_model_max_length.
  *   ids     [batch, length], each in [0, vocabulary)
  *   mask    [batch, length], 1 keep, 0 padding; NULL = all kept
- *   logits  [batch, count, vocabulary] of positions first ... first + count - 1, written; the caller's */
-RF_API RF_MUST_CHECK rf_status rf_model_logits(rf_model *model, const int32_t *ids, const uint8_t *mask, int64_t batch,
-                                               int64_t length, int64_t first, int64_t count, float *logits,
+ *   logits  [batch, count, vocabulary] of positions first ... first + count - 1, written; the
+ * caller's */
+RF_API RF_MUST_CHECK rf_status rf_model_logits(rf_model *model, const int32_t *ids,
+                                               const uint8_t *mask, int64_t batch, int64_t length,
+                                               int64_t first, int64_t count, float *logits,
                                                rf_error *error);
-/* Negative log-likelihood in nats of every token but the first: nll [batch, length - 1], the caller's. */
-RF_API RF_MUST_CHECK rf_status rf_model_nll(rf_model *model, const int32_t *ids, const uint8_t *mask, int64_t batch,
-                                            int64_t length, float *nll, rf_error *error);
+/* Negative log-likelihood in nats of every token but the first: nll [batch, length - 1], the
+ * caller's. */
+RF_API RF_MUST_CHECK rf_status rf_model_nll(rf_model *model, const int32_t *ids,
+                                            const uint8_t *mask, int64_t batch, int64_t length,
+                                            float *nll, rf_error *error);
 
 /* Release a text that the library handed out. NULL allowed. */
 RF_API void rf_text_release(char *text);

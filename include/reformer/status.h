@@ -5,7 +5,8 @@
  *         fprintf(stderr, "%s\n", error.message);
  *     }
  *
- * The function that detects a fault writes the error; those above it pass it on. `error` may be NULL. */
+ * The function that detects a fault writes the error; those above it pass it on. `error` may be
+ * NULL. */
 #ifndef REFORMER_STATUS_H
 #define REFORMER_STATUS_H
 
@@ -44,7 +45,8 @@ enum { RF_ERROR_MESSAGE_BYTES = 512 };
 
 typedef struct rf_error {
     rf_status code;
-    char message[RF_ERROR_MESSAGE_BYTES]; /* what, where, expected, found, what to do; UTF-8, NUL-terminated */
+    char message[RF_ERROR_MESSAGE_BYTES]; /* what, where, expected, found, what to do; UTF-8,
+                                             NUL-terminated */
 } rf_error;
 
 /* A short name of a status ("argument", "file", ...); never NULL. */

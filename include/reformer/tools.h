@@ -22,38 +22,46 @@ typedef struct rf_verify_options {
     int threads;
     rf_log log;
 } rf_verify_options;
-/* Report: {"model", "reference", "passed": bool, "tensors": [{"name", "kind", "count", "max_error", "rms_error", "reference_rms",
- * "limit", "passed", "note"}...]}. RF_ERR_MISMATCH: the report is there and some tensor is beyond its limit. */
-RF_API RF_MUST_CHECK rf_status rf_verify(const rf_verify_options *options, char **report, rf_error *error);
+/* Report: {"model", "reference", "passed": bool, "tensors": [{"name", "kind", "count", "max_error",
+ * "rms_error", "reference_rms", "limit", "passed", "note"}...]}. RF_ERR_MISMATCH: the report is
+ * there and some tensor is beyond its limit. */
+RF_API RF_MUST_CHECK rf_status rf_verify(const rf_verify_options *options, char **report,
+                                         rf_error *error);
 
 typedef struct rf_plan_options {
-    const char *model;        /* folder or a recipe's "model" section as JSON text in model_config */
+    const char *model; /* folder or a recipe's "model" section as JSON text in model_config */
     const char *model_config;
     int64_t batch, length;
-    bool training;            /* else evaluation */
+    bool training; /* else evaluation */
     const char *stream;
-    const char *optimizer;    /* "adamw" (NULL) */
+    const char *optimizer; /* "adamw" (NULL) */
     int threads;
 } rf_plan_options;
-/* Bytes by purpose, measured by a dry run of the same code: {"batch", "length", "parameters", "gradients", "optimizer", "streams",
- * "stream_gradients", "buckets", "workspace", "batch_data", "peak_bytes", "full_attention_stored_bytes", "parameter_count"}. The last but one:
- * the same layers with full attention and every activation stored, by the formula of docs/numerics.md. */
-RF_API RF_MUST_CHECK rf_status rf_plan(const rf_plan_options *options, char **report, rf_error *error);
+/* Bytes by purpose, measured by a dry run of the same code: {"batch", "length", "parameters",
+ * "gradients", "optimizer", "streams", "stream_gradients", "buckets", "workspace", "batch_data",
+ * "peak_bytes", "full_attention_stored_bytes", "parameter_count"}. The last but one: the same
+ * layers with full attention and every activation stored, by the formula of docs/numerics.md. */
+RF_API RF_MUST_CHECK rf_status rf_plan(const rf_plan_options *options, char **report,
+                                       rf_error *error);
 
 typedef struct rf_bench_options {
     const char *model, *model_config;
     int64_t batch, length;
-    int64_t repeats;          /* training steps timed, after one that is not */
+    int64_t repeats; /* training steps timed, at least 1 */
+    int64_t warmup;  /* steps before them */
     bool forward_only;
     const char *device, *stream;
     int threads;
     rf_log log;
 } rf_bench_options;
-/* Real training steps (or forward passes) on random tokens: {"batch", "length", "seconds": [..], "median_seconds", "tokens_per_second",
- * "planned_bytes", "peak_bytes", "peak_rss_bytes", "loss"}. */
-RF_API RF_MUST_CHECK rf_status rf_bench_step(const rf_bench_options *options, char **report, rf_error *error);
+/* Real training steps (or forward passes) on random tokens: {"batch", "length", "seconds": [..],
+ * "median_seconds", "tokens_per_second", "planned_bytes", "peak_bytes", "peak_rss_bytes", "loss"}.
+ */
+RF_API RF_MUST_CHECK rf_status rf_bench_step(const rf_bench_options *options, char **report,
+                                             rf_error *error);
 
-/* {"config": {...}, "parameters": N, "tensors": [{"name", "shape", "dtype"}], "notes": [...]} of a model directory. */
+/* {"config": {...}, "parameters": N, "tensors": [{"name", "shape", "dtype"}], "notes": [...]} of a
+ * model directory. */
 RF_API RF_MUST_CHECK rf_status rf_inspect(const char *model, char **report, rf_error *error);
 
 #ifdef __cplusplus

@@ -1,6 +1,7 @@
 /* Training and evaluation on text, as the program does them.
  *
- * All option structs: zero-initialise, then rf_train_options_default, then set what differs. Strings are borrowed for the call. */
+ * All option structs: zero-initialise, then rf_train_options_default, then set what differs.
+ * Strings are borrowed for the call. */
 #ifndef REFORMER_TRAIN_H
 #define REFORMER_TRAIN_H
 
@@ -15,92 +16,106 @@ extern "C" {
 #endif
 
 typedef struct rf_train_progress {
-    int64_t step, steps;             /* step: updates done */
-    double loss;                     /* nats a token, mean over the last update */
+    int64_t step, steps; /* step: updates done */
+    double loss;         /* nats a token, mean over the last update */
     double bits_per_token;
-    double gradient_norm, rate;      /* before clipping; learning rate of the last update */
+    double gradient_norm, rate; /* before clipping; learning rate of the last update */
     double tokens_per_second;
-    double seconds, seconds_left;    /* of this run; estimate to the end, or to the time limit if that is nearer */
-    bool has_validation;             /* this call follows an evaluation */
+    double seconds,
+        seconds_left; /* of this run; estimate to the end, or to the time limit if that is nearer */
+    bool has_validation; /* this call follows an evaluation */
     double validation_loss, validation_bits_per_byte, validation_accuracy;
     bool is_best;
 } rf_train_progress;
 
 typedef struct rf_train_options {
     /* what */
-    const char *model_config; /* JSON text of the model ("model" section of a recipe); ignored with resume */
+    const char *model_config; /* JSON text of the model ("model" section of a recipe); with resume
+                                 it may be NULL, and is only compared */
     const char *data;         /* file, folder or pattern; .xz .gz .zst are unpacked */
     const char *valid;        /* NULL: the last valid_bytes of data are held out */
     int64_t valid_bytes;      /* 0: 5 % of the data, at most 200,000 */
-    const char *output;       /* the run's folder: a model directory (best so far), checkpoints/ and records */
-    bool resume;              /* continue from output's last checkpoint; without it an existing run is refused */
-    const char *init_from;    /* start from the weights of this model directory; NULL: random */
+    const char
+        *output; /* the run's folder: a model directory (best so far), checkpoints/ and records */
+    bool resume; /* continue from output's last checkpoint; without it an existing run is refused */
+    const char *init_from; /* start from the weights of this model directory; NULL: random */
     /* how long */
     int64_t steps;
-    int64_t stop_after;       /* end after this many updates of this call as an interruption would; 0 = no */
-    double time_limit_seconds; /* 0 = none; the schedule is then a function of the time used, see docs */
+    int64_t
+        stop_after; /* end after this many updates of this call as an interruption would; 0 = no */
+    double time_limit_seconds; /* 0 = none; the schedule is then a function of the time used, see
+                                  docs */
     /* batches */
-    int64_t batch, length, accumulate;
-    bool sequential;          /* windows in order instead of uniform random starts */
+    int64_t batch, length, accumulate; /* length 0: all positions, at most 4096 */
+    bool sequential;                   /* windows in order instead of uniform random starts */
     uint64_t seed;
     /* optimizer */
     double rate, beta1, beta2, epsilon, weight_decay, clip; /* clip 0 = none */
-    const char *schedule;     /* "constant", "linear", "cosine", "inverse-square-root" */
-    int64_t warmup;           /* updates */
-    double final_rate;        /* as a fraction of rate, for linear and cosine */
-    const char *on_nan;       /* "stop" or "skip" */
+    const char *schedule; /* "constant", "linear", "cosine", "inverse-square-root" */
+    int64_t warmup;       /* updates */
+    double final_rate;    /* as a fraction of rate, for linear and cosine */
+    const char *on_nan;   /* "stop" or "skip" */
     /* model */
     const char *initialisation; /* "reformer" or "huggingface" */
-    const char *num_buckets;  /* "auto", "N", "N,M"; NULL = as the model's config says */
-    const char *lm_head_bias; /* "auto", "on", "off" */
-    const char *stream;       /* "fixed32", "float32"; NULL = config, else fixed32 */
-    bool verify_reversal;     /* per-layer checksums of the streams, forward against backward */
+    const char *num_buckets;    /* "auto", "N", "N,M"; NULL = as the model's config says */
+    const char *lm_head_bias;   /* "auto", "on", "off" */
+    const char *stream;         /* "fixed32", "float32"; NULL = config, else fixed32 */
+    bool verify_reversal;       /* per-layer checksums of the streams, forward against backward */
     /* evaluation and records */
-    int64_t eval_every;       /* updates; 0 = only at the end */
-    int64_t eval_tokens;      /* at most so many tokens an evaluation; 0 = all */
-    int64_t patience;         /* evaluations without improvement before stopping; 0 = never */
-    int64_t save_every;       /* updates; 0 = only at evaluations and at the end */
-    int64_t keep;             /* last N checkpoints */
-    int64_t log_every;        /* updates */
-    int64_t sample_every;     /* updates; 0 = none */
+    int64_t eval_every;   /* updates; 0 = only at the end */
+    int64_t eval_tokens;  /* at most so many tokens an evaluation; 0 = all */
+    int64_t patience;     /* evaluations without improvement before stopping; 0 = never */
+    int64_t save_every;   /* updates; 0 = only at evaluations and at the end */
+    int64_t keep;         /* last N checkpoints */
+    int64_t log_every;    /* updates */
+    int64_t sample_every; /* updates; 0 = none */
     int64_t sample_tokens;
     double sample_temperature;
-    const char *sample_prompt; /* NULL: the first bytes of the held-out text */
+    const char *sample_prompt; /* NULL: the first 64 bytes of the held-out text */
     bool tensorboard;
     /* machine */
     const char *device;
     int threads;
-    uint64_t memory_limit;    /* bytes; 0 = what the machine has; refused before the start if the plan exceeds it */
+    uint64_t memory_limit; /* bytes; 0 = what the machine has; refused before the start if the plan
+                              exceeds it */
     /* callbacks */
     rf_log log;
-    void (*progress)(void *user, const rf_train_progress *progress);
-    void (*sample)(void *user, int64_t step, const char *bytes, size_t size);
-    int (*should_stop)(void *user); /* asked after every micro-batch: 1 = finish the step, save, return RF_ERR_CANCELLED; 2 = stop now */
+    void (*progress)(
+        void *user,
+        const rf_train_progress *progress); /* after every update and every evaluation */
+    void (*sample)(void *user, int64_t step, const char *bytes,
+                   size_t size);    /* the prompt and what follows it */
+    int (*should_stop)(void *user); /* asked after every micro-batch: 1 = finish the step, save,
+                                       return RF_ERR_CANCELLED; 2 = stop now */
     void *user;
-    const char *effective_config; /* JSON text recorded as train.json in the run's folder; NULL: none */
+    const char
+        *effective_config; /* JSON text recorded as train.json in the run's folder; NULL: none */
 } rf_train_options;
 
 typedef struct rf_train_result {
     int64_t step;
-    double loss;                       /* of the last update, nats */
+    double loss; /* of the last update, nats */
     double best_validation_loss, best_bits_per_byte;
     int64_t best_step;
     uint64_t planned_bytes, peak_bytes; /* planned memory, and the allocator's high-water mark */
     double seconds;
-    bool stopped_early;                /* patience, time limit, stop_after */
+    bool stopped_early; /* patience, time limit, stop_after */
 } rf_train_result;
 
 /* Fills in what `reformer train` does where nothing is said. */
 RF_API void rf_train_options_default(rf_train_options *options);
-/* Train. RF_ERR_CANCELLED after an orderly stop on request (everything saved; message says how to resume). */
-RF_API RF_MUST_CHECK rf_status rf_train(const rf_train_options *options, rf_train_result *result, rf_error *error);
+/* Train. RF_ERR_CANCELLED after an orderly stop on request (everything saved; message says how to
+ * resume). */
+RF_API RF_MUST_CHECK rf_status rf_train(const rf_train_options *options, rf_train_result *result,
+                                        rf_error *error);
 
 typedef struct rf_evaluate_options {
-    const char *model, *data;  /* model directory; file, folder or pattern */
-    int64_t length, batch;     /* 0 = the model's training length (reformer_c.training_length), else min(max length, 4096); batch 0 = 1 */
-    int64_t last_bytes;        /* evaluate only the last so many bytes; 0 = all */
-    int64_t num_hashes;        /* 0 = as config.json says */
-    uint64_t seed;             /* of the rotations, at step 0 */
+    const char *model, *data; /* model directory; file, folder or pattern */
+    int64_t length, batch;    /* 0 = the model's training length (reformer_c.training_length), else
+                                 min(max length, 4096); batch 0 = 1 */
+    int64_t last_bytes;       /* evaluate only the last so many bytes; 0 = all */
+    int64_t num_hashes;       /* 0 = as config.json says */
+    uint64_t seed;            /* of the rotations, at step 0 */
     const char *device, *stream, *lm_head_bias;
     int threads;
     rf_log log;
@@ -110,16 +125,18 @@ typedef struct rf_evaluate_options {
 } rf_evaluate_options;
 
 typedef struct rf_evaluation {
-    double loss;           /* nats a scored token */
+    double loss; /* nats a scored token */
     double perplexity, bits_per_token, bits_per_byte, accuracy;
     int64_t tokens, windows; /* scored tokens; windows */
     int64_t length;
     double seconds;
 } rf_evaluation;
 
-/* Protocol (docs/formats.md, "Evaluation"): non-overlapping windows of `length`, a last partial one dropped, the first token of each not
- * scored, mean over scored tokens, rotations keyed by seed at step 0. */
-RF_API RF_MUST_CHECK rf_status rf_evaluate(const rf_evaluate_options *options, rf_evaluation *result, rf_error *error);
+/* Protocol (docs/training.md, "Evaluation"): non-overlapping windows of `length`, a last partial
+ * one dropped, the first token of each not scored, mean over scored tokens, rotations keyed by seed
+ * at step 0. */
+RF_API RF_MUST_CHECK rf_status rf_evaluate(const rf_evaluate_options *options,
+                                           rf_evaluation *result, rf_error *error);
 
 #ifdef __cplusplus
 }

@@ -27,6 +27,7 @@ typedef struct rf_tokens {
     int32_t ids[256]; /* of every byte */
 } rf_tokens;
 
+/* A view of `size` bytes, for a tokenizer of bytes. */
 RF_MUST_CHECK rf_status rf_tokens_view(const rf_tokenizer *tokenizer, const uint8_t *bytes,
                                        size_t size, rf_tokens *tokens, rf_error *error);
 /* ids [length], of tokens start ... start + length - 1, which must be there. */

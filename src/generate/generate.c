@@ -42,7 +42,7 @@ typedef struct generation {
     rf_session *session;
 } generation;
 
-/* ---- from tokens to the caller's bytes ---- */
+/* ---- from tokens to the caller's bytes --------------------------------------------------- */
 
 static rf_status cancelled(rf_error *error)
 {
@@ -107,7 +107,7 @@ static rf_status put_token(const generation *of, sample *text, int32_t token, rf
     return text->stop.is_found ? finish_text(of, text, error) : hand_over(of, text, error);
 }
 
-/* ---- preparation ---- */
+/* ---- preparation ------------------------------------------------------------------------- */
 
 static rf_status check_request(const generation *of, rf_error *error)
 {
@@ -239,7 +239,7 @@ static void clear(generation *of)
     rf_tokenizer_destroy(of->tokenizer);
 }
 
-/* ---- the loop ---- */
+/* ---- the loop ---------------------------------------------------------------------------- */
 
 /* Draw token `number` of one sample. A byte model has no end-of-text token: its id would be an
  * ordinary byte. */

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* ---- creation ---- */
+/* ---- creation ---------------------------------------------------------------------------- */
 
 static rf_status check_model(const rf_model *model, rf_error *error)
 {
@@ -279,7 +279,7 @@ void rf_session_destroy(rf_session *session)
     rf_release(session);
 }
 
-/* ---- use ---- */
+/* ---- use --------------------------------------------------------------------------------- */
 
 static rf_status check_state(const rf_session *session, const rf_prompt *prompt, rf_error *error)
 {

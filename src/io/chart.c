@@ -52,7 +52,7 @@ bool rf_chart_dashes(size_t series, double dashes[2])
     return true;
 }
 
-/* ---- text ---- */
+/* ---- text -------------------------------------------------------------------------------- */
 
 /* Bytes of the UTF-8 character at text, 0 where it is none. */
 static size_t character_size(const unsigned char *text)
@@ -99,7 +99,7 @@ static rf_status draw_text(rf_chart_canvas *canvas, rf_chart_label label, size_t
     return clean[0] != '\0' ? canvas->label(canvas, &label, error) : RF_OK;
 }
 
-/* ---- scales ---- */
+/* ---- scales ------------------------------------------------------------------------------ */
 
 static bool place_value(const scale *on, double value, double *pixel)
 {
@@ -234,7 +234,7 @@ static void name_tick(const scale *axis, double value, char *text, size_t size)
     rf_text_fix_number(text);
 }
 
-/* ---- drawing ---- */
+/* ---- drawing ----------------------------------------------------------------------------- */
 
 static rf_status draw_x_axis(const rf_chart *chart, const scale *x, const scale *y,
                              rf_chart_canvas *canvas, rf_error *error)

@@ -124,7 +124,7 @@ rf_status rf_json_read_object(const char *path, json_t **object, rf_error *error
     return status;
 }
 
-/* ---- typed readers ---- */
+/* ---- typed readers ----------------------------------------------------------------------- */
 
 enum { SHOWN_BYTES = 60 };
 
@@ -216,7 +216,7 @@ rf_status rf_json_set(json_t *object, const char *key, json_t *value, rf_error *
     return RF_OK;
 }
 
-/* ---- printing ---- */
+/* ---- printing ---------------------------------------------------------------------------- */
 
 typedef struct printer {
     rf_text text;

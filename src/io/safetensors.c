@@ -43,7 +43,7 @@ static const stored_type types[] = {
     {"I32", RF_I32}, {"I16", RF_I16},   {"U8", RF_U8},   {"I8", RF_U8},   {"BOOL", RF_U8},
 };
 
-/* ---- one file's header ---- */
+/* ---- one file's header ------------------------------------------------------------------- */
 
 static rf_status check_lengths(const char *path, const rf_mapping *mapping, uint64_t *header_size,
                                rf_error *error)
@@ -268,7 +268,7 @@ static void close_shard(shard *opened)
     rf_release(opened->path);
 }
 
-/* ---- all files ---- */
+/* ---- all files --------------------------------------------------------------------------- */
 
 /* Every tensor of one shard; entries has room for all. */
 static rf_status read_shard_entries(const shard *from, rf_safetensors_entry *entries, size_t *count,
@@ -355,7 +355,7 @@ static rf_status add_shards(rf_safetensors *file, size_t count, rf_error *error)
     return RF_OK;
 }
 
-/* ---- the index of a sharded model ---- */
+/* ---- the index of a sharded model -------------------------------------------------------- */
 
 static rf_status check_shard_name(const char *index, const char *tensor, const json_t *value,
                                   rf_error *error)
@@ -528,7 +528,7 @@ void rf_safetensors_close(rf_safetensors *file)
     rf_release(file);
 }
 
-/* ---- access ---- */
+/* ---- access ------------------------------------------------------------------------------ */
 
 size_t rf_safetensors_count(const rf_safetensors *file)
 {

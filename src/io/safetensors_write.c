@@ -47,7 +47,7 @@ static rf_status check_item(const rf_safetensors_item *item, rf_error *error)
     return RF_OK;
 }
 
-/* ---- header ---- */
+/* ---- header ------------------------------------------------------------------------------ */
 
 static rf_status append_string(rf_text *text, const char *string, rf_error *error)
 {
@@ -124,7 +124,7 @@ static rf_status write_header(rf_atomic_file *file, rf_text *text, rf_error *err
     return rf_atomic_write(file, text->bytes, text->size, error);
 }
 
-/* ---- data ---- */
+/* ---- data -------------------------------------------------------------------------------- */
 
 static rf_status write_converted(rf_atomic_file *file, const rf_safetensors_item *item,
                                  uint16_t *piece, rf_error *error)
@@ -223,7 +223,7 @@ done:
     return rf_atomic_commit(file, error);
 }
 
-/* ---- sharded models ---- */
+/* ---- sharded models ---------------------------------------------------------------------- */
 
 /* Items from `first` on that share a shard: at least one, as many as fit. */
 static size_t shard_length(const rf_safetensors_item *items, size_t count, size_t first,

@@ -52,8 +52,7 @@ rf_status rf_config_copy(const rf_config *from, rf_config *to, rf_error *error)
     return RF_OK;
 }
 
-/* ---- lengths (spec of Hugging Face's automatic padding)
- * --------------------------------------------------------------- */
+/* ---- lengths (spec of Hugging Face's automatic padding) ---------------------------------- */
 
 int64_t rf_config_lsh_layers(const rf_config *config)
 {
@@ -144,9 +143,7 @@ rf_status rf_config_check_length(const rf_config *config, int64_t length, rf_err
         (long long)length, (long long)most);
 }
 
-/* ---- buckets
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- buckets ----------------------------------------------------------------------------- */
 
 int64_t rf_config_bucket_count(const rf_config *config)
 {

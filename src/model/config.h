@@ -1,5 +1,6 @@
-/* A model's configuration: every key of a Hugging Face Reformer config.json, checked, with unknown keys kept and written back.
- * What only we have stands under "reformer_c": stream, stream_fraction_bits, position_kind, training_length, num_buckets_origin. */
+/* A model's configuration: every key of a Hugging Face Reformer config.json, checked, with unknown
+ * keys kept and written back. What only we have stands under "reformer_c": stream,
+ * stream_fraction_bits, position_kind, training_length, num_buckets_origin. */
 #ifndef RF_MODEL_CONFIG_H
 #define RF_MODEL_CONFIG_H
 
@@ -11,9 +12,9 @@ typedef enum rf_layer_kind { RF_LAYER_LOCAL, RF_LAYER_LSH } rf_layer_kind;
 enum { RF_MAX_AXES = RF_MAX_RANK - 1, RF_MAX_LAYERS = 4096 };
 
 typedef struct rf_window_config { /* of all layers of one kind */
-    int64_t chunk_length;         /* 0: null in the file, legal only where no layer is of that kind */
+    int64_t chunk_length; /* 0: null in the file, legal only where no layer is of that kind */
     int64_t chunks_before, chunks_after;
-    double dropout;               /* of attention probabilities */
+    double dropout; /* of attention probabilities */
 } rf_window_config;
 
 typedef enum rf_position_choice {
@@ -27,62 +28,75 @@ typedef struct rf_config {
     int64_t layers;
     rf_layer_kind *kinds; /* [layers], owned */
     rf_position_choice positions;
-    int axes;                              /* axial only */
-    int64_t axial_shape[RF_MAX_AXES];      /* rows of each table */
-    int64_t axial_widths[RF_MAX_AXES];     /* their sum is hidden */
+    int axes;                          /* axial only */
+    int64_t axial_shape[RF_MAX_AXES];  /* rows of each table */
+    int64_t axial_widths[RF_MAX_AXES]; /* their sum is hidden */
     double axial_norm_std, initializer_range, layer_norm_epsilon;
     double hidden_dropout;
-    bool causal;                           /* is_decoder */
+    bool causal; /* is_decoder */
     rf_window_config local, lsh;
     rf_activation activation;
-    int64_t feed_forward_rows, head_rows;  /* chunk_size_feed_forward, chunk_size_lm_head; 0 = the planner chooses */
+    int64_t feed_forward_rows,
+        head_rows; /* chunk_size_feed_forward, chunk_size_lm_head; 0 = the planner chooses */
     bool has_hash_seed;
     int64_t hash_seed;
-    int64_t rounds;                        /* num_hashes */
-    int bucket_factors;                    /* 0: null, to be resolved from a length (rf_config_resolve_buckets) */
+    int64_t rounds;     /* num_hashes */
+    int bucket_factors; /* 0: null, to be resolved from a length (rf_config_resolve_buckets) */
     int64_t buckets[RF_MAX_BUCKET_FACTORS];
-    bool buckets_automatic;                /* chosen by the automatic rule, not given */
-    int64_t pad_token, eos_token;          /* -1: null */
-    bool fixed_stream;                     /* fixed32 (default) or float32 streams */
-    int fraction_bits;                     /* default 22 */
-    int64_t training_length;               /* 0: not recorded */
-    bool written_by_transformers_5;        /* transformers_version is 5 or later: D1 auto leaves the head's bias out */
-    json_t *json;                          /* the whole object as read, unknown keys included; owned */
+    bool buckets_automatic;         /* chosen by the automatic rule, not given */
+    int64_t pad_token, eos_token;   /* -1: null */
+    bool fixed_stream;              /* fixed32 (default) or float32 streams */
+    int fraction_bits;              /* default 22 */
+    int64_t training_length;        /* 0: not recorded */
+    bool written_by_transformers_5; /* transformers_version is 5 or later: D1 auto leaves the head's
+                                       bias out */
+    json_t *json;                   /* the whole object as read, unknown keys included; owned */
 } rf_config;
 
 /* Where a configuration comes from decides how a key that nothing reads is treated. */
 typedef enum rf_config_origin {
-    RF_CONFIG_OURS,   /* a recipe: lsh_chunk_length, local_chunk_length, max_embedding_size are errors that name the right key */
+    RF_CONFIG_OURS, /* a recipe: lsh_chunk_length, local_chunk_length, max_embedding_size are errors
+                       that name the right key */
     RF_CONFIG_FOREIGN /* a model directory: a warning in the log */
 } rf_config_origin;
 
-/* Read and check. `name` stands in messages for where it came from. On failure *config is cleared. Release with rf_config_clear. */
-RF_MUST_CHECK rf_status rf_config_parse(const char *name, const json_t *object, rf_config_origin origin, const rf_log *log,
+/* Read and check. `name` stands in messages for where it came from. On failure *config is cleared.
+ * Release with rf_config_clear. */
+RF_MUST_CHECK rf_status rf_config_parse(const char *name, const json_t *object,
+                                        rf_config_origin origin, const rf_log *log,
                                         rf_config *config, rf_error *error);
 /* FOLDER/config.json, as FOREIGN. */
-RF_MUST_CHECK rf_status rf_config_load(const char *folder, const rf_log *log, rf_config *config, rf_error *error);
+RF_MUST_CHECK rf_status rf_config_load(const char *folder, const rf_log *log, rf_config *config,
+                                       rf_error *error);
 void rf_config_clear(rf_config *config);
 RF_MUST_CHECK rf_status rf_config_copy(const rf_config *from, rf_config *to, rf_error *error);
 
-/* The object that rf_config_save writes: what was read, with every key of ours set from the struct, `architectures`, and model_type
- * "reformer" if transformers computes the same function, else "reformer_c". A fresh reference. */
-RF_MUST_CHECK rf_status rf_config_to_json(const rf_config *config, json_t **object, rf_error *error);
-RF_MUST_CHECK rf_status rf_config_save(const rf_config *config, const char *folder, rf_error *error);
+/* The object that rf_config_save writes: what was read, with every key of ours set from the struct,
+ * `architectures`, and model_type "reformer" if transformers computes the same function, else
+ * "reformer_c". A fresh reference. */
+RF_MUST_CHECK rf_status rf_config_to_json(const rf_config *config, json_t **object,
+                                          rf_error *error);
+RF_MUST_CHECK rf_status rf_config_save(const rf_config *config, const char *folder,
+                                       rf_error *error);
 
-/* num_buckets null -> the automatic rule (Hugging Face's, spec 1.2) for this padded length; sets buckets and says so in the log. Does nothing
- * where buckets are known or no layer is LSH or no layer would hash at this length. */
-RF_MUST_CHECK rf_status rf_config_resolve_buckets(rf_config *config, int64_t length, const rf_log *log, rf_error *error);
+/* num_buckets null -> the automatic rule (Hugging Face's, spec 1.2) for this padded length; sets
+ * buckets and says so in the log. Does nothing where buckets are known or no layer is LSH or no
+ * layer would hash at this length. */
+RF_MUST_CHECK rf_status rf_config_resolve_buckets(rf_config *config, int64_t length,
+                                                  const rf_log *log, rf_error *error);
 /* "auto" (forget what is set), "64" or "64,128". */
 RF_MUST_CHECK rf_status rf_config_set_buckets(rf_config *config, const char *text, rf_error *error);
 
-int64_t rf_config_bucket_count(const rf_config *config);    /* product of the factors */
+int64_t rf_config_bucket_count(const rf_config *config);     /* product of the factors */
 int64_t rf_config_rotation_columns(const rf_config *config); /* half the sum of the factors */
 /* The length that Hugging Face would have padded to (spec 3.1): slots of every attention plan. */
 int64_t rf_config_padded_length(const rf_config *config, int64_t length);
-/* Positions there are: the product of the axes, or max_positions for learned ones, or 2^31 - 1 for sinusoids; never more than that. */
+/* Positions there are: the product of the axes, or max_positions for learned ones, or 2^31 - 1 for
+ * sinusoids; never more than that. */
 int64_t rf_config_max_length(const rf_config *config);
 /* RF_ERR_CONFIG naming the key to change, if a sequence of `length` cannot be run. */
-RF_MUST_CHECK rf_status rf_config_check_length(const rf_config *config, int64_t length, rf_error *error);
+RF_MUST_CHECK rf_status rf_config_check_length(const rf_config *config, int64_t length,
+                                               rf_error *error);
 int64_t rf_config_lsh_layers(const rf_config *config);
 
 #endif

@@ -10,8 +10,7 @@
 
 static const char *const local_and_lsh[] = {"local", "lsh", "local", "lsh", "local", "lsh"};
 
-/* ---- what kind of file it is
- * ---------------------------------------------------------------------------------------- */
+/* ---- what kind of file it is ------------------------------------------------------------- */
 
 static rf_status check_class(const char *name, const json_t *object, rf_error *error)
 {
@@ -100,9 +99,7 @@ static rf_status check_kept_keys(const char *name, const json_t *object, rf_erro
     return RF_OK;
 }
 
-/* ---- single keys
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- single keys ------------------------------------------------------------------------- */
 
 static rf_status read_integer_keys(const char *name, const json_t *object, rf_config *config,
                                    rf_error *error)
@@ -220,9 +217,7 @@ static rf_status read_layers(const char *name, const json_t *object, rf_config *
     return RF_OK;
 }
 
-/* ---- positions
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- positions --------------------------------------------------------------------------- */
 
 static rf_status read_axes(const char *name, const json_t *object, rf_config *config,
                            rf_error *error)
@@ -277,9 +272,7 @@ static rf_status read_positions(const char *name, const json_t *object, rf_confi
     return config->positions == RF_POSITIONS_AXIAL ? read_axes(name, object, config, error) : RF_OK;
 }
 
-/* ---- what only we have
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- what only we have ------------------------------------------------------------------- */
 
 static rf_status check_our_names(const char *name, const json_t *ours, rf_error *error)
 {
@@ -339,9 +332,7 @@ static rf_status read_ours(const char *name, const json_t *object, rf_config *co
     return RF_OK;
 }
 
-/* ---- together
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- together ---------------------------------------------------------------------------- */
 
 static rf_status parse(const char *name, rf_config_origin origin, const rf_log *log,
                        rf_config *config, rf_error *error)

@@ -31,9 +31,7 @@ rf_status rf_head_bias_parse(const char *text, rf_head_bias *value, rf_error *er
                         "lm_head_bias is \"%.60s\", expected \"auto\", \"on\" or \"off\"", text);
 }
 
-/* ---- names
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- names ------------------------------------------------------------------------------- */
 
 /* A list of names for a message, cut where it would be too long. */
 typedef struct name_list {
@@ -141,9 +139,7 @@ static rf_status check_names(const char *folder, const rf_safetensors *file,
                         name_list_rest(&surplus, rest[1], sizeof rest[1]));
 }
 
-/* ---- shapes and types
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- shapes and types -------------------------------------------------------------------- */
 
 /* The keys of config.json that a parameter's shape follows from. */
 static const char *shape_keys(const rf_parameter *parameter, const rf_config *config)
@@ -207,9 +203,7 @@ static rf_status check_entries(const rf_safetensors *file, const rf_config *conf
     return RF_OK;
 }
 
-/* ---- values
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- values ------------------------------------------------------------------------------ */
 
 static rf_status read_values(const rf_safetensors *file, const rf_parameters *parameters,
                              float *block, rf_error *error)
@@ -269,9 +263,7 @@ done:
     return status;
 }
 
-/* ---- writing
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- writing ----------------------------------------------------------------------------- */
 
 static const char *torch_name(rf_dtype dtype)
 {

@@ -256,8 +256,7 @@ void rf_text_release(char *text)
     rf_release(text);
 }
 
-/* ---- evaluation of one batch
- * ------------------------------------------------------------------------------------------- */
+/* ---- evaluation of one batch ------------------------------------------------------------- */
 
 typedef struct collector {
     rf_device *device;

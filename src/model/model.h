@@ -1,7 +1,8 @@
 /* Inside the library: a model, and a runner that takes batches of one shape through it.
  *
- * A runner is planned by a dry run of the same code, then takes its memory once: two streams, in training two gradient
- * streams and the gradient block, and a workspace. Nothing is allocated afterwards. */
+ * A runner is planned by a dry run of the same code, then takes its memory once: two streams, in
+ * training two gradient streams and the gradient block, and a workspace. Nothing is allocated
+ * afterwards. */
 #ifndef RF_MODEL_MODEL_H
 #define RF_MODEL_MODEL_H
 
@@ -11,98 +12,116 @@
 struct rf_model {
     rf_config config;
     rf_parameters parameters;
-    rf_device *device;  /* owned */
-    float *values;      /* device block */
+    rf_device *device; /* owned */
+    float *values;     /* device block */
     bool applies_head_bias;
     bool trains_head_bias;
-    char *folder;       /* where it was loaded from, NULL for a new one; owned */
+    char *folder; /* where it was loaded from, NULL for a new one; owned */
     rf_log log;
 };
 
 /* From a checked config; takes over *config (cleared in the caller). Weights are left unset. */
-RF_MUST_CHECK rf_status rf_model_from_config(rf_config *config, const rf_model_options *options, rf_model **model,
-                                             rf_error *error);
+RF_MUST_CHECK rf_status rf_model_from_config(rf_config *config, const rf_model_options *options,
+                                             rf_model **model, rf_error *error);
 
 /* A batch on the host. Rows are sequences of one length (pad with the mask). */
 typedef struct rf_batch {
     int64_t batch, length;
     const int32_t *ids;    /* [batch, length] */
-    const int32_t *labels; /* [batch, length], -100 = not scored; position t predicts labels[t + 1] (causal). NULL: no loss */
+    const int32_t *labels; /* [batch, length], -100 = not scored; position t predicts labels[t + 1]
+                              (causal). NULL: no loss */
     const uint8_t *mask;   /* [batch, length] or NULL */
-    int64_t first_sample;  /* number of row 0 within the step (micro-batch x batch), for the keys of dropout */
+    int64_t first_sample;  /* number of row 0 within the step (micro-batch x batch), for the keys of
+                              dropout */
 } rf_batch;
 
-/* What an onlooker may see or replace on the way; every member may be NULL. Tensors are in device memory and valid during the call. */
+/* What an onlooker may see or replace on the way; every member may be NULL. Tensors are in device
+ * memory and valid during the call. */
 typedef struct rf_hooks {
     void *user;
-    /* The second stream before layer `layer` (= layers: after the last), as stored (f32 or fixed32). [batch * length, hidden] */
+    /* The second stream before layer `layer` (= layers: after the last), as stored (f32 or
+     * fixed32). [batch * length, hidden] */
     rf_status (*hidden)(void *user, int64_t layer, const rf_tensor *stream, rf_error *error);
-    /* Buckets of heads first_head ... of a hashing LSH layer, without round offsets; may be overwritten before they are sorted. Called in
-     * the recomputation of the backward too, where it must do the same. [batch, heads of the group, rounds, length] i32 */
-    rf_status (*buckets)(void *user, int64_t layer, int64_t first_head, const rf_tensor *buckets, rf_error *error);
-    /* What attention is about to use: query [batch, length, heads of the group, head width], key (absent in LSH layers), value;
-     * buckets absent where nothing was hashed. Forward passes only, not the recomputation of the backward. */
-    rf_status (*attention)(void *user, int64_t layer, int64_t first_head, const rf_tensor *query, const rf_tensor *key,
-                           const rf_tensor *value, const rf_tensor *buckets, rf_error *error);
-    /* Logits of rows first_row ... of [batch * length]: of all positions, or of logits_count positions from logits_first
-     * of every sequence where logits_count > 0 (only without labels). [rows, vocabulary] */
+    /* Buckets of heads first_head ... of a hashing LSH layer, without round offsets; may be
+     * overwritten before they are sorted. Called in the recomputation of the backward too, where it
+     * must do the same. [batch, heads of the group, rounds, length] i32 */
+    rf_status (*buckets)(void *user, int64_t layer, int64_t first_head, const rf_tensor *buckets,
+                         rf_error *error);
+    /* What attention is about to use: query [batch, length, heads of the group, head width], key
+     * (absent in LSH layers), value; buckets absent where nothing was hashed. Forward passes only,
+     * not the recomputation of the backward. */
+    rf_status (*attention)(void *user, int64_t layer, int64_t first_head, const rf_tensor *query,
+                           const rf_tensor *key, const rf_tensor *value, const rf_tensor *buckets,
+                           rf_error *error);
+    /* Logits of rows first_row ... of [batch * length]: of all positions, or of logits_count
+     * positions from logits_first of every sequence where logits_count > 0 (only without labels).
+     * [rows, vocabulary] */
     rf_status (*logits)(void *user, int64_t first_row, const rf_tensor *logits, rf_error *error);
     int64_t logits_first, logits_count;
     /* nll of the same rows (0 where not scored) [rows] */
     rf_status (*nll)(void *user, int64_t first_row, const rf_tensor *nll, rf_error *error);
-    /* Rotations to use instead of drawn ones: device f32 [heads, head width, rounds, columns], for LSH layer `layer`; absent = draw. */
+    /* Rotations to use instead of drawn ones: device f32 [heads, head width, rounds, columns], for
+     * LSH layer `layer`; absent = draw. */
     rf_tensor (*rotations)(void *user, int64_t layer);
 } rf_hooks;
 
 typedef struct rf_slices { /* how work is cut; fixed for a run, part of its state */
-    int64_t rows;          /* rows of [batch x length] at a time in norms, projections and feed-forward */
-    int64_t heads;         /* heads a group */
-    int64_t head_rows;     /* rows at a time in the LM head and loss */
+    int64_t rows;  /* rows of [batch x length] at a time in norms, projections and feed-forward */
+    int64_t heads; /* heads a group */
+    int64_t head_rows; /* rows at a time in the LM head and loss */
 } rf_slices;
 
 typedef struct rf_runner_options {
     int64_t batch, length;
-    int64_t rounds;          /* 0 = the model's */
-    bool training;           /* dropout, gradients, exact length not required */
-    bool gradients;          /* backward without dropout when !training (verification) */
-    bool float_stream;       /* float32 streams whatever the config says */
-    bool fixed_stream;       /* fixed32 streams whatever the config says */
-    bool verify_reversal;    /* checksum of both streams at every layer boundary, forward against backward */
-    bool store_activations;  /* test only: keep both streams at every boundary and use them instead of the inverse */
-    rf_slices slices;        /* zeros: the planner chooses */
+    int64_t rounds;         /* 0 = the model's */
+    bool training;          /* dropout, gradients, exact length not required */
+    bool gradients;         /* backward without dropout when !training (verification) */
+    bool float_stream;      /* float32 streams whatever the config says */
+    bool fixed_stream;      /* fixed32 streams whatever the config says */
+    bool verify_reversal;   /* checksum of both streams at every layer boundary, forward against
+                               backward */
+    bool store_activations; /* test only: keep both streams at every boundary and use them instead
+                               of the inverse */
+    rf_slices slices;       /* zeros: the planner chooses */
     rf_hooks hooks;
 } rf_runner_options;
 
 typedef struct rf_memory_plan { /* bytes */
-    size_t parameters, gradients, streams, stream_gradients, buckets, batch_data, stored_activations, workspace;
+    size_t parameters, gradients, streams, stream_gradients, buckets, batch_data,
+        stored_activations, workspace;
 } rf_memory_plan;
 
 typedef struct rf_runner rf_runner;
 
 typedef struct rf_outcome {
-    double nll_sum;    /* nats, over scored tokens */
+    double nll_sum; /* nats, over scored tokens */
     int64_t scored, correct;
-    bool overflow;     /* a fixed32 stream left its range: the gradients are void, nothing else was changed */
+    bool overflow; /* a fixed32 stream left its range: the gradients are void, nothing else was
+                      changed */
     int64_t overflow_layer;
     int64_t checksum_mismatches; /* verify_reversal: layer boundaries whose streams differ */
 } rf_outcome;
 
 /* Plan only: no memory of the model's size is taken. `model` may have values == NULL. */
-RF_MUST_CHECK rf_status rf_runner_plan(rf_model *model, const rf_runner_options *options, rf_memory_plan *plan,
-                                       rf_slices *slices, rf_error *error);
-RF_MUST_CHECK rf_status rf_runner_create(rf_model *model, const rf_runner_options *options, rf_runner **runner, rf_error *error);
+RF_MUST_CHECK rf_status rf_runner_plan(rf_model *model, const rf_runner_options *options,
+                                       rf_memory_plan *plan, rf_slices *slices, rf_error *error);
+RF_MUST_CHECK rf_status rf_runner_create(rf_model *model, const rf_runner_options *options,
+                                         rf_runner **runner, rf_error *error);
 void rf_runner_destroy(rf_runner *runner); /* NULL allowed */
 const rf_memory_plan *rf_runner_memory(const rf_runner *runner);
 rf_slices rf_runner_slices(const rf_runner *runner);
 
-/* Evaluate: loss where labels are given, hooks. batch->batch may be smaller than planned, batch->length must be as planned.
- * seed, step: of rotations (without hash_seed). */
-RF_MUST_CHECK rf_status rf_runner_forward(rf_runner *runner, const rf_batch *batch, uint64_t seed, int64_t step,
-                                          rf_outcome *outcome, rf_error *error);
-/* Forward and backward; gradients of factor * sum of nll are added to the gradient block. factor is 1 / scored tokens of the whole step. */
-RF_MUST_CHECK rf_status rf_runner_train(rf_runner *runner, const rf_batch *batch, uint64_t seed, int64_t step, float factor,
-                                        rf_outcome *outcome, rf_error *error);
-/* The gradient block (device), laid out like the parameters; zeroed at creation and by rf_runner_zero_gradients. */
+/* Evaluate: loss where labels are given, hooks. batch->batch may be smaller than planned,
+ * batch->length must be as planned. seed, step: of rotations (without hash_seed). */
+RF_MUST_CHECK rf_status rf_runner_forward(rf_runner *runner, const rf_batch *batch, uint64_t seed,
+                                          int64_t step, rf_outcome *outcome, rf_error *error);
+/* Forward and backward; gradients of factor * sum of nll are added to the gradient block. factor is
+ * 1 / scored tokens of the whole step. */
+RF_MUST_CHECK rf_status rf_runner_train(rf_runner *runner, const rf_batch *batch, uint64_t seed,
+                                        int64_t step, float factor, rf_outcome *outcome,
+                                        rf_error *error);
+/* The gradient block (device), laid out like the parameters; zeroed at creation and by
+ * rf_runner_zero_gradients. */
 float *rf_runner_gradients(rf_runner *runner);
 RF_MUST_CHECK rf_status rf_runner_zero_gradients(rf_runner *runner, rf_error *error);
 /* Labels that are scored in a batch (labels[:, 1:] != -100). */

@@ -11,9 +11,7 @@
 
 enum { ALIGNMENT = 64 }; /* floats */
 
-/* ---- the table
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- the table --------------------------------------------------------------------------- */
 
 typedef struct builder {
     rf_parameters *parameters;
@@ -211,9 +209,7 @@ rf_tensor rf_parameter_tensor(const rf_parameter *parameter, float *block)
     return tensor;
 }
 
-/* ---- first values
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- first values ------------------------------------------------------------------------ */
 
 /* Hugging Face's: normal with initializer_range, axial tables with axial_norm_std. */
 static double standard_deviation_huggingface(const rf_parameter *parameter, const rf_config *config)
@@ -224,22 +220,56 @@ static double standard_deviation_huggingface(const rf_parameter *parameter, cons
 }
 
 /* Ours (docs/numerics.md, "Initialisation"): each product keeps the variance of its input; what is
- * added to a stream is scaled down so that all half residuals together add about as much as one;
- * positions are no louder than words. */
+ * added to a stream is scaled down so that all half residuals together add about as much as one.
+ * Positions are not drawn: see fill_sinusoids. */
 static double standard_deviation_reformer(const rf_parameter *parameter, const rf_config *config)
 {
     double residuals = sqrt(2.0 * (double)config->layers);
     switch (parameter->role) {
     case RF_PARAMETER_WORD:
+        return 0.1;
     case RF_PARAMETER_HEAD_WEIGHT:
         return 0.02;
-    case RF_PARAMETER_POSITION:
-        return fmin(config->axial_norm_std, 0.02);
     case RF_PARAMETER_ATTENTION_OUTPUT:
     case RF_PARAMETER_OUTER_WEIGHT:
         return 1.0 / sqrt((double)parameter->shape[1]) / residuals;
     default: /* projections and the inner weight: 1 / sqrt(inputs) */
         return 1.0 / sqrt((double)parameter->shape[1]);
+    }
+}
+
+/* A position table starts as sinusoids of its own index, sine and cosine in turn, with frequencies
+ * from 1 to 1 / rows and a root mean square of 0.3, so that the product of two positions falls with
+ * their distance from the first step on (the idea of Vaswani et al. 2017, section 3.5). */
+static void fill_sinusoids(const rf_parameter *item, float *values)
+{
+    const double amplitude = 0.3 * sqrt(2.0);
+    int64_t width = item->shape[item->rank - 1];
+    int64_t rows = item->count / width;
+    int64_t pairs = width / 2 > 1 ? width / 2 - 1 : 1;
+    for (int64_t row = 0; row < rows; row++) {
+        for (int64_t column = 0; column < width; column++) {
+            double frequency = pow((double)rows, -(double)(column / 2) / (double)pairs);
+            double angle = (double)row * frequency;
+            double wave = column % 2 == 0 ? sin(angle) : cos(angle);
+            values[row * width + column] = (float)(amplitude * wave);
+        }
+    }
+}
+
+/* What is not drawn in our scheme. Keys of a local layer start as its queries, so that a token
+ * looks first at what is like it, near it: with the sinusoids, at its neighbours. */
+static void fill_structured(const rf_parameters *parameters, const rf_parameter *item, float *block)
+{
+    if (item->role == RF_PARAMETER_POSITION) {
+        fill_sinusoids(item, block + item->offset);
+    } else if (item->role == RF_PARAMETER_KEY) {
+        const rf_parameter *query =
+            rf_parameters_find(parameters, RF_PARAMETER_QUERY, item->layer, 0);
+        if (query != NULL) {
+            memcpy(block + item->offset, block + query->offset,
+                   (size_t)item->count * sizeof *block);
+        }
     }
 }
 
@@ -262,7 +292,8 @@ static bool is_gain(rf_parameter_role role)
 rf_status rf_parameters_initialise(const rf_parameters *parameters, const rf_config *config,
                                    const char *scheme, uint64_t seed, float *block, rf_error *error)
 {
-    deviation_rule rule = strcmp(scheme, "reformer") == 0      ? standard_deviation_reformer
+    bool ours = strcmp(scheme, "reformer") == 0;
+    deviation_rule rule = ours                                 ? standard_deviation_reformer
                           : strcmp(scheme, "huggingface") == 0 ? standard_deviation_huggingface
                                                                : NULL;
     if (rule == NULL) {
@@ -278,6 +309,9 @@ rf_status rf_parameters_initialise(const rf_parameters *parameters, const rf_con
             rf_random_key key = {
                 .seed = seed, .layer = (uint32_t)i, .purpose = RF_PURPOSE_INITIALISE};
             fill_normal(values, item->count, (float)rule(item, config), &key);
+        }
+        if (ours) {
+            fill_structured(parameters, item, block);
         }
         for (int64_t j = 0; is_gain(item->role) && j < item->count; j++) {
             values[j] = 1.0F;

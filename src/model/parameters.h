@@ -1,33 +1,44 @@
-/* All parameters of a model in one block, laid out from one table of name and shape, so that saving, clipping, averaging and
- * zeroing are loops over one block. Gradients and moments are blocks of the same layout. Parameters with weight decay come first.
- * Names are Hugging Face's (spec 2.1), with the prefix "reformer.". Each starts at a multiple of 64 floats; the gap is zero. */
+/* All parameters of a model in one block, laid out from one table of name and shape, so that
+ * saving, clipping, averaging and zeroing are loops over one block. Gradients and moments are
+ * blocks of the same layout. Parameters with weight decay come first. Names are Hugging Face's
+ * (spec 2.1), with the prefix "reformer.". Each starts at a multiple of 64 floats; the gap is zero.
+ */
 #ifndef RF_MODEL_PARAMETERS_H
 #define RF_MODEL_PARAMETERS_H
 
 #include "model/config.h"
 
 typedef enum rf_parameter_role {
-    RF_PARAMETER_WORD, RF_PARAMETER_POSITION,
-    RF_PARAMETER_ATTENTION_NORM_GAIN, RF_PARAMETER_ATTENTION_NORM_BIAS,
+    RF_PARAMETER_WORD,
+    RF_PARAMETER_POSITION,
+    RF_PARAMETER_ATTENTION_NORM_GAIN,
+    RF_PARAMETER_ATTENTION_NORM_BIAS,
     RF_PARAMETER_QUERY, /* query_key in lsh layers */
     RF_PARAMETER_KEY,   /* local layers only */
-    RF_PARAMETER_VALUE, RF_PARAMETER_ATTENTION_OUTPUT,
-    RF_PARAMETER_FEED_FORWARD_NORM_GAIN, RF_PARAMETER_FEED_FORWARD_NORM_BIAS,
-    RF_PARAMETER_INNER_WEIGHT, RF_PARAMETER_INNER_BIAS, RF_PARAMETER_OUTER_WEIGHT, RF_PARAMETER_OUTER_BIAS,
-    RF_PARAMETER_FINAL_NORM_GAIN, RF_PARAMETER_FINAL_NORM_BIAS,
-    RF_PARAMETER_HEAD_WEIGHT, RF_PARAMETER_HEAD_BIAS
+    RF_PARAMETER_VALUE,
+    RF_PARAMETER_ATTENTION_OUTPUT,
+    RF_PARAMETER_FEED_FORWARD_NORM_GAIN,
+    RF_PARAMETER_FEED_FORWARD_NORM_BIAS,
+    RF_PARAMETER_INNER_WEIGHT,
+    RF_PARAMETER_INNER_BIAS,
+    RF_PARAMETER_OUTER_WEIGHT,
+    RF_PARAMETER_OUTER_BIAS,
+    RF_PARAMETER_FINAL_NORM_GAIN,
+    RF_PARAMETER_FINAL_NORM_BIAS,
+    RF_PARAMETER_HEAD_WEIGHT,
+    RF_PARAMETER_HEAD_BIAS
 } rf_parameter_role;
 
 typedef struct rf_parameter {
-    char *name;         /* "reformer.encoder.layers.0.attention.layer_norm.weight"; owned */
+    char *name; /* "reformer.encoder.layers.0.attention.layer_norm.weight"; owned */
     rf_parameter_role role;
-    int64_t layer;      /* -1: not of a layer */
-    int axis;           /* position tables: which axis, else 0 */
+    int64_t layer; /* -1: not of a layer */
+    int axis;      /* position tables: which axis, else 0 */
     int rank;
     int64_t shape[RF_MAX_RANK];
-    int64_t count;      /* elements */
-    int64_t offset;     /* elements from the start of a block */
-    bool decays;        /* weight decay applies: not for norms, biases and positions */
+    int64_t count;  /* elements */
+    int64_t offset; /* elements from the start of a block */
+    bool decays;    /* weight decay applies: not for norms, biases and positions */
 } rf_parameter;
 
 typedef struct rf_parameters {
@@ -39,16 +50,23 @@ typedef struct rf_parameters {
 } rf_parameters;
 
 /* The table of the model that the configuration describes. On failure *parameters is zeroed. */
-RF_MUST_CHECK rf_status rf_parameters_create(const rf_config *config, rf_parameters *parameters, rf_error *error);
+RF_MUST_CHECK rf_status rf_parameters_create(const rf_config *config, rf_parameters *parameters,
+                                             rf_error *error);
 void rf_parameters_clear(rf_parameters *parameters);
-/* The parameter of that role; layer -1 and axis 0 where they do not apply; NULL if the model has none. */
-const rf_parameter *rf_parameters_find(const rf_parameters *parameters, rf_parameter_role role, int64_t layer, int axis);
-const rf_parameter *rf_parameters_named(const rf_parameters *parameters, const char *name); /* with or without "reformer." */
-/* Its tensor within a block (device memory; block NULL gives a tensor without data): rank as stored, 2-D weights as [out, in]. */
+/* The parameter of that role; layer -1 and axis 0 where they do not apply; NULL if the model has
+ * none. */
+const rf_parameter *rf_parameters_find(const rf_parameters *parameters, rf_parameter_role role,
+                                       int64_t layer, int axis);
+const rf_parameter *rf_parameters_named(const rf_parameters *parameters,
+                                        const char *name); /* with or without "reformer." */
+/* Its tensor within a block (device memory; block NULL gives a tensor without data): rank as
+ * stored, 2-D weights as [out, in]. */
 rf_tensor rf_parameter_tensor(const rf_parameter *parameter, float *block);
 
-/* Random values into a host block. "huggingface": spec 2.4. "reformer": our default, see docs/numerics.md. */
-RF_MUST_CHECK rf_status rf_parameters_initialise(const rf_parameters *parameters, const rf_config *config, const char *scheme,
+/* Random values into a host block. "huggingface": spec 2.4. "reformer": our default, see
+ * docs/numerics.md. */
+RF_MUST_CHECK rf_status rf_parameters_initialise(const rf_parameters *parameters,
+                                                 const rf_config *config, const char *scheme,
                                                  uint64_t seed, float *block, rf_error *error);
 
 #endif

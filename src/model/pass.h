@@ -1,11 +1,13 @@
-/* What the parts of the model share during one pass of a batch: the context of the operations, the blocks of parameters and
- * gradients, the sizes, and the keys of randomness. A half residual is a function added to a stream:
+/* What the parts of the model share during one pass of a batch: the context of the operations, the
+ * blocks of parameters and gradients, the sizes, and the keys of randomness. A half residual is a
+ * function added to a stream:
  *
  *     forward    accumulator += f(context)
- *     backward   accumulator -= f(context), and the gradients of f, from accumulator_gradient, are added to context_gradient and
- *                to the parameters' gradients
+ *     backward   accumulator -= f(context), and the gradients of f, from accumulator_gradient, are
+ * added to context_gradient and to the parameters' gradients
  *
- * with f recomputed from the context, so that nothing of it is stored (Kitaev et al. 2020, section 3). */
+ * with f recomputed from the context, so that nothing of it is stored (Kitaev et al. 2020, section
+ * 3). */
 #ifndef RF_MODEL_PASS_H
 #define RF_MODEL_PASS_H
 
@@ -17,12 +19,12 @@ typedef struct rf_pass {
     const rf_config *config;
     const rf_parameters *parameters;
     float *values;
-    float *gradients;    /* NULL: no backward */
+    float *gradients;            /* NULL: no backward */
     int64_t batch, length, rows; /* rows = batch * length */
     int64_t rounds;
     rf_slices slices;
-    bool dropout;        /* training */
-    bool fixed;          /* fixed32 streams */
+    bool dropout; /* training */
+    bool fixed;   /* fixed32 streams */
     bool head_bias, head_bias_trained;
     uint64_t seed;
     int64_t step, first_sample;
@@ -31,13 +33,15 @@ typedef struct rf_pass {
     rf_tensor mask;      /* [batch, length] u8, absent: nothing is masked */
     rf_tensor overflow;  /* [half residuals + 1] i32 */
     rf_tensor rotations; /* of hash_seed, absent: drawn by key */
-    rf_tensor buckets;   /* [lsh layers, batch * heads * rounds * length] i32, kept from the forward; absent: hashed again */
-    rf_tensor nll;       /* [rows] f32 */
+    rf_tensor buckets; /* [lsh layers, batch * heads * rounds * length] i32, kept from the forward;
+                          absent: hashed again */
+    rf_tensor nll;     /* [rows] f32 */
     rf_tensor prediction; /* [rows] i32 */
     const rf_hooks *hooks;
 } rf_pass;
 
-/* Rows [first, first + count) of the batch, at most slices.rows of them: the loop of every row-wise part. */
+/* Rows [first, first + count) of the batch, at most slices.rows of them: the loop of every row-wise
+ * part. */
 typedef struct rf_row_slice {
     int64_t first, count;
 } rf_row_slice;
@@ -49,51 +53,71 @@ rf_tensor rf_pass_value(const rf_pass *pass, rf_parameter_role role, int64_t lay
 rf_tensor rf_pass_gradient(const rf_pass *pass, rf_parameter_role role, int64_t layer, int axis);
 rf_random_key rf_pass_key(const rf_pass *pass, rf_purpose purpose, int64_t layer);
 /* Take [rows, columns] f32 from the workspace. */
-RF_MUST_CHECK rf_status rf_pass_take(rf_pass *pass, const char *what, int64_t rows, int64_t columns, rf_tensor *tensor,
-                                     rf_error *error);
-/* In place, with hidden_dropout_prob; nothing without dropout. x [count, width] are rows slice.first ... */
-RF_MUST_CHECK rf_status rf_pass_dropout(rf_pass *pass, const rf_tensor *x, rf_purpose purpose, int64_t layer,
-                                        int64_t first_row, rf_error *error);
+RF_MUST_CHECK rf_status rf_pass_take(rf_pass *pass, const char *what, int64_t rows, int64_t columns,
+                                     rf_tensor *tensor, rf_error *error);
+/* In place, with hidden_dropout_prob; nothing without dropout. x [count, width] are rows
+ * slice.first ... */
+RF_MUST_CHECK rf_status rf_pass_dropout(rf_pass *pass, const rf_tensor *x, rf_purpose purpose,
+                                        int64_t layer, int64_t first_row, rf_error *error);
 /* The norm of a branch over rows of a stream. y [count, hidden]. */
-RF_MUST_CHECK rf_status rf_pass_norm(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice, rf_parameter_role gain,
-                                     int64_t layer, const rf_tensor *y, rf_error *error);
+RF_MUST_CHECK rf_status rf_pass_norm(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
+                                     rf_parameter_role gain, int64_t layer, const rf_tensor *y,
+                                     rf_error *error);
 /* Its backward: adds to rows of stream_gradient and to the gradients of gain and bias. */
-RF_MUST_CHECK rf_status rf_pass_norm_backward(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
-                                              rf_parameter_role gain, int64_t layer, const rf_tensor *y_gradient,
+RF_MUST_CHECK rf_status rf_pass_norm_backward(rf_pass *pass, const rf_tensor *stream,
+                                              rf_row_slice slice, rf_parameter_role gain,
+                                              int64_t layer, const rf_tensor *y_gradient,
                                               const rf_tensor *stream_gradient, rf_error *error);
-/* rows of stream (+= | -=) value, with the overflow flag of half residual `half` (2 * layer, + 1 for feed-forward). */
-RF_MUST_CHECK rf_status rf_pass_residual(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice, const rf_tensor *value,
-                                         rf_residual_mode mode, int64_t half, rf_error *error);
+/* rows of stream (+= | -=) value, with the overflow flag of half residual `half` (2 * layer, + 1
+ * for feed-forward). */
+RF_MUST_CHECK rf_status rf_pass_residual(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
+                                         const rf_tensor *value, rf_residual_mode mode,
+                                         int64_t half, rf_error *error);
 
 typedef struct rf_half_residual {
-    rf_status (*forward)(rf_pass *pass, int64_t layer, const rf_tensor *accumulator, const rf_tensor *context,
-                         rf_error *error);
-    rf_status (*backward)(rf_pass *pass, int64_t layer, const rf_tensor *accumulator, const rf_tensor *context,
-                          const rf_tensor *accumulator_gradient, const rf_tensor *context_gradient, rf_error *error);
+    rf_status (*forward)(rf_pass *pass, int64_t layer, const rf_tensor *accumulator,
+                         const rf_tensor *context, rf_error *error);
+    rf_status (*backward)(rf_pass *pass, int64_t layer, const rf_tensor *accumulator,
+                          const rf_tensor *context, const rf_tensor *accumulator_gradient,
+                          const rf_tensor *context_gradient, rf_error *error);
 } rf_half_residual;
 extern const rf_half_residual rf_half_attention;
 extern const rf_half_residual rf_half_feed_forward;
 
 /* Streams are [rows, hidden], f32 or fixed32; gradients f32. */
-RF_MUST_CHECK rf_status rf_embed_forward(rf_pass *pass, const rf_tensor streams[2], rf_error *error);
-RF_MUST_CHECK rf_status rf_embed_backward(rf_pass *pass, const rf_tensor gradients[2], rf_error *error);
-/* Final norm, head, loss; hooks see logits and nll. Fills pass->nll and pass->prediction where there are targets. */
-RF_MUST_CHECK rf_status rf_head_lm_forward(rf_pass *pass, const rf_tensor streams[2], rf_error *error);
+RF_MUST_CHECK rf_status rf_embed_forward(rf_pass *pass, const rf_tensor streams[2],
+                                         rf_error *error);
+RF_MUST_CHECK rf_status rf_embed_backward(rf_pass *pass, const rf_tensor gradients[2],
+                                          rf_error *error);
+/* Final norm, head, loss; hooks see logits and nll. Fills pass->nll and pass->prediction where
+ * there are targets. */
+RF_MUST_CHECK rf_status rf_head_lm_forward(rf_pass *pass, const rf_tensor streams[2],
+                                           rf_error *error);
 /* The same with the backward fused: writes the streams' gradients of factor * sum of nll. */
-RF_MUST_CHECK rf_status rf_head_lm_train(rf_pass *pass, const rf_tensor streams[2], const rf_tensor gradients[2], float factor,
+RF_MUST_CHECK rf_status rf_head_lm_train(rf_pass *pass, const rf_tensor streams[2],
+                                         const rf_tensor gradients[2], float factor,
                                          rf_error *error);
 
-/* ---- attention plans ------------------------------------------------------------------------------------------------- */
+/* ---- attention plans
+ * -------------------------------------------------------------------------------------------------
+ */
 
 /* Whether a layer hashes at this length: an LSH layer whose padded length exceeds its chunk. */
 bool rf_plan_hashes(const rf_config *config, int64_t layer, int64_t length);
-/* The plan of a layer for heads first_head ... first_head + heads - 1; `order` is left for the caller to fill. */
-rf_attention_plan rf_plan_local(const rf_pass *pass, int64_t layer, int64_t first_head, int64_t heads);
-rf_attention_plan rf_plan_lsh(const rf_pass *pass, int64_t layer, int64_t first_head, int64_t heads);
-/* Hash into buckets [batch, heads, rounds, length] i32 (or take the kept ones), then sort into order [batch, heads, rounds, slots]. */
-RF_MUST_CHECK rf_status rf_plan_lsh_order(rf_pass *pass, int64_t layer, int64_t first_head, const rf_tensor *query,
-                                          bool recomputing, const rf_tensor *buckets, const rf_tensor *order, rf_error *error);
-/* The rotations that hash_seed stands for: PyTorch's CPU stream. Host [heads, head width, rounds, columns]. */
+/* The plan of a layer for heads first_head ... first_head + heads - 1; `order` is left for the
+ * caller to fill. */
+rf_attention_plan rf_plan_local(const rf_pass *pass, int64_t layer, int64_t first_head,
+                                int64_t heads);
+rf_attention_plan rf_plan_lsh(const rf_pass *pass, int64_t layer, int64_t first_head,
+                              int64_t heads);
+/* Hash into buckets [batch, heads, rounds, length] i32 (or take the kept ones), then sort into
+ * order [batch, heads, rounds, slots]. */
+RF_MUST_CHECK rf_status rf_plan_lsh_order(rf_pass *pass, int64_t layer, int64_t first_head,
+                                          const rf_tensor *query, bool recomputing,
+                                          const rf_tensor *buckets, const rf_tensor *order,
+                                          rf_error *error);
+/* The rotations that hash_seed stands for: PyTorch's CPU stream. Host [heads, head width, rounds,
+ * columns]. */
 void rf_plan_lsh_seeded_rotations(const rf_config *config, int64_t rounds, float *rotations);
 
 #endif

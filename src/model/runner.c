@@ -26,9 +26,7 @@ struct rf_runner {
     int64_t *host_checksums; /* [2, half residuals] */
 };
 
-/* ---- sizes
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- sizes ------------------------------------------------------------------------------- */
 
 static int64_t clamp(int64_t value, int64_t low, int64_t high)
 {
@@ -71,9 +69,7 @@ static bool is_fixed(const rf_config *config, const rf_runner_options *options)
     return options->fixed_stream || (config->fixed_stream && !options->float_stream);
 }
 
-/* ---- memory
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- memory ------------------------------------------------------------------------------ */
 
 static rf_status take(rf_runner *runner, const char *what, rf_dtype dtype, int64_t count,
                       size_t *bytes, rf_tensor *tensor, rf_error *error)
@@ -146,6 +142,14 @@ static rf_status take_lsh(rf_runner *runner, rf_error *error)
     return RF_OK;
 }
 
+/* Bytes on the host, whatever the device: targets and predictions, overflow flags, checksums. */
+static size_t host_size(const rf_runner *runner)
+{
+    size_t halves = 2 * (size_t)runner->pass.config->layers;
+    return 2 * (size_t)runner->pass.rows * sizeof(int32_t) + (halves + 1) * sizeof(int32_t) +
+           2 * halves * sizeof(int64_t);
+}
+
 static rf_status take_persistent(rf_runner *runner, rf_error *error)
 {
     rf_pass *pass = &runner->pass;
@@ -163,12 +167,11 @@ static rf_status take_persistent(rf_runner *runner, rf_error *error)
     RF_TRY(take(runner, "predictions", RF_I32, pass->rows, data, &runner->all_prediction, error));
     RF_TRY(take(runner, "overflow flags", RF_I32, 2 * pass->config->layers + 1, data,
                 &pass->overflow, error));
+    *data += host_size(runner);
     return take(runner, "loss", RF_F64, 1, data, &runner->loss_sum, error);
 }
 
-/* ---- a pass
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- a pass ------------------------------------------------------------------------------ */
 
 static rf_tensor first_rows(const rf_tensor *tensor, int64_t count)
 {
@@ -232,9 +235,7 @@ static rf_status run_dry(rf_runner *runner, rf_error *error)
     return rf_head_lm_forward(&runner->pass, runner->stack.streams, error);
 }
 
-/* ---- planning and creation
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- planning and creation --------------------------------------------------------------- */
 
 static void init(rf_runner *runner, rf_model *model, const rf_runner_options *options,
                  rf_device *device)
@@ -416,9 +417,7 @@ rf_status rf_runner_zero_gradients(rf_runner *runner, rf_error *error)
                           rf_tensor_size(&runner->gradients), error);
 }
 
-/* ---- batches in, outcomes out
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- batches in, outcomes out ------------------------------------------------------------ */
 
 /* Position t predicts label t + 1 of its own sequence; the last predicts nothing. */
 static int32_t target_at(const rf_batch *batch, int64_t row, int64_t position)

@@ -2,7 +2,7 @@
  * fixes the sizes, then compares each other tensor with the shape that the first one needs. */
 #include "ops/check.h"
 
-/* ---- tensors ---- */
+/* ---- tensors ----------------------------------------------------------------------------- */
 
 /* First of all: a shape with more dimensions than there are numbers cannot even be described. */
 static rf_status check_rank(const rf_check_scope *scope, const char *name, const rf_tensor *tensor)
@@ -91,7 +91,7 @@ static rf_tensor as_type(const rf_tensor *tensor, rf_dtype dtype)
     return needed;
 }
 
-/* ---- numbers ---- */
+/* ---- numbers ----------------------------------------------------------------------------- */
 
 rf_status rf_check_range(const rf_check_scope *scope, const char *name, int64_t value, int64_t low,
                          int64_t high)
@@ -117,7 +117,7 @@ static rf_status check_fraction_bits(const rf_check_scope *scope, rf_dtype dtype
     return dtype == RF_FIXED32 ? rf_check_range(scope, "fraction_bits", bits, 0, 30) : RF_OK;
 }
 
-/* ---- gemm ---- */
+/* ---- gemm -------------------------------------------------------------------------------- */
 
 static rf_tensor matrix_as_tensor(const rf_matrix *matrix)
 {
@@ -164,7 +164,7 @@ static rf_status check_gemm(const rf_check_scope *scope, const void *arguments)
     return rf_check_optional(scope, "bias", &gemm->bias, rf_tensor_1(NULL, RF_F32, n), "c", &c);
 }
 
-/* ---- cast, elementwise, dropout, residual ---- */
+/* ---- cast, elementwise, dropout, residual ------------------------------------------------ */
 
 static rf_status check_cast(const rf_check_scope *scope, const void *arguments)
 {
@@ -234,7 +234,7 @@ static rf_status check_residual(const rf_check_scope *scope, const void *argumen
     return check_fraction_bits(scope, stream->dtype, residual->fraction_bits);
 }
 
-/* ---- embedding, position ---- */
+/* ---- embedding, position ----------------------------------------------------------------- */
 
 /* ids [rows], table [vocabulary, width], y [rows, width] */
 static rf_status check_lookup(const rf_check_scope *scope, const rf_tensor *ids,
@@ -334,7 +334,7 @@ static rf_status check_position_backward(const rf_check_scope *scope, const void
     return RF_OK;
 }
 
-/* ---- layer norm ---- */
+/* ---- layer norm -------------------------------------------------------------------------- */
 
 /* x and the optional x2: the same rows and type; *width is the sum of both widths. */
 static rf_status check_streams(const rf_check_scope *scope, const rf_tensor *x, const rf_tensor *x2,
@@ -384,7 +384,7 @@ static rf_status check_layer_norm_backward(const rf_check_scope *scope, const vo
     return rf_check_like(scope, "x2_gradient", &back->x2_gradient, as_type(x2, RF_F32), "x2", x2);
 }
 
-/* ---- loss, reductions, optimizer ---- */
+/* ---- loss, reductions, optimizer --------------------------------------------------------- */
 
 static rf_status check_cross_entropy(const rf_check_scope *scope, const void *arguments)
 {
@@ -438,7 +438,7 @@ static rf_status check_adamw(const rf_check_scope *scope, const void *arguments)
     return RF_OK;
 }
 
-/* ---- the table ---- */
+/* ---- the table --------------------------------------------------------------------------- */
 
 typedef rf_status (*rule)(const rf_check_scope *scope, const void *arguments);
 

@@ -39,18 +39,25 @@ RF_MUST_CHECK rf_status rf_check_like(const rf_check_scope *scope, const char *n
 RF_MUST_CHECK rf_status rf_check_optional(const rf_check_scope *scope, const char *name,
                                           const rf_tensor *tensor, rf_tensor needed,
                                           const char *source_name, const rf_tensor *source);
+/* low <= value <= high */
 RF_MUST_CHECK rf_status rf_check_range(const rf_check_scope *scope, const char *name, int64_t value,
                                        int64_t low, int64_t high);
+/* 0 <= probability < 1 */
 RF_MUST_CHECK rf_status rf_check_probability(const rf_check_scope *scope, double probability);
 
-/* ---- the rules of attention (check_attention.c) ---- */
+/* ---- the rules of attention (check_attention.c); `arguments` is the struct of that name ---- */
 
+/* rf_bucket_hash: factors are even and their product, plus one, fits an int32. */
 RF_MUST_CHECK rf_status rf_check_bucket_hash(const rf_check_scope *scope, const void *arguments);
+/* rf_bucket_sort: there are at least as many slots as tokens. */
 RF_MUST_CHECK rf_status rf_check_bucket_sort(const rf_check_scope *scope, const void *arguments);
+/* rf_block_attention: the plan's numbers, then every tensor against them. */
 RF_MUST_CHECK rf_status rf_check_block_attention(const rf_check_scope *scope,
                                                  const void *arguments);
+/* rf_block_attention_backward: the same. */
 RF_MUST_CHECK rf_status rf_check_block_attention_backward(const rf_check_scope *scope,
                                                           const void *arguments);
+/* rf_combine_rounds: the parts of `output` give all other shapes. */
 RF_MUST_CHECK rf_status rf_check_combine_rounds(const rf_check_scope *scope, const void *arguments);
 
 #endif

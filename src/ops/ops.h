@@ -1,17 +1,21 @@
 /* Contract: arithmetic. The only place, with tensor/device.h, where the model meets a back end.
  *
- * An operation is an argument struct, a shape rule (checked once, in ops.c, for every back end), and a forward; where it is
- * differentiable, a second operation NAME_backward. A back end fills one constant table of RF_OP_COUNT entries; an entry without
- * `run` is unsupported there, which the caller learns as a status.
+ * An operation is an argument struct, a shape rule (checked once, in ops.c, for every back end),
+ * and a forward; where it is differentiable, a second operation NAME_backward. A back end fills one
+ * constant table of RF_OP_COUNT entries; an entry without `run` is unsupported there, which the
+ * caller learns as a status.
  *
- *     RF_TRY(rf_op_layer_norm(context, &(rf_layer_norm){.x = x, .gain = g, .bias = b, .epsilon = 1e-12F, .y = y}, error));
+ *     RF_TRY(rf_op_layer_norm(context, &(rf_layer_norm){.x = x, .gain = g, .bias = b, .epsilon =
+ * 1e-12F, .y = y}, error));
  *
- * Rules for all: tensors are contiguous, outermost dimension first; outputs may not overlap inputs unless said; gradients
- * named X_gradient are ADDED to what is there where the comment says "accumulates", else written; the same bits on every run, whatever
- * the number of threads; NULL data only on a dry device. Rows are [rows, width]; "rows" of a batch run over batch x length.
+ * Rules for all: tensors are contiguous, outermost dimension first; outputs may not overlap inputs
+ * unless said; gradients named X_gradient are ADDED to what is there where the comment says
+ * "accumulates", else written; the same bits on every run, whatever the number of threads; NULL
+ * data only on a dry device. Rows are [rows, width]; "rows" of a batch run over batch x length.
  * Scratch is taken from the context's workspace by the wrapper, so model code never sees it.
  *
- * Same-bits rule for CPU code: work is cut by a function of the shape only, and sums run in a fixed order. */
+ * Same-bits rule for CPU code: work is cut by a function of the shape only, and sums run in a fixed
+ * order. */
 #ifndef RF_OPS_OPS_H
 #define RF_OPS_OPS_H
 
@@ -28,26 +32,29 @@ typedef struct rf_context {
     rf_workspace *workspace;
 } rf_context;
 
-/* ---- gemm: c = op(a) op(b) (+ c) (+ bias in every row) ------------------------------------------------------------- */
+/* ---- gemm: c = op(a) op(b) (+ c) (+ bias in every row) ----------------------------------- */
 
-/* A two-dimensional operand; the only thing with a leading dimension (elements from one row to the next, >= columns). */
+/* A two-dimensional operand; the only thing with a leading dimension (elements from one row to the
+ * next, >= columns). */
 typedef struct rf_matrix {
     void *data;
     rf_dtype dtype;
     int64_t rows, columns, leading;
 } rf_matrix;
-rf_matrix rf_matrix_of(const rf_tensor *tensor); /* rank >= 1: rows = product of all but the last dimension */
+rf_matrix
+rf_matrix_of(const rf_tensor *tensor); /* rank >= 1: rows = product of all but the last dimension */
 /* Columns [first, first + count) of a matrix: a view. */
 rf_matrix rf_matrix_columns(const rf_matrix *matrix, int64_t first, int64_t count);
 
 typedef struct rf_gemm {
-    rf_matrix a, b, c; /* f32 (other back ends: bf16 in, f32 out); c is [m, n], op(a) [m, k], op(b) [k, n] */
+    rf_matrix a, b,
+        c; /* f32 (other back ends: bf16 in, f32 out); c is [m, n], op(a) [m, k], op(b) [k, n] */
     bool transpose_a, transpose_b; /* both at once is refused */
     bool accumulate;               /* add to c instead of writing it */
     rf_tensor bias;                /* optional [n] */
 } rf_gemm;
 
-/* ---- cast, elementwise, dropout ------------------------------------------------------------------------------------ */
+/* ---- cast, elementwise, dropout ---------------------------------------------------------- */
 
 /* f32 <-> bf16, f16, fixed32 (fraction_bits; round to nearest even, saturating). Same count. */
 typedef struct rf_cast {
@@ -56,9 +63,19 @@ typedef struct rf_cast {
 } rf_cast;
 
 typedef enum rf_activation {
-    RF_ACTIVATION_RELU, RF_ACTIVATION_GELU, RF_ACTIVATION_GELU_NEW, RF_ACTIVATION_SILU, RF_ACTIVATION_GELU_FAST,
-    RF_ACTIVATION_QUICK_GELU, RF_ACTIVATION_RELU2, RF_ACTIVATION_RELU6, RF_ACTIVATION_TANH, RF_ACTIVATION_SIGMOID,
-    RF_ACTIVATION_LINEAR, RF_ACTIVATION_MISH, RF_ACTIVATION_COUNT
+    RF_ACTIVATION_RELU,
+    RF_ACTIVATION_GELU,
+    RF_ACTIVATION_GELU_NEW,
+    RF_ACTIVATION_SILU,
+    RF_ACTIVATION_GELU_FAST,
+    RF_ACTIVATION_QUICK_GELU,
+    RF_ACTIVATION_RELU2,
+    RF_ACTIVATION_RELU6,
+    RF_ACTIVATION_TANH,
+    RF_ACTIVATION_SIGMOID,
+    RF_ACTIVATION_LINEAR,
+    RF_ACTIVATION_MISH,
+    RF_ACTIVATION_COUNT
 } rf_activation;
 
 /* y = activation(x); y may be x. f32. */
@@ -66,7 +83,8 @@ typedef struct rf_activate {
     rf_tensor x, y;
     rf_activation kind;
 } rf_activate;
-/* x_gradient = y_gradient * activation'(x), from the input x; x_gradient may be y_gradient. relu'(0) = 0. */
+/* x_gradient = y_gradient * activation'(x), from the input x; x_gradient may be y_gradient.
+ * relu'(0) = 0. */
 typedef struct rf_activate_backward {
     rf_tensor x, y_gradient, x_gradient;
     rf_activation kind;
@@ -79,8 +97,9 @@ typedef struct rf_add {
 } rf_add;
 
 /* y[r, c] = x[r, c] * keep / (1 - probability); y may be x. Element (r, c) is kept iff
- * rf_random_uniform(key, (first_row + r) * width + c) >= probability, so slices and recomputation draw the same mask. Its own adjoint:
- * the backward is the same call on gradients. probability 0 copies. x, y [rows, width]. */
+ * rf_random_uniform(key, (first_row + r) * width + c) >= probability, so slices and recomputation
+ * draw the same mask. Its own adjoint: the backward is the same call on gradients. probability 0
+ * copies. x, y [rows, width]. */
 typedef struct rf_dropout {
     rf_tensor x, y;
     float probability; /* 0 <= probability < 1 */
@@ -88,22 +107,29 @@ typedef struct rf_dropout {
     int64_t first_row;
 } rf_dropout;
 
-/* ---- residual: the two reversible streams --------------------------------------------------------------------------- */
+/* ---- residual: the two reversible streams ------------------------------------------------ */
 
-typedef enum rf_residual_mode { RF_RESIDUAL_ADD, RF_RESIDUAL_SUBTRACT, RF_RESIDUAL_SET } rf_residual_mode;
-/* stream (+= | -= | =) value. stream [rows, width] f32, or fixed32 with value rounded to nearest even at `fraction_bits`: integer
- * addition, so that SUBTRACT undoes ADD exactly. `overflow` [1] i32 is set to 1 (never cleared) when a value or a
- * result leaves the range of int32 or is not finite; results then wrap modulo 2^32 (a non-finite value counts as 0), so that a later
- * SUBTRACT of the same value still restores the stream. For f32 streams overflow is set when a value is not finite. */
+typedef enum rf_residual_mode {
+    RF_RESIDUAL_ADD,
+    RF_RESIDUAL_SUBTRACT,
+    RF_RESIDUAL_SET
+} rf_residual_mode;
+/* stream (+= | -= | =) value. stream [rows, width] f32, or fixed32 with value rounded to nearest
+ * even at `fraction_bits`: integer addition, so that SUBTRACT undoes ADD exactly. `overflow` [1]
+ * i32 is set to 1 (never cleared) when a value or a result leaves the range of int32 or is not
+ * finite; results then wrap modulo 2^32 (a non-finite value counts as 0), so that a later SUBTRACT
+ * of the same value still restores the stream. For f32 streams overflow is set when a value is not
+ * finite. */
 typedef struct rf_residual {
     rf_tensor stream, value, overflow;
     rf_residual_mode mode;
     int fraction_bits;
 } rf_residual;
 
-/* ---- embedding, position -------------------------------------------------------------------------------------------- */
+/* ---- embedding, position ----------------------------------------------------------------- */
 
-/* y[r] = table[ids[r]]. ids [rows] i32 in [0, vocabulary) (the caller has checked them), table [vocabulary, width] f32. */
+/* y[r] = table[ids[r]]. ids [rows] i32 in [0, vocabulary) (the caller has checked them), table
+ * [vocabulary, width] f32. */
 typedef struct rf_embedding {
     rf_tensor ids, table, y;
 } rf_embedding;
@@ -114,13 +140,15 @@ typedef struct rf_embedding_backward {
 
 typedef enum rf_position_kind { RF_POSITION_TABLES, RF_POSITION_SINUSOIDAL } rf_position_kind;
 /* y[r] = embedding of position offset + (first_row + r) mod length. y [rows, width] f32, written.
- * TABLES: position p has row-major mixed-radix digits over the axes (table k has n_k rows; the last axis runs fastest); y is the
- * concatenation of one row of each table (spec of Hugging Face's axial embeddings; one axis = a learned table).
- * Positions must be < the product of the n_k. channel_dropout: HF's axial dropout in training: all positions of one batch row (b = (first_row
- * + r) div length + first_sample) that share the digit d of axis 1 (of axis 0 if there is one axis only) are kept or dropped together, by
- * rf_random_uniform(key, b * n_axis + d) >= probability; kept ones are scaled by 1 / (1 - probability).
- * SINUSOIDAL: interleaved, y[2i] = sin(p / 10000^(2i / width)), y[2i + 1] = cos(the same), to 1e-6 of the formula in
- * double up to position 10^6; no tables. */
+ * TABLES: position p has row-major mixed-radix digits over the axes (table k has n_k rows; the last
+ * axis runs fastest); y is the concatenation of one row of each table (spec of Hugging Face's axial
+ * embeddings; one axis = a learned table). Positions must be < the product of the n_k.
+ * channel_dropout: HF's axial dropout in training: all positions of one batch row (b = (first_row
+ * + r) div length + first_sample) that share the digit d of axis 1 (of axis 0 if there is one axis
+ * only) are kept or dropped together, by rf_random_uniform(key, b * n_axis + d) >= probability;
+ * kept ones are scaled by 1 / (1 - probability). SINUSOIDAL: interleaved, y[2i] = sin(p / 10000^(2i
+ * / width)), y[2i + 1] = cos(the same), to 1e-6 of the formula in double up to position 10^6; no
+ * tables. */
 typedef struct rf_position {
     rf_position_kind kind;
     int axes;
@@ -130,18 +158,22 @@ typedef struct rf_position {
     rf_random_key key;
     rf_tensor y;
 } rf_position;
-/* table_gradients[k][digit] += y_gradient's columns of axis k, rows in order; accumulates. Same dropout. TABLES only. */
+/* table_gradients[k][digit] += y_gradient's columns of axis k, rows in order; accumulates. Same
+ * dropout. TABLES only. */
 typedef struct rf_position_backward {
     rf_position forward; /* y is unused */
     rf_tensor y_gradient;
     rf_tensor table_gradients[RF_MAX_RANK];
 } rf_position_backward;
 
-/* ---- layer norm ------------------------------------------------------------------------------------------------------ */
+/* ---- layer norm
+ * ------------------------------------------------------------------------------------------------------
+ */
 
-/* y = (x - mean) / sqrt(variance + epsilon) * gain + bias over the last dimension, biased variance computed as mean((x - mean)^2).
- * x [rows, width] f32 or fixed32; the optional second stream makes the row the concatenation of x and x2 (width W = sum of both).
- * gain, bias [W] f32; y [rows, W] f32. */
+/* y = (x - mean) / sqrt(variance + epsilon) * gain + bias over the last dimension, biased variance
+ * computed as mean((x - mean)^2). x [rows, width] f32 or fixed32; the optional second stream makes
+ * the row the concatenation of x and x2 (width W = sum of both). gain, bias [W] f32; y [rows, W]
+ * f32. */
 typedef struct rf_layer_norm {
     rf_tensor x, x2;
     int fraction_bits;
@@ -149,8 +181,8 @@ typedef struct rf_layer_norm {
     float epsilon;
     rf_tensor y;
 } rf_layer_norm;
-/* Recomputes mean and deviation from x. x_gradient and x2_gradient (f32) accumulate, or are written if `write`; gain_gradient and
- * bias_gradient accumulate. */
+/* Recomputes mean and deviation from x. x_gradient and x2_gradient (f32) accumulate, or are written
+ * if `write`; gain_gradient and bias_gradient accumulate. */
 typedef struct rf_layer_norm_backward {
     rf_tensor x, x2;
     int fraction_bits;
@@ -162,18 +194,19 @@ typedef struct rf_layer_norm_backward {
     rf_tensor gain_gradient, bias_gradient;
 } rf_layer_norm_backward;
 
-/* ---- hashing and sorting --------------------------------------------------------------------------------------------- */
+/* ---- hashing and sorting ----------------------------------------------------------------- */
 
 enum { RF_MAX_BUCKET_FACTORS = 16 };
 
 /* Angular LSH (Kitaev et al. 2020, section 2; Andoni et al. 2015), with factorised buckets.
  *   query      [batch, length, heads, width] f32
- *   rotations  [all_heads, width, rounds, columns] f32, columns = sum(factors) / 2; absent: element (h, i, r, j) is
- *              rf_random_normal(key, ((h * width + i) * rounds + r) * columns + j), h counted over all heads of the layer
- *   key_mask   optional [batch, length] u8: where 0, the bucket is the product of the factors (one extra, last bucket)
- *   buckets    [batch, heads, rounds, length] i32, written
- * Per factor n: argmax over concat(p, -p) of the next n / 2 products p = query . rotation (lowest index wins ties); bucket = the
- * mixed-radix number with the first factor as least significant digit. Products are summed in f32. */
+ *   rotations  [all_heads, width, rounds, columns] f32, columns = sum(factors) / 2; absent: element
+ * (h, i, r, j) is rf_random_normal(key, ((h * width + i) * rounds + r) * columns + j), h counted
+ * over all heads of the layer key_mask   optional [batch, length] u8: where 0, the bucket is the
+ * product of the factors (one extra, last bucket) buckets    [batch, heads, rounds, length] i32,
+ * written Per factor n: argmax over concat(p, -p) of the next n / 2 products p = query . rotation
+ * (lowest index wins ties); bucket = the mixed-radix number with the first factor as least
+ * significant digit. Products are summed in f32. */
 typedef struct rf_bucket_hash {
     rf_tensor query, rotations, key_mask;
     rf_random_key key;
@@ -186,15 +219,17 @@ typedef struct rf_bucket_hash {
 
 /* Stable counting sort of the tokens of each (batch, head, round) by bucket.
  *   buckets  [batch, heads, rounds, length] i32, each in [0, bucket_count)
- *   order    [batch, heads, rounds, slots] i32: slot -> token; slots >= length; slots from length on are -1 (empty)
- *   inverse  optional [batch, heads, rounds, length] i32: token -> slot */
+ *   order    [batch, heads, rounds, slots] i32: slot -> token; slots >= length; slots from length
+ * on are -1 (empty) inverse  optional [batch, heads, rounds, length] i32: token -> slot */
 typedef struct rf_bucket_sort {
     rf_tensor buckets;
     int64_t bucket_count;
     rf_tensor order, inverse;
 } rf_bucket_sort;
 
-/* ---- attention ------------------------------------------------------------------------------------------------------- */
+/* ---- attention
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 typedef enum rf_wrap {
     RF_WRAP_NONE,     /* blocks before the first and after the last do not exist */
@@ -206,15 +241,17 @@ typedef enum rf_self_rule {
     RF_SELF_LAST_RESORT /* the pair (i, i) scores exactly -1e5, whatever else holds */
 } rf_self_rule;
 
-/* A softmax attention as data: in which order the tokens stand, how long a block is, which blocks a query block sees, and which
- * pairs are allowed, judged on original positions. See docs/design.md, "The attention plan".
+/* A softmax attention as data: in which order the tokens stand, how long a block is, which blocks a
+ * query block sees, and which pairs are allowed, judged on original positions. See docs/design.md,
+ * "The attention plan".
  *
- * A part is one hash round. Slot s of a part holds token order[s] (or token s where order is absent); slots that hold no token
- * (order -1, or s >= length) are masked keys and never queries. `slots` is a multiple of `block`; a query block c of part p sees the key
- * blocks c - before ... c + after, in that order, as a LIST: with wrap a block may appear twice and then counts twice. A shift of
- * at least the number of blocks that wrap runs over (per part, or all parts) acts as shift 0 (Hugging Face's slicing).
- * Scores: s = scale * q . k; then pairs that are not allowed score -1e9 (causal: key token > query token; key_mask 0; empty
- * slot); then RF_SELF_LAST_RESORT. */
+ * A part is one hash round. Slot s of a part holds token order[s] (or token s where order is
+ * absent); slots that hold no token (order -1, or s >= length) are masked keys and never queries.
+ * `slots` is a multiple of `block`; a query block c of part p sees the key blocks c - before ... c
+ * + after, in that order, as a LIST: with wrap a block may appear twice and then counts twice. A
+ * shift of at least the number of blocks that wrap runs over (per part, or all parts) acts as shift
+ * 0 (Hugging Face's slicing). Scores: s = scale * q . k; then pairs that are not allowed score -1e9
+ * (causal: key token > query token; key_mask 0; empty slot); then RF_SELF_LAST_RESORT. */
 typedef struct rf_attention_plan {
     int64_t batch, heads, parts, length, slots, block, before, after;
     rf_wrap wrap;
@@ -222,50 +259,57 @@ typedef struct rf_attention_plan {
     rf_tensor key_mask; /* optional [batch, length] u8, 1 = keep */
     bool causal;
     rf_self_rule self;
-    bool normalise_keys; /* keys are query * rsqrt(mean(query^2) + 1e-6) / sqrt(width); `key` is absent */
+    bool normalise_keys; /* keys are query * rsqrt(mean(query^2) + 1e-6) / sqrt(width); `key` is
+                            absent */
     float scale;         /* 1 with normalise_keys; 1 / sqrt(width) otherwise */
-    float probability;   /* dropout of probabilities; P[pair] kept iff rf_random_uniform(dropout_key, index) >= probability with index =
-                            ((((first_sample + b) * all_heads + first_head + h) * parts + part) * length + query token)
-                            * (before + 1 + after) * block + window column */
+    float probability; /* dropout of probabilities; P[pair] kept iff rf_random_uniform(dropout_key,
+                          index) >= probability with index =
+                          ((((first_sample + b) * all_heads + first_head + h) * parts + part) *
+                          length + query token)
+                          * (before + 1 + after) * block + window column */
     rf_random_key dropout_key;
     int64_t first_sample, first_head, all_heads;
 } rf_attention_plan;
 
-/* Per part: m = max s, l = sum exp(s - m), log_norm = (float)(m + log l), output = (sum exp(s - m) v) * exp(m - log_norm): never a
- * division by l, since Hugging Face's rounding of a self-only row depends on it. log_norm is computed without dropout.
- *   query, key, value [batch, length, heads, width] f32, or all bf16 (key absent with normalise_keys)
+/* Per part: m = max s, l = sum exp(s - m), log_norm = (float)(m + log l),
+ * output = (sum exp(s - m) v) * exp(m - log_norm): never a division by l, since Hugging Face's
+ * rounding of a self-only row depends on it. log_norm is computed without dropout.
+ *   query, key, value [batch, length, heads, width] f32, or all bf16 (no key with normalise_keys)
  *   output            [batch, parts, length, heads, width] f32, original order
  *   log_norm          [batch, heads, parts, length] f32
- * With bf16 a back end may round weights to bf16 too before they multiply values (and, backward, output_gradient, P and dS before they are
- * multiplied); scores, sums and everything else are f32. */
+ * With bf16 a back end may also round to bf16 the weights that multiply values and, backward,
+ * output_gradient, P and dS; scores, sums and everything else are f32. */
 typedef struct rf_block_attention {
     rf_attention_plan plan;
     rf_tensor query, key, value, output, log_norm;
 } rf_block_attention;
 
-/* All parts collapse to one softmax: P = exp(s - norm), dS = P * (keep-scaled g . v - g . o), no gradient through masked or
- * last-resort pairs' scores. Needs only the merged output and norm (rf_combine_rounds) and the plan.
- *   output [batch, length, heads, width] f32, norm [batch, heads, length], output_gradient like output
- *   query_gradient, key_gradient, value_gradient like query but f32; written. With normalise_keys key_gradient is absent and
- *   query_gradient holds both roles' gradients. */
+/* All parts collapse to one softmax: P = exp(s - norm), dS = P * (keep-scaled g . v - g . o), no
+ * gradient through masked or last-resort pairs' scores. Needs only the merged output and norm
+ * (rf_combine_rounds) and the plan.
+ *   query, key, value as above; the others f32
+ *   output [batch, length, heads, width], norm [batch, heads, length], output_gradient like output
+ *   query_gradient, key_gradient, value_gradient like output; written
+ * With normalise_keys key_gradient is absent and query_gradient holds both roles' gradients. */
 typedef struct rf_block_attention_backward {
     rf_attention_plan plan;
     rf_tensor query, key, value, output, norm, output_gradient;
     rf_tensor query_gradient, key_gradient, value_gradient;
 } rf_block_attention_backward;
 
-/* M = max_r log_norm_r; norm = (float)(M + log sum_r exp(log_norm_r - M)), rounded once; merged = sum_r exp(log_norm_r - norm) *
- * output_r. One part: a copy. output, log_norm as block_attention gives them; merged [batch, length, heads, width], norm [batch, heads, length]. */
+/* M = max_r log_norm_r; norm = (float)(M + log sum_r exp(log_norm_r - M)), rounded once; merged =
+ * sum_r exp(log_norm_r - norm) * output_r. One part: a copy. output, log_norm as block_attention
+ * gives them; merged [batch, length, heads, width], norm [batch, heads, length]. */
 typedef struct rf_combine_rounds {
     rf_tensor output, log_norm, merged, norm;
 } rf_combine_rounds;
 
-/* ---- loss, reductions, optimizer ------------------------------------------------------------------------------------- */
+/* ---- loss, reductions, optimizer --------------------------------------------------------- */
 
-/* Per row: nll = logsumexp(logits) - logits[target], 0 where target is -100 (ignored). logits [rows, vocabulary] f32, targets [rows] i32.
- *   nll         [rows] f32
- *   prediction  optional [rows] i32: argmax, lowest index wins
- *   logits_gradient  optional, like logits, may be logits: (softmax - onehot) * factor, 0 for ignored rows */
+/* Per row: nll = logsumexp(logits) - logits[target], 0 where target is -100 (ignored). logits
+ * [rows, vocabulary] f32, targets [rows] i32. nll         [rows] f32 prediction  optional [rows]
+ * i32: argmax, lowest index wins logits_gradient  optional, like logits, may be logits: (softmax -
+ * onehot) * factor, 0 for ignored rows */
 typedef struct rf_cross_entropy {
     rf_tensor logits, targets, nll, prediction, logits_gradient;
     float factor;
@@ -275,8 +319,9 @@ typedef enum rf_reduce_kind {
     RF_REDUCE_SUM,         /* f32 -> f64 */
     RF_REDUCE_SUM_SQUARES, /* f32 -> f64 */
     RF_REDUCE_COLUMN_SUM,  /* f32 [rows, n] -> f32 [n]; accumulates (bias gradients) */
-    RF_REDUCE_CHECKSUM     /* any 4-byte type -> i64: order-dependent 64-bit mix of the words (the sum over i of word_i * (2 i + 1) modulo
-                              2^64), so that any changed bit shows */
+    RF_REDUCE_CHECKSUM /* any 4-byte type -> i64: order-dependent 64-bit mix of the words (the sum
+                          over i of word_i * (2 i + 1) modulo 2^64), so that any changed bit shows
+                        */
 } rf_reduce_kind;
 /* y: [1] for the scalar kinds, written. */
 typedef struct rf_reduce {
@@ -286,15 +331,17 @@ typedef struct rf_reduce {
 
 /* AdamW (Loshchilov, Hutter 2019) with bias correction; `update` counts from 1:
  *   g = gradient * gradient_factor;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
- *   value = value * (1 - rate * weight_decay) - rate * (m / (1 - b1^update)) / (sqrt(v / (1 - b2^update)) + epsilon)
- * All [n] f32. */
+ *   value = value * (1 - rate * weight_decay) - rate * (m / (1 - b1^update)) / (sqrt(v / (1 -
+ * b2^update)) + epsilon) All [n] f32. */
 typedef struct rf_adamw {
     rf_tensor value, gradient, first_moment, second_moment;
     double rate, beta1, beta2, epsilon, weight_decay, gradient_factor;
     int64_t update;
 } rf_adamw;
 
-/* ---- the table --------------------------------------------------------------------------------------------------------- */
+/* ---- the table
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 #define RF_OPERATIONS(X)                                                                           \
     X(GEMM, gemm)                                                                                  \
@@ -332,14 +379,15 @@ typedef struct rf_op_entry rf_op_entry;
 extern const rf_op_entry rf_ops_cpu[RF_OP_COUNT];
 extern const rf_op_entry rf_ops_cuda[RF_OP_COUNT]; /* all NULL in a build without CUDA */
 
-/* Check shapes, take scratch, run (not on a dry device). RF_ERR_ARGUMENT: shapes disagree, the message names both;
- * RF_ERR_UNSUPPORTED: not on this device. Use the typed calls below. */
-RF_MUST_CHECK rf_status rf_op_run(rf_context *context, rf_op op, const void *arguments, rf_error *error);
+/* Check shapes, take scratch, run (not on a dry device). RF_ERR_ARGUMENT: shapes disagree, the
+ * message names both; RF_ERR_UNSUPPORTED: not on this device. Use the typed calls below. */
+RF_MUST_CHECK rf_status rf_op_run(rf_context *context, rf_op op, const void *arguments,
+                                  rf_error *error);
 const char *rf_op_name(rf_op op);
 
 #define RF_OP_CALL(NAME, name)                                                                     \
-    RF_MUST_CHECK static inline rf_status rf_op_##name(rf_context *context,                        \
-                                                       const rf_##name *arguments, rf_error *error) \
+    RF_MUST_CHECK static inline rf_status rf_op_##name(                                            \
+        rf_context *context, const rf_##name *arguments, rf_error *error)                          \
     {                                                                                              \
         return rf_op_run(context, RF_OP_##NAME, arguments, error);                                 \
     }

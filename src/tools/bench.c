@@ -6,6 +6,7 @@
 #include "reformer/tools.h"
 #include "tools/open_model.h"
 #include "train/optimizer.h"
+#include "train/plan.h"
 
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -76,8 +77,7 @@ static rf_status report_of(const bench *b, double *seconds, int64_t repeats, siz
     double median = repeats % 2 == 1 ? seconds[repeats / 2]
                                      : 0.5 * (seconds[repeats / 2 - 1] + seconds[repeats / 2]);
     size_t optimizer = b->options->forward_only ? 0 : 2 * plan->parameters;
-    size_t planned = plan->parameters + plan->gradients + optimizer + plan->streams +
-                     plan->stream_gradients + plan->buckets + plan->batch_data + plan->workspace;
+    size_t planned = rf_plan_total(plan) + optimizer;
     struct rusage usage;
     (void)getrusage(RUSAGE_SELF, &usage);
     json_t *object =
@@ -137,16 +137,17 @@ rf_status rf_bench_step(const rf_bench_options *options, char **report, rf_error
     *report = NULL;
     rf_memory_reset_peak();
     size_t before = rf_memory_in_use();
-    if (options->repeats < 1 || options->repeats > 10000) {
-        return rf_error_set(error, RF_ERR_ARGUMENT, "repeats is %lld, expected 1 to 10000",
-                            (long long)options->repeats);
+    if (options->repeats < 1 || options->repeats > 1 << 20 || options->warmup < 0) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "repeats is %lld and warmup %lld, expected 1 to 1048576 and at least 0",
+                            (long long)options->repeats, (long long)options->warmup);
     }
     RF_TRY_DONE(prepare(&b, error));
     RF_TRY_DONE(rf_allocate((size_t)options->repeats * sizeof(double), "times", &memory, error));
     double *seconds = memory;
-    for (int64_t i = -1; i < options->repeats; i++) { /* the first is not counted */
+    for (int64_t i = -options->warmup; i < options->repeats; i++) {
         double start = rf_clock_seconds();
-        RF_TRY_DONE(step(&b, i + 1, error));
+        RF_TRY_DONE(step(&b, i + options->warmup, error));
         if (i >= 0) {
             seconds[i] = rf_clock_seconds() - start;
         }

@@ -1,5 +1,6 @@
 /* `plan`: the bytes of a run by purpose, from a dry run of the same code that would run, and beside
  * them what the same layers would need with full attention and every activation stored. */
+#include "train/plan.h"
 #include "model/model.h"
 #include "reformer/tools.h"
 #include "tools/open_model.h"
@@ -26,8 +27,7 @@ static json_t *report_of(const rf_plan_options *options, const rf_model *model,
                          const rf_memory_plan *plan, const rf_slices *slices)
 {
     size_t optimizer = options->training ? 2 * plan->parameters : 0;
-    size_t peak = plan->parameters + plan->gradients + optimizer + plan->streams +
-                  plan->stream_gradients + plan->buckets + plan->batch_data + plan->workspace;
+    size_t peak = rf_plan_total(plan) + optimizer;
     double full = full_attention_bytes(&model->config, model->parameters.total, options->batch,
                                        options->length, options->training);
     return json_pack(

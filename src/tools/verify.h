@@ -9,7 +9,8 @@
 /* What kind of tensor is compared decides the limit (docs/numerics.md, "What verify allows"). */
 typedef enum rf_verify_kind {
     RF_VERIFY_VALUES,   /* logits, hidden states, loss, nll: largest error, absolute */
-    RF_VERIFY_GRADIENT, /* largest and rms error against the larger of its own rms and a thousandth of the rms of all gradients */
+    RF_VERIFY_GRADIENT, /* largest and rms error against the larger of its own rms and a thousandth
+                           of the rms of all gradients */
     RF_VERIFY_BUCKETS,  /* share that differs, and only at near-ties */
     RF_VERIFY_TOKENS    /* greedy continuations: identical */
 } rf_verify_kind;
@@ -18,7 +19,8 @@ typedef struct rf_verify_row {
     const char *name;
     rf_verify_kind kind;
     int64_t count;
-    double max_error, rms_error, reference_rms; /* buckets: share that differs, largest relative margin of one that does, 0 */
+    double max_error, rms_error, reference_rms; /* buckets: share that differs, largest relative
+                                                   margin of one that does, 0 */
     double limit;
     bool passed;
     const char *note; /* "" = none */
@@ -31,28 +33,31 @@ typedef struct rf_verify_state {
     json_t *rows;
     bool passed;
     int64_t batch, length, rounds;
-    int64_t padding;      /* 1: the file's buckets count a padding bucket */
+    int64_t padding;       /* 1: the file's buckets count a padding bucket */
     int32_t *ids, *labels; /* [batch, length]; labels NULL: none */
     uint8_t *mask;         /* [batch, length] or NULL */
     bool has_gradients;
-    double gradient_rms;   /* over all gradients of the file */
+    double gradient_rms; /* over all gradients of the file */
     /* collected */
-    float *logits;         /* [batch, length, vocabulary], when the file has logits or their tail */
-    float *nll;            /* [batch, length] */
-    float *row_buffer;     /* [batch * length, hidden] */
-    int32_t *own;          /* buckets of the layer now running, [batch, heads, rounds, length], before the file's replace them */
-    int64_t *given;        /* the file's, same shape, offsets taken off */
-    int64_t *flips;        /* [layers]: buckets that differ; */
-    double *margins;       /* [layers]: the largest relative margin of one that differs */
-    bool *seen;            /* [layers, heads]: compared already (the backward hashes again) */
-    float *rotations;      /* host copies, [lsh layers][heads, head width, rounds, columns] */
+    float *logits;     /* [batch, length, vocabulary], when the file has logits or their tail */
+    float *nll;        /* [batch, length] */
+    float *row_buffer; /* [batch * length, hidden] */
+    int32_t *own;    /* buckets of the layer now running, [batch, heads, rounds, length], before the
+                        file's replace them */
+    int64_t *given;  /* the file's, same shape, offsets taken off */
+    int64_t *flips;  /* [layers]: buckets that differ; */
+    double *margins; /* [layers]: the largest relative margin of one that differs */
+    bool *seen;      /* [layers, heads]: compared already (the backward hashes again) */
+    float *rotations;        /* host copies, [lsh layers][heads, head width, rounds, columns] */
     void **device_rotations; /* [layers], NULL where the file has none */
 } rf_verify_state;
 
 /* Add a row to the report. */
-RF_MUST_CHECK rf_status rf_verify_add(rf_verify_state *state, const rf_verify_row *row, rf_error *error);
+RF_MUST_CHECK rf_status rf_verify_add(rf_verify_state *state, const rf_verify_row *row,
+                                      rf_error *error);
 /* Compare `count` numbers with a tensor of the file: a row of kind VALUES or GRADIENT. */
-RF_MUST_CHECK rf_status rf_verify_compare(rf_verify_state *state, const char *name, rf_verify_kind kind, const float *ours,
+RF_MUST_CHECK rf_status rf_verify_compare(rf_verify_state *state, const char *name,
+                                          rf_verify_kind kind, const float *ours,
                                           const float *reference, int64_t count, rf_error *error);
 /* The hooks of a verification run. */
 rf_hooks rf_verify_hooks(rf_verify_state *state);

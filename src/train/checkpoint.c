@@ -12,9 +12,7 @@
 
 static const char *const moment_names[2] = {"first_moment", "second_moment"};
 
-/* ---- writing
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- writing ----------------------------------------------------------------------------- */
 
 /* The block as the host sees it: itself, or a copy (*owned) where the device's memory cannot be
  * read. */
@@ -109,8 +107,7 @@ static rf_status write_files(const char *folder, const rf_checkpoint *checkpoint
     return save_state(folder, checkpoint, error);
 }
 
-/* ---- the folder of checkpoints
- * --------------------------------------------------------------------------------------- */
+/* ---- the folder of checkpoints ----------------------------------------------------------- */
 
 /* The step of a name "step-N"; -1 for other names. */
 static int64_t step_of(const char *name)
@@ -306,9 +303,7 @@ done:
     return status;
 }
 
-/* ---- reading
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 rf_status rf_checkpoint_load_state(const char *path, rf_train_state *state, json_t **recipe,
                                    rf_error *error)

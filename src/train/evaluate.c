@@ -58,8 +58,7 @@ rf_status rf_score_windows(rf_runner *runner, const rf_scoring *scoring, rf_outc
     return RF_OK;
 }
 
-/* ---- the public function
- * --------------------------------------------------------------------------------------------- */
+/* ---- the public function ----------------------------------------------------------------- */
 
 typedef struct evaluation {
     const rf_evaluate_options *options;

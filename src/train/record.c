@@ -24,9 +24,7 @@ struct rf_recorder {
     char line[LINE_BYTES];
 };
 
-/* ---- metrics.jsonl
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- metrics.jsonl ----------------------------------------------------------------------- */
 
 /* Whether a line belongs to the part of the run that is continued; what is no line of ours does
  * not. */
@@ -182,9 +180,7 @@ done:
     return status;
 }
 
-/* ---- the chart
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- the chart --------------------------------------------------------------------------- */
 
 typedef struct curve {
     double *x, *y; /* [count of lines at most], in one allocation that begins at x */
@@ -286,8 +282,7 @@ done:
     return status;
 }
 
-/* ---- opening and closing
- * --------------------------------------------------------------------------------------------- */
+/* ---- opening and closing ----------------------------------------------------------------- */
 
 static rf_status open_board(rf_recorder *recorder, const rf_recorder_options *options,
                             rf_error *error)

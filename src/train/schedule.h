@@ -21,6 +21,7 @@ typedef struct rf_schedule {
     int64_t warmup, steps;
 } rf_schedule;
 
+/* RF_ERR_ARGUMENT listing the names there are. */
 RF_MUST_CHECK rf_status rf_schedule_parse(const char *name, rf_schedule_kind *kind,
                                           rf_error *error);
 /* Rate of update `update`, counted from 0. time_fraction: the part of the time limit that is used,

@@ -11,9 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- configuration
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- configuration ----------------------------------------------------------------------- */
 
 /* Keys that may differ between two configurations of one model. */
 static bool is_incidental(const char *key)
@@ -188,9 +186,7 @@ static rf_status settle_config(rf_trainer *trainer, rf_error *error)
     return RF_OK;
 }
 
-/* ---- text
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- text -------------------------------------------------------------------------------- */
 
 static rf_status load_text(rf_trainer *trainer, rf_error *error)
 {
@@ -241,9 +237,7 @@ static void compare_identity(const rf_trainer *trainer, const char *what,
     }
 }
 
-/* ---- memory
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- memory ------------------------------------------------------------------------------ */
 
 static rf_runner_options runner_options(const rf_trainer *trainer)
 {
@@ -285,9 +279,7 @@ done:
     return status;
 }
 
-/* ---- weights
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- weights ----------------------------------------------------------------------------- */
 
 static rf_status fill_weights(rf_trainer *trainer, float *block, rf_error *error)
 {
@@ -367,9 +359,7 @@ static rf_status create_runner(rf_trainer *trainer, rf_error *error)
     return RF_OK;
 }
 
-/* ---- resuming
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- resuming ---------------------------------------------------------------------------- */
 
 /* state.json of the checkpoint; *recipe is what the run did so far. */
 static rf_status load_state(rf_trainer *trainer, json_t **recipe, rf_error *error)

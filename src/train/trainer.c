@@ -22,9 +22,7 @@ typedef enum end_reason {
     REQUESTED
 } end_reason;
 
-/* ---- time
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- time -------------------------------------------------------------------------------- */
 
 double rf_trainer_seconds(const rf_trainer *trainer)
 {
@@ -73,8 +71,7 @@ static end_reason stop_reason(const rf_trainer *trainer)
     return time_is_up(trainer) ? TIME_IS_UP : GOING_ON;
 }
 
-/* ---- progress and records
- * -------------------------------------------------------------------------------------------- */
+/* ---- progress and records ---------------------------------------------------------------- */
 
 static void report(rf_trainer *trainer)
 {
@@ -118,9 +115,7 @@ static rf_status log_step(rf_trainer *trainer, rf_error *error)
     return rf_recorder_step(trainer->recorder, progress, error);
 }
 
-/* ---- saving
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- saving ------------------------------------------------------------------------------ */
 
 /* What failed, and what is left to go on from. */
 static rf_status explain_failed_save(const rf_trainer *trainer, rf_status status, rf_error *error)
@@ -164,9 +159,7 @@ static rf_status save(rf_trainer *trainer, rf_error *error)
     return RF_OK;
 }
 
-/* ---- evaluation
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- evaluation -------------------------------------------------------------------------- */
 
 static int ask_between_batches(void *user)
 {
@@ -238,9 +231,7 @@ static rf_status evaluate(rf_trainer *trainer, rf_error *error)
     return take_result(trainer, &outcome, error);
 }
 
-/* ---- samples
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- samples ----------------------------------------------------------------------------- */
 
 /* A sample that cannot be written is no reason to end a run. */
 static rf_status sample(rf_trainer *trainer, rf_error *error)
@@ -253,7 +244,7 @@ static rf_status sample(rf_trainer *trainer, rf_error *error)
         .prompt_size = prompt != NULL ? strlen(prompt) : (size_t)DEFAULT_PROMPT_BYTES,
         .tokens = options->sample_tokens,
         .temperature = options->sample_temperature,
-        .seed = trainer->state.seed,
+        .seed = trainer->state.seed + (uint64_t)trainer->state.step,
     };
     uint8_t *bytes = NULL;
     size_t size = 0;
@@ -288,9 +279,7 @@ static rf_status sample_if_due(rf_trainer *trainer, bool last, rf_error *error)
     return due && can && !trainer->stop_requested ? sample(trainer, error) : RF_OK;
 }
 
-/* ---- the loop
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- the loop ---------------------------------------------------------------------------- */
 
 static bool is_due(int64_t step, int64_t every)
 {

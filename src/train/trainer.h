@@ -30,8 +30,7 @@ RF_MUST_CHECK rf_status rf_trainer_run(const rf_train_options *options,
                                        const rf_trainer_hooks *hooks, rf_train_result *result,
                                        rf_error *error);
 
-/* ---- shared by the files of the trainer
- * ------------------------------------------------------------------------------ */
+/* ---- shared by the files of the trainer -------------------------------------------------- */
 
 typedef struct rf_trainer {
     rf_train_options options; /* with length filled in */

@@ -112,6 +112,37 @@ expect 0 inspect --model "$work/a"
 says out "reformer.embeddings.word_embeddings.weight"
 expect 0 inspect --model "$work/a" --json
 says out '"parameters": '
+# Buckets that are left to the automatic rule are decided once, by the training length, and kept at every other.
+sed 's/"num_buckets": 8/"num_buckets": null/; s/"lsh_attn_chunk_length": 8/"lsh_attn_chunk_length": 64/; s/"local_attn_chunk_length": 8/"local_attn_chunk_length": 64/
+     s/"axial_pos_shape": \[8, 8\]/"axial_pos_shape": [128, 128]/; s/"max_position_embeddings": 64/"max_position_embeddings": 4096/
+     s/"length": 32/"length": 4096/; s/"steps": 12, "batch": 2/"steps": 2, "batch": 1/; s/"valid_bytes": 400/"valid_bytes": 4096/' "$work/tiny.json" >"$work/auto.json"
+for i in 1 2 3 4 5 6 7; do cat "$work/text"; done >"$work/long"
+expect 0 train --config "$work/auto.json" --data "$work/long" --output "$work/auto" --stop-after 1 --sample-every 0
+says err "128"
+grep -q '"num_buckets": 128' "$work/auto/config.json" || fault "the file does not say 128 buckets"
+expect 0 eval --model "$work/auto" --data "$work/long" --length 200 --json
+expect 0 eval --model "$work/auto" --data "$work/long" --length 16384 --json
+expect 0 generate --model "$work/auto" --prompt-file "$work/text" --tokens 2
+expect 0 train --resume --output "$work/auto"
+grep -q '"num_buckets": 128' "$work/auto/config.json" || fault "other buckets after a resume"
+expect 0 train --config "$work/auto.json" --data "$work/long" --output "$work/factors" --num-buckets 4,16 --stop-after 1 --sample-every 0
+tr -d ' \n' <"$work/factors/config.json" | grep -q '"num_buckets":\[4,16\]' || fault "--num-buckets is not in the file"
+
+# A damaged model: which file, what is wrong, exit code 1, and the file left as it was.
+cp -r "$work/a" "$work/damaged"
+head -c 1000 "$work/a/model.safetensors" >"$work/damaged/model.safetensors"
+expect 1 generate --model "$work/damaged" --prompt x
+says err "damaged/model.safetensors"
+test "$(wc -c <"$work/damaged/model.safetensors")" -eq 1000 || fault "a damaged file was changed"
+
+# Other types of number: half the bytes, and a model that still evaluates.
+expect 0 convert --model "$work/a" --output "$work/half" --dtype bf16
+expect 0 inspect --model "$work/half"
+says out "bf16"
+expect 0 convert --model "$work/half" --output "$work/shards" --shard-size 4KiB
+if [ ! -f "$work/shards/model.safetensors.index.json" ]; then fault "no index of shards"; fi
+expect 0 generate --model "$work/shards" --prompt x --tokens 3
+expect 2 convert --model "$work/a" --output "$work/a"
 expect 0 devices
 says out "cuda"
 expect 0 devices --json

@@ -1,5 +1,6 @@
-/* Replays a fuzz target's corpus without libFuzzer: every argument is a file, or a folder whose files are fed one after the other.
- * Fails when it was given nothing to feed, so an empty corpus cannot pass for a good one. */
+/* Replays a fuzz target's corpus without libFuzzer: every argument is a file, or a folder whose
+ * files are fed one after the other. Fails when it was given nothing to feed, so an empty corpus
+ * cannot pass for a good one. */
 #include "base/file.h"
 #include "base/memory.h"
 

@@ -46,9 +46,7 @@ static float *values_of(const loaded *model, rf_parameter_role role, int64_t lay
     return model->block + rf_parameters_find(&model->parameters, role, layer, 0)->offset;
 }
 
-/* ---- real ones
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- real ones --------------------------------------------------------------------------- */
 
 static void test_load_real(void **state)
 {
@@ -111,9 +109,7 @@ static void test_load_fixtures(void **state)
     rf_names_release(names, count);
 }
 
-/* ---- files with faults
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- files with faults ------------------------------------------------------------------- */
 
 static const char config_text[] = "{\"is_decoder\": true, \"attn_layers\": [\"local\", \"lsh\"], "
                                   "\"hidden_size\": 8, \"num_attention_heads\": 2,"
@@ -336,9 +332,7 @@ static void test_no_weights(void **state)
     craft_clear(&file);
 }
 
-/* ---- what old files may hold
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- what old files may hold ------------------------------------------------------------- */
 
 static void test_old_buffers_and_no_prefix(void **state)
 {
@@ -430,9 +424,7 @@ static void test_head_bias_choice(void **state)
     assert_int_equal(rf_head_bias_parse("yes", &value, NULL), RF_ERR_ARGUMENT);
 }
 
-/* ---- writing
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- writing ----------------------------------------------------------------------------- */
 
 static double worst_relative_error(const crafted *file, const loaded *model)
 {

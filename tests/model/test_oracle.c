@@ -84,19 +84,19 @@ static void prepare_oracle(subject *s)
                                .hashed = s->buckets};
 }
 
-static subject open_subject(const char *name)
+/* *s must stay where it is: its oracle points into it. */
+static void open_subject(const char *name, subject *s)
 {
-    subject s = {0};
+    *s = (subject){0};
     char folder[4096];
     char path[4200];
     (void)snprintf(folder, sizeof folder, "%s/tests/vectors/%s", RF_SOURCE_FOLDER, name);
     (void)snprintf(path, sizeof path, "%s/io.safetensors", folder);
     rf_model_options options = {.device = "cpu", .stream = "float32", .lm_head_bias = "off"};
-    assert_ok(rf_model_load(folder, &options, &s.model, error));
-    assert_ok(rf_safetensors_open(path, &s.file, error));
-    read_ids(&s);
-    prepare_oracle(&s);
-    return s;
+    assert_ok(rf_model_load(folder, &options, &s->model, error));
+    assert_ok(rf_safetensors_open(path, &s->file, error));
+    read_ids(s);
+    prepare_oracle(s);
 }
 
 static void close_subject(subject *s)
@@ -123,7 +123,8 @@ static double largest(const double *a, const float *b, int64_t count)
 
 static void check_forward(const char *name)
 {
-    subject s = open_subject(name);
+    subject s;
+    open_subject(name, &s);
     int64_t count = s.rows * s.model->config.vocabulary;
     double *logits = doubles(count);
     float *reference = calloc((size_t)count, sizeof *reference);
@@ -202,7 +203,8 @@ static rf_status give_buckets(void *user, int64_t layer, int64_t first_head,
 /* Our gradients and the file's, each along random directions against the oracle's slope. */
 static void check_gradient(const char *name, bool fixed_stream, double limit)
 {
-    subject s = open_subject(name);
+    subject s;
+    open_subject(name, &s);
     const rf_parameters *parameters = &s.model->parameters;
     double *logits = doubles(s.rows * s.model->config.vocabulary);
     double *direction = doubles(parameters->block_count);

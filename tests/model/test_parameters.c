@@ -222,6 +222,22 @@ static void assert_all(const rf_parameters *parameters, const float *block, rf_p
     }
 }
 
+/* Row 0 of a table is 0, a, 0, a, ...; the first pair of every row turns by 1 a row. */
+static void assert_sinusoids(const rf_parameters *parameters, const float *block)
+{
+    const double a = 0.3 * sqrt(2.0);
+    const rf_parameter *table = rf_parameters_find(parameters, RF_PARAMETER_POSITION, -1, 1);
+    const float *values = block + table->offset;
+    int64_t width = table->shape[table->rank - 1];
+    for (int64_t column = 0; column < width; column++) {
+        assert_true(fabs((double)values[column] - (column % 2 == 0 ? 0.0 : a)) < 1e-6);
+    }
+    for (int64_t row = 0; row < table->count / width; row++) {
+        assert_true(fabs((double)values[row * width] - a * sin((double)row)) < 1e-6);
+        assert_true(fabs((double)values[row * width + 1] - a * cos((double)row)) < 1e-6);
+    }
+}
+
 static void test_first_values(void **state)
 {
     (void)state;
@@ -239,8 +255,13 @@ static void test_first_values(void **state)
     assert_all(&parameters, block, RF_PARAMETER_FEED_FORWARD_NORM_BIAS, 0, 0.0F);
     assert_all(&parameters, block, RF_PARAMETER_HEAD_BIAS, -1, 0.0F);
     assert_ok(rf_parameters_initialise(&parameters, &config, "reformer", 7, block, error));
-    assert_deviation(&parameters, block, RF_PARAMETER_POSITION, -1, 1, 0.02);
+    assert_deviation(&parameters, block, RF_PARAMETER_WORD, -1, 0, 0.1);
     assert_deviation(&parameters, block, RF_PARAMETER_QUERY, 1, 0, 1.0 / sqrt(32.0));
+    assert_sinusoids(&parameters, block);
+    const rf_parameter *query = rf_parameters_find(&parameters, RF_PARAMETER_QUERY, 0, 0);
+    const rf_parameter *key = rf_parameters_find(&parameters, RF_PARAMETER_KEY, 0, 0);
+    assert_memory_equal(block + query->offset, block + key->offset,
+                        (size_t)query->count * sizeof(float));
     assert_deviation(&parameters, block, RF_PARAMETER_INNER_WEIGHT, 0, 0, 1.0 / sqrt(32.0));
     assert_deviation(&parameters, block, RF_PARAMETER_ATTENTION_OUTPUT, 0, 0, 0.5 / sqrt(24.0));
     assert_deviation(&parameters, block, RF_PARAMETER_OUTER_WEIGHT, 1, 0, 0.5 / sqrt(40.0));

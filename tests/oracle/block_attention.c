@@ -107,7 +107,7 @@ static void attend(const oracle_attention *in, const place *at, double *maximum,
 {
     const int64_t columns = (in->plan->before + 1 + in->plan->after) * in->plan->block;
     const int64_t query_token = token_in(in, at, at->part, at->slot);
-    *maximum = -INFINITY;
+    *maximum = -(double)INFINITY;
     *sum = 0.0;
     memset(sums, 0, (size_t)in->width * sizeof(double));
     for (int64_t column = 0; column < columns; column++) {
@@ -171,7 +171,7 @@ static int64_t slot_of(const oracle_attention *in, const place *at, int64_t toke
 static void merge(const oracle_attention *in, place at, int64_t token, double *merged, double *norm)
 {
     double sums[ORACLE_MAX_WIDTH];
-    double highest = -INFINITY;
+    double highest = -(double)INFINITY;
     double total = 0.0;
     memset(merged, 0, (size_t)in->width * sizeof(double));
     for (at.part = 0; at.part < in->plan->parts; at.part++) {

@@ -102,6 +102,15 @@ void rf_cpu_attention_softmax_backward(float *products, float *gradients,
     differentiate(products, gradients, columns, *rule, norm_and_delta[0], norm_and_delta[1]);
 }
 
+/* keep [count] from its random bits. */
+RF_VECTOR_CLONES static void keep_from_bits(const uint32_t *bits, int64_t count, uint32_t from,
+                                            float scale, float *keep)
+{
+    for (int64_t j = 0; j < count; j++) {
+        keep[j] = (bits[j] >> 8) >= from ? scale : 0.0F;
+    }
+}
+
 void rf_cpu_attention_keep(const rf_attention_cut *cut, const rf_attention_run *run,
                            const rf_attention_tile *tile, int32_t query_token, float *keep)
 {
@@ -110,10 +119,12 @@ void rf_cpu_attention_keep(const rf_attention_cut *cut, const rf_attention_run *
         (plan->first_sample + run->batch) * plan->all_heads + plan->first_head + run->head;
     const int64_t row = (sample_head * plan->parts + run->part) * plan->length + query_token;
     const uint64_t first = (uint64_t)(row * cut->columns + tile->first_column);
-    const float scale = 1.0F / (1.0F - plan->probability);
-    for (int64_t j = 0; j < tile->count; j++) {
-        const float uniform = rf_random_uniform(&plan->dropout_key, first + (uint64_t)j);
-        keep[j] = uniform >= plan->probability ? scale : 0.0F;
+    uint32_t bits[256];
+    for (int64_t j = 0; j < tile->count; j += 256) {
+        const int64_t count = tile->count - j < 256 ? tile->count - j : 256;
+        rf_cpu_random_bits(&plan->dropout_key, first + (uint64_t)j, count, bits);
+        keep_from_bits(bits, count, rf_cpu_keep_from(plan->probability),
+                       1.0F / (1.0F - plan->probability), keep + j);
     }
 }
 

@@ -19,6 +19,7 @@ typedef struct rf_attention_columns {
     int64_t count;
 } rf_attention_columns;
 
+/* The rule of the query at a token, by the plan: what it may see, and itself. */
 rf_attention_rule rf_cpu_attention_rule(const rf_attention_plan *plan, int32_t query_token);
 
 /* products [count] become exp(score - maximum); gives the maximum and the sum. */

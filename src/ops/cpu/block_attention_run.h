@@ -68,6 +68,7 @@ typedef struct rf_attention_tile {
     int64_t first_column; /* the window column of the first */
 } rf_attention_tile;
 
+/* Cut a plan of heads of this width. */
 rf_attention_cut rf_cpu_attention_cut(const rf_attention_plan *plan, int64_t width);
 /* Bytes of one thread's space, and the space of thread `index` in `memory`. */
 size_t rf_cpu_attention_space_size(const rf_attention_cut *cut, bool backward);

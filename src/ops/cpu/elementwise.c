@@ -15,7 +15,7 @@ static const float gelu_cubic = 0.044715F;
  * overflow. */
 static const float gelu_saturated = 16.0F;
 
-/* ---- formulas ---- */
+/* ---- formulas ---------------------------------------------------------------------------- */
 
 RF_INLINE float clamp(float x, float bound)
 {
@@ -183,7 +183,7 @@ RF_INLINE float mish_slope(float x)
     return t + near * t_slope;
 }
 
-/* ---- loops ---- */
+/* ---- loops ------------------------------------------------------------------------------- */
 
 /* The directive says that y may be x itself, though not shifted. */
 RF_INLINE void apply(float (*formula)(float), const float *x, float *y, int64_t count)
@@ -327,7 +327,7 @@ RF_VECTOR_CLONES static void mish_backward(const float *x, const float *y_gradie
     apply_slope(mish_slope, x, y_gradient, x_gradient, count);
 }
 
-/* ---- the kinds ---- */
+/* ---- the kinds --------------------------------------------------------------------------- */
 
 typedef struct activation {
     void (*forward)(const float *x, float *y, int64_t count);
@@ -387,7 +387,7 @@ rf_status rf_cpu_activate_backward(rf_device *device, const void *arguments, voi
     return RF_OK;
 }
 
-/* ---- addition ---- */
+/* ---- addition ---------------------------------------------------------------------------- */
 
 RF_VECTOR_CLONES static void add_block(const float *a, const float *b, float factor, float *y,
                                        int64_t count)

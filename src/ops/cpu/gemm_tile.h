@@ -21,6 +21,7 @@ typedef struct rf_cpu_tile {
     int64_t c_leading;
 } rf_cpu_tile;
 
+/* Compute one tile on the calling thread: by oneDNN where it is built in. */
 void rf_cpu_gemm_tile(const rf_cpu_tile *tile);
 /* The same by the plain loop, whatever is built in. */
 void rf_cpu_gemm_tile_plain(const rf_cpu_tile *tile);

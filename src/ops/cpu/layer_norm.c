@@ -52,7 +52,7 @@ static stream_row row_at(const rf_tensor *x, const rf_tensor *x2, int bits, int6
     return row;
 }
 
-/* ---- moments ---- */
+/* ---- moments ----------------------------------------------------------------------------- */
 
 RF_INLINE void add_values(stream_part part, bool fixed, float lanes[RF_LANES])
 {
@@ -96,7 +96,7 @@ RF_INLINE moments moments_of(const stream_row *row, bool fixed, float epsilon)
     return (moments){.mean = mean, .inverse = 1.0F / sqrtf(variance + epsilon)};
 }
 
-/* ---- forward ---- */
+/* ---- forward ----------------------------------------------------------------------------- */
 
 RF_INLINE void normalise_part(stream_part part, bool fixed, moments m, const float *gain,
                               const float *bias, float *y)
@@ -156,7 +156,7 @@ rf_status rf_cpu_layer_norm(rf_device *device, const void *arguments, void *scra
     return RF_OK;
 }
 
-/* ---- backward ---- */
+/* ---- backward ---------------------------------------------------------------------------- */
 
 /* Sums of gain and bias gradients of a run of rows, [width] each. */
 typedef struct column_sums {

@@ -50,7 +50,7 @@ static float scale_of(const rf_position *position, const digit_set *digits, int6
     return uniform >= position->probability ? 1.0F / (1.0F - position->probability) : 0.0F;
 }
 
-/* ---- tables ---- */
+/* ---- tables ------------------------------------------------------------------------------ */
 
 static void look_up_row(const rf_position *position, const digit_set *digits, int64_t row, float *y)
 {
@@ -67,7 +67,7 @@ static void look_up_row(const rf_position *position, const digit_set *digits, in
     }
 }
 
-/* ---- sinusoids ---- */
+/* ---- sinusoids --------------------------------------------------------------------------- */
 
 /* Columns 2 i and 2 i + 1 of rows [first, first + count). Angles advance by the addition theorem in
  * double from a position that is a multiple of 64, so that a position has the same bits wherever
@@ -133,7 +133,7 @@ rf_status rf_cpu_position(rf_device *device, const void *arguments, void *scratc
     return RF_OK;
 }
 
-/* ---- backward ---- */
+/* ---- backward ---------------------------------------------------------------------------- */
 
 /* Columns [first, first + count) of axis `axis`, whose table begins at column `origin` of y. */
 static void add_columns(const rf_position_backward *backward, const digit_set *digits, int axis,

@@ -1,0 +1,15 @@
+# A shared library exports what the public headers mark RF_API and nothing else. Hidden visibility alone is not enough: gcc exports a
+# function that it clones for several processors whatever its visibility, so the linker is given the list.
+file(GLOB public_headers CONFIGURE_DEPENDS include/reformer/*.h)
+set(exports)
+foreach(header ${public_headers})
+    file(READ ${header} text)
+    string(REGEX MATCHALL "RF_API[^(]*rf_[a-z0-9_]+\\(" declarations "${text}")
+    foreach(declaration IN LISTS declarations)
+        string(REGEX REPLACE ".*[^a-z0-9_](rf_[a-z0-9_]+)\\($" "\\1" name "${declaration}")
+        string(APPEND exports " ${name};")
+    endforeach()
+endforeach()
+file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/exports.map CONTENT "{ global:@exports@ local: *; };\n" @ONLY)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${public_headers})
+target_link_options(reformer PRIVATE -Wl,--version-script=${PROJECT_BINARY_DIR}/exports.map)

@@ -1,0 +1,75 @@
+/* reformer convert: a model directory in another type of number, or in shards of another size. */
+#include "message.h"
+
+#include "reformer/model.h"
+
+#include <string.h>
+
+static const rf_option options[] = {
+    {.name = "model",
+     .letter = 'm',
+     .kind = RF_OPTION_STRING,
+     .argument = "DIR",
+     .key = "model",
+     .required = true,
+     .group = "what",
+     .help = "model directory to read"},
+    {.name = "output",
+     .letter = 'o',
+     .kind = RF_OPTION_STRING,
+     .argument = "DIR",
+     .key = "output",
+     .required = true,
+     .group = "what",
+     .help = "model directory to write; another one than is read"},
+    {.name = "dtype",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "TYPE",
+     .choices = "f32|bf16|f16",
+     .preset = "f32",
+     .key = "dtype",
+     .group = "what",
+     .help = "type of the stored numbers"},
+    {.name = "shard-size",
+     .kind = RF_OPTION_SIZE,
+     .argument = "SIZE",
+     .preset = "0",
+     .key = "shard_size",
+     .group = "what",
+     .help = "at most so much in a file; 0 for one file"},
+};
+
+static rf_status convert(const rf_settings *settings, rf_error *error)
+{
+    rf_model *model = NULL;
+    rf_model_options load = {.device = "cpu", .lm_head_bias = "on", .log = rf_cli_log(settings)};
+    rf_save_options save = {.dtype = rf_settings_string(settings, "dtype"),
+                            .shard_size = (uint64_t)rf_settings_integer(settings, "shard-size")};
+    rf_status status = rf_model_load(rf_settings_string(settings, "model"), &load, &model, error);
+    if (status == RF_OK) {
+        status = rf_model_save(model, rf_settings_string(settings, "output"), &save, error);
+    }
+    rf_model_destroy(model);
+    return status;
+}
+
+static int run(const rf_settings *settings)
+{
+    rf_error error = {0};
+    if (strcmp(rf_settings_string(settings, "model"), rf_settings_string(settings, "output")) ==
+        0) {
+        rf_cli_message("convert: --output is the folder of --model; give another one");
+        return 2;
+    }
+    return rf_cli_report(settings->command, convert(settings, &error), &error);
+}
+
+const rf_command rf_command_convert = {
+    .name = "convert",
+    .purpose = "Write a model directory in another type of number or in shards",
+    .examples = {"convert --model runs/book --output models/book --dtype bf16",
+                 "convert --model big --output sharded --shard-size 1GiB"},
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .run = run,
+};
