@@ -349,7 +349,8 @@ begin_rows(const rf_attention_cut &cut, const rf_attention_place &at,
 }
 
 template <int Width, int Owners, int Entries, bool OwnQueries>
-__global__ void __launch_bounds__(2 * Owners, 2) differentiate_fast(const backward_call call)
+__global__ void __launch_bounds__(2 * Owners, Width > 64 ? 2 : 3)
+    differentiate_fast(const backward_call call)
 {
     extern __shared__ __align__(16) unsigned char shared[];
     typedef backward_memory<Width, Owners, Entries> memory_type;
@@ -457,6 +458,11 @@ rf_status run(rf_device *device, const rf_block_attention_backward *backward, vo
     const rf_attention_plan *plan = &backward->plan;
     RF_TRY(rf_attention_check_limits("block_attention_backward", plan, backward->query.shape[3],
                                      Owners, error));
+    const rf_tensor *tensors[] = {&backward->query,           &backward->key,
+                                  &backward->value,           &backward->output,
+                                  &backward->output_gradient, &backward->query_gradient,
+                                  &backward->key_gradient,    &backward->value_gradient};
+    RF_TRY(rf_fast_check_aligned("block_attention_backward", tensors, 8, error));
     backward_call call = call_of(backward, scratch, Owners);
     const int64_t blocks = plan->batch * plan->heads * call.cut.tiles;
     if (blocks == 0) {

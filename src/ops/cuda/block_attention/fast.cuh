@@ -186,6 +186,23 @@ static inline bool rf_fast_takes(int64_t width)
     return width % 8 == 0 && width >= 8 && width <= 128;
 }
 
+/* RF_OK, or RF_ERR_ARGUMENT where a tensor does not start at a multiple of 16 bytes. */
+RF_MUST_CHECK static inline rf_status rf_fast_check_aligned(const char *operation,
+                                                            const rf_tensor *const *tensors,
+                                                            int count, rf_error *error)
+{
+    for (int i = 0; i < count; i++) {
+        const uintptr_t start = reinterpret_cast<uintptr_t>(tensors[i]->data);
+        if (!rf_tensor_is_absent(tensors[i]) && start % 16 != 0) {
+            return rf_error_set(error, RF_ERR_ARGUMENT,
+                                "%s: tensor %d does not start at a multiple of 16 bytes, which "
+                                "bf16 attention needs on this device",
+                                operation, i);
+        }
+    }
+    return RF_OK;
+}
+
 /* Factors of keys that are made from queries, one warp a row; see forward.cu. */
 rf_status rf_fast_find_factors(rf_device *device, const rf_attention_cut *cut,
                                const __nv_bfloat16 *query, float *factors, rf_error *error);

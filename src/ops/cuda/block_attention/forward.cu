@@ -340,6 +340,9 @@ rf_status run(rf_device *device, const rf_block_attention *attention, float *fac
     const rf_attention_plan *plan = &attention->plan;
     const int64_t width = attention->query.shape[3];
     RF_TRY(rf_attention_check_limits("block_attention", plan, width, Owners, error));
+    const rf_tensor *tensors[] = {&attention->query, &attention->key, &attention->value,
+                                  &attention->output};
+    RF_TRY(rf_fast_check_aligned("block_attention", tensors, 4, error));
     forward_call call = {};
     call.cut = rf_attention_cut_of(plan, width, Owners);
     call.query = static_cast<const __nv_bfloat16 *>(attention->query.data);
