@@ -183,6 +183,7 @@ differentiate_step(const rf_attention_cut &cut, const rf_attention_place &at,
         const bool checks = place < window.inner_begin || place + 16 > window.inner_end;
         float products[2][4] = {};
         float gradients[2][4] = {};
+        __syncwarp(); /* warp instructions follow what lanes did apart */
         find_products(memory, own, step % 2, entry, products, gradients);
 #pragma unroll
         for (int n = 0; n < 2; n++) {
@@ -194,6 +195,7 @@ differentiate_step(const rf_attention_cut &cut, const rf_attention_place &at,
                     products[n][i], gradients[n][i]);
             }
         }
+        __syncwarp();
         if constexpr (!OwnQueries) {
             add_rows<Width>(products, memory.met_second[step % 2], entry, own.second_sums);
         }

@@ -296,10 +296,12 @@ __global__ void __launch_bounds__(2 * Owners, Width > 64 ? 3 : 2)
             const bool checks = first < window.inner_begin || first + Entries > window.inner_end;
             float scores[Entries / 8][4];
             float highest[2];
+            __syncwarp(); /* warp instructions follow what lanes did apart */
             find_products<Width, Entries>(own, memory.keys[step % 2], scores);
             find_scores<Width, Entries>(cut, memory.entries[step % 3], own, first, checks, scores,
                                         highest);
             weigh_scores<Width, Entries>(cut, at, first, highest, scores, own);
+            __syncwarp();
             add_values<Width, Entries>(scores, memory.values[step % 2], own);
         }
         if (thread < Entries) {

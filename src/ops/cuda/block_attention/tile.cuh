@@ -82,8 +82,8 @@ RF_MUST_CHECK static inline rf_status rf_attention_check_limits(const char *oper
                             "%s: heads of width %lld; this device takes up to 256", operation,
                             static_cast<long long>(width));
     }
-    if (reach > (INT32_MAX - tile) / plan->block || blocks > (INT32_MAX - reach) / plan->parts ||
-        tiles > INT32_MAX) {
+    if (reach > (INT32_MAX - 4 * tile) / plan->block ||
+        blocks > (INT32_MAX - reach) / plan->parts || tiles > INT32_MAX) {
         return rf_error_set(
             error, RF_ERR_UNSUPPORTED,
             "%s: %lld + 1 + %lld blocks of %lld slots, %lld slots a part and %lld parts are too "
