@@ -12,17 +12,19 @@ extern "C" {
 #endif
 
 typedef struct rf_device_info {
-    char name[16];           /* as the option "device" takes it: "cpu", "cuda:0" */
-    char description[256];   /* "NVIDIA H100 80GB HBM3" */
+    char name[16];         /* as the option "device" takes it: "cpu", "cuda:0" */
+    char description[256]; /* "NVIDIA H100 80GB HBM3" */
     size_t memory_bytes;
-    int threads;             /* of the CPU; 0 for a GPU */
+    int threads;                      /* of the CPU; 0 for a GPU */
     int compute_major, compute_minor; /* compute capability of a GPU; 0 for the CPU */
-    bool is_usable;          /* false: too old for this build */
+    bool is_usable;                   /* false: too old for this build */
 } rf_device_info;
 
-/* The CPU, then every GPU: writes at most `capacity` of them, and how many there are to *count. *has_cuda: was this library built with
- * CUDA? If not, or without a driver, only the CPU is listed. */
-RF_API RF_MUST_CHECK rf_status rf_device_list(rf_device_info *devices, int capacity, int *count, bool *has_cuda, rf_error *error);
+/* The CPU, then every GPU: writes at most `capacity` of them, and how many there are to *count.
+ * *has_cuda: was this library built with CUDA? If not, or without a driver, only the CPU is listed.
+ */
+RF_API RF_MUST_CHECK rf_status rf_device_list(rf_device_info *devices, int capacity, int *count,
+                                              bool *has_cuda, rf_error *error);
 
 #ifdef __cplusplus
 }

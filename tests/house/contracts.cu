@@ -1,6 +1,7 @@
-/* Proof that the contracts can be filled from CUDA: this file compiles device.h and ops.h as CUDA C++17, fills both tables with
- * positional initialisers (CUDA C++ has no others that nvcc and C agree on), and passes a contract's struct to a kernel. It is
- * compiled by the preset cuda, for every architecture that we ship, and never linked or run. */
+/* Proof that the contracts can be filled from CUDA: this file compiles device.h and ops.h as CUDA
+ * C++17, fills both tables with positional initialisers (CUDA C++ has no others that nvcc and C
+ * agree on), and passes a contract's struct to a kernel. It is compiled by the preset cuda, for
+ * every architecture that we ship, and never linked or run. */
 #include "ops/ops.h"
 
 namespace
@@ -46,7 +47,8 @@ rf_status contract_memory(rf_device *, size_t *available, size_t *total, rf_erro
 }
 
 /* A kernel takes an operation's struct by value, tensors and key included. values [count] f32. */
-template <typename Arguments> __global__ void contract_kernel(const Arguments arguments, float *values, int64_t count)
+template <typename Arguments>
+__global__ void contract_kernel(const Arguments arguments, float *values, int64_t count)
 {
     const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
     if (i < count) {
@@ -54,8 +56,10 @@ template <typename Arguments> __global__ void contract_kernel(const Arguments ar
     }
 }
 
-/* What an entry of the table looks like from here: the struct's type comes from the operation's name. */
-template <typename Arguments> rf_status contract_run(rf_device *, const void *arguments, void *scratch, rf_error *)
+/* What an entry of the table looks like from here: the struct's type comes from the operation's
+ * name. */
+template <typename Arguments>
+rf_status contract_run(rf_device *, const void *arguments, void *scratch, rf_error *)
 {
     const Arguments *typed = static_cast<const Arguments *>(arguments);
     contract_kernel<<<1, 32>>>(*typed, static_cast<float *>(scratch), 32);
@@ -70,8 +74,19 @@ size_t contract_scratch(const rf_device *, const void *)
 } // namespace
 
 extern "C" const rf_device_table rf_contract_device_table = {
-    "contract",       false,         contract_open, contract_close, contract_allocate, contract_release, contract_move,
-    contract_move,    contract_move, contract_zero, contract_sync,  contract_memory,   0,
+    "contract",
+    false,
+    contract_open,
+    contract_close,
+    contract_allocate,
+    contract_release,
+    contract_move,
+    contract_move,
+    contract_move,
+    contract_zero,
+    contract_sync,
+    contract_memory,
+    0,
 };
 
 #define CONTRACT_ENTRY(NAME, name) {contract_run<rf_##name>, contract_scratch},

@@ -1,4 +1,5 @@
-/* What the tests of a configuration share: a small one that keeps every rule, with single keys changed, and an ear for the log. */
+/* What the tests of a configuration share: a small one that keeps every rule, with single keys
+ * changed, and an ear for the log. */
 #ifndef TESTS_MODEL_CONFIG_SUPPORT_H
 #define TESTS_MODEL_CONFIG_SUPPORT_H
 
@@ -15,7 +16,8 @@ typedef struct heard { /* the last line of the log, and how many there were */
 } heard;
 void hear(void *user, rf_log_level level, const char *message);
 
-rf_status parse_changed_config(const char *change, rf_config_origin origin, heard *said, rf_config *config, rf_error *error);
+rf_status parse_changed_config(const char *change, rf_config_origin origin, heard *said,
+                               rf_config *config, rf_error *error);
 /* parse_changed_config, which must succeed. */
 rf_config make_config(const char *change);
 

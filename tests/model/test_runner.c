@@ -302,7 +302,7 @@ static void test_memory_does_not_grow_with_depth(void **state)
         rf_model_destroy(model);
     }
     assert_int_equal(step_bytes(&plans[0]), step_bytes(&plans[1]));
-    assert_true(plans[1].batch_data - plans[0].batch_data <= 256);
+    assert_true(plans[1].batch_data - plans[0].batch_data <= 1024); /* flags a layer */
 }
 
 typedef struct counter {

@@ -29,10 +29,10 @@ typedef struct oracle_attention {
 } oracle_attention;
 
 /* Per part; log_norm rounded to float, as the operation must. */
-void oracle_block_attention(const oracle_attention *attention, double *output, double *log_norm);
+void oracle_block_attention(const oracle_attention *in, double *output, double *log_norm);
 /* All parts as one exact softmax, nothing rounded: what the backward differentiates. norm = M + log
  * L. */
-void oracle_merged_attention(const oracle_attention *attention, double *merged, double *norm);
+void oracle_merged_attention(const oracle_attention *in, double *merged, double *norm);
 
 /* norm rounded once to float. Sizes from combine->output.shape. */
 void oracle_combine_rounds(const rf_combine_rounds *combine, const double *output,

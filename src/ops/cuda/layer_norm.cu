@@ -114,7 +114,7 @@ __device__ __forceinline__ void differentiate(const norm_call<T> &call, int64_t 
         const rf_cuda_quad<float> upper =
             rf_cuda_load_quad(y_gradient + part.origin, c, part.width, call.aligned);
         for (int j = 0; j < 4; j++) {
-            const float g = gain.v[j] * upper.v[j];
+            const float g = __fmul_rn(gain.v[j], upper.v[j]);
             sum += g;
             product += g * ((values[j] - m.mean) * m.inverse);
         }
@@ -133,7 +133,10 @@ __device__ __forceinline__ void differentiate(const norm_call<T> &call, int64_t 
         }
         for (int j = 0; j < 4; j++) {
             const float normal = (values[j] - m.mean) * m.inverse;
-            out.v[j] += m.inverse * (gain.v[j] * upper.v[j] - mean - normal * mean_product);
+            /* Rounded before the mean is taken off, as the mean's own terms were: fused, a row of
+             * equal values would keep the rounding times 1 / sqrt(epsilon). */
+            const float g = __fmul_rn(gain.v[j], upper.v[j]);
+            out.v[j] += m.inverse * (g - mean - normal * mean_product);
         }
         rf_cuda_store_quad(to, c, part.width, call.aligned, out);
     });
