@@ -83,6 +83,16 @@ rf_status rf_check_optional(const rf_check_scope *scope, const char *name, const
     return rf_check_like(scope, name, tensor, needed, source_name, source);
 }
 
+rf_status rf_check_shape(const rf_check_scope *scope, const char *name, const rf_tensor *tensor,
+                         unsigned dtypes, rf_tensor like, const char *source_name,
+                         const rf_tensor *source)
+{
+    like.dtype = (unsigned)tensor->dtype < RF_DTYPE_COUNT && (dtypes & (1U << tensor->dtype)) != 0U
+                     ? tensor->dtype
+                     : RF_F32;
+    return rf_check_like(scope, name, tensor, like, source_name, source);
+}
+
 /* The same shape in another type. */
 static rf_tensor as_type(const rf_tensor *tensor, rf_dtype dtype)
 {
@@ -141,9 +151,13 @@ static rf_status check_matrix(const rf_check_scope *scope, const char *name,
 static rf_status check_gemm(const rf_check_scope *scope, const void *arguments)
 {
     const rf_gemm *gemm = arguments;
-    RF_TRY(check_matrix(scope, "a", &gemm->a, RF_CHECK_F32 | RF_CHECK_BF16));
+    RF_TRY(check_matrix(scope, "a", &gemm->a, RF_CHECK_REAL));
     RF_TRY(check_matrix(scope, "b", &gemm->b, 1U << gemm->a.dtype));
-    RF_TRY(check_matrix(scope, "c", &gemm->c, RF_CHECK_F32));
+    RF_TRY(check_matrix(scope, "c", &gemm->c, RF_CHECK_F32 | (1U << gemm->a.dtype)));
+    if (gemm->relu && gemm->accumulate) {
+        return rf_error_set(scope->error, RF_ERR_ARGUMENT,
+                            "%s: relu and accumulate do not go together", scope->op);
+    }
     if (gemm->transpose_a && gemm->transpose_b) {
         return rf_error_set(scope->error, RF_ERR_ARGUMENT,
                             "%s: a and b cannot both be transposed; swap the operands", scope->op);
@@ -161,7 +175,7 @@ static rf_status check_gemm(const rf_check_scope *scope, const void *arguments)
             (long long)gemm->c.rows, (long long)gemm->c.columns);
     }
     rf_tensor c = matrix_as_tensor(&gemm->c);
-    return rf_check_optional(scope, "bias", &gemm->bias, rf_tensor_1(NULL, RF_F32, n), "c", &c);
+    return rf_check_optional(scope, "bias", &gemm->bias, rf_tensor_1(NULL, c.dtype, n), "c", &c);
 }
 
 /* ---- cast, elementwise, dropout, residual ------------------------------------------------ */
@@ -189,7 +203,7 @@ static rf_status check_cast(const rf_check_scope *scope, const void *arguments)
 static rf_status check_activate(const rf_check_scope *scope, const void *arguments)
 {
     const rf_activate *activate = arguments;
-    RF_TRY(rf_check_free(scope, "x", &activate->x, RF_CHECK_F32, 0));
+    RF_TRY(rf_check_free(scope, "x", &activate->x, RF_CHECK_REAL, 0));
     RF_TRY(rf_check_like(scope, "y", &activate->y, activate->x, "x", &activate->x));
     return rf_check_range(scope, "kind", (int64_t)activate->kind, 0, RF_ACTIVATION_COUNT - 1);
 }
@@ -198,7 +212,7 @@ static rf_status check_activate_backward(const rf_check_scope *scope, const void
 {
     const rf_activate_backward *backward = arguments;
     const rf_tensor *x = &backward->x;
-    RF_TRY(rf_check_free(scope, "x", x, RF_CHECK_F32, 0));
+    RF_TRY(rf_check_free(scope, "x", x, RF_CHECK_REAL, 0));
     RF_TRY(rf_check_like(scope, "y_gradient", &backward->y_gradient, *x, "x", x));
     RF_TRY(rf_check_like(scope, "x_gradient", &backward->x_gradient, *x, "x", x));
     return rf_check_range(scope, "kind", (int64_t)backward->kind, 0, RF_ACTIVATION_COUNT - 1);
@@ -215,7 +229,7 @@ static rf_status check_add(const rf_check_scope *scope, const void *arguments)
 static rf_status check_dropout(const rf_check_scope *scope, const void *arguments)
 {
     const rf_dropout *dropout = arguments;
-    RF_TRY(rf_check_free(scope, "x", &dropout->x, RF_CHECK_F32, 2));
+    RF_TRY(rf_check_free(scope, "x", &dropout->x, RF_CHECK_REAL, 2));
     RF_TRY(rf_check_like(scope, "y", &dropout->y, dropout->x, "x", &dropout->x));
     RF_TRY(rf_check_range(scope, "first_row", dropout->first_row, 0, INT64_MAX));
     return rf_check_probability(scope, (double)dropout->probability);
@@ -227,7 +241,7 @@ static rf_status check_residual(const rf_check_scope *scope, const void *argumen
     const rf_tensor *stream = &residual->stream;
     RF_TRY(rf_check_free(scope, "stream", stream, RF_CHECK_F32 | RF_CHECK_FIXED32, 0));
     RF_TRY(
-        rf_check_like(scope, "value", &residual->value, as_type(stream, RF_F32), "stream", stream));
+        rf_check_shape(scope, "value", &residual->value, RF_CHECK_REAL, *stream, "stream", stream));
     RF_TRY(rf_check_like(scope, "overflow", &residual->overflow, rf_tensor_1(NULL, RF_I32, 1),
                          "stream", stream));
     RF_TRY(rf_check_range(scope, "mode", (int64_t)residual->mode, 0, RF_RESIDUAL_SET));
@@ -360,8 +374,8 @@ static rf_status check_layer_norm(const rf_check_scope *scope, const void *argum
     RF_TRY(check_streams(scope, x, &norm->x2, norm->fraction_bits, &width));
     RF_TRY(rf_check_like(scope, "gain", &norm->gain, rf_tensor_1(NULL, RF_F32, width), "x", x));
     RF_TRY(rf_check_like(scope, "bias", &norm->bias, rf_tensor_1(NULL, RF_F32, width), "x", x));
-    return rf_check_like(scope, "y", &norm->y, rf_tensor_2(NULL, RF_F32, x->shape[0], width), "x",
-                         x);
+    return rf_check_shape(scope, "y", &norm->y, RF_CHECK_REAL,
+                          rf_tensor_2(NULL, RF_F32, x->shape[0], width), "x", x);
 }
 
 static rf_status check_layer_norm_backward(const rf_check_scope *scope, const void *arguments)
@@ -375,13 +389,14 @@ static rf_status check_layer_norm_backward(const rf_check_scope *scope, const vo
     RF_TRY(rf_check_like(scope, "gain", &back->gain, columns, "x", x));
     RF_TRY(rf_check_like(scope, "gain_gradient", &back->gain_gradient, columns, "x", x));
     RF_TRY(rf_check_like(scope, "bias_gradient", &back->bias_gradient, columns, "x", x));
-    RF_TRY(rf_check_like(scope, "y_gradient", &back->y_gradient,
-                         rf_tensor_2(NULL, RF_F32, x->shape[0], width), "x", x));
-    RF_TRY(rf_check_like(scope, "x_gradient", &back->x_gradient, as_type(x, RF_F32), "x", x));
+    RF_TRY(rf_check_shape(scope, "y_gradient", &back->y_gradient, RF_CHECK_REAL,
+                          rf_tensor_2(NULL, RF_F32, x->shape[0], width), "x", x));
+    RF_TRY(rf_check_shape(scope, "x_gradient", &back->x_gradient, RF_CHECK_REAL, *x, "x", x));
     if (rf_tensor_is_absent(x2)) {
         return RF_OK;
     }
-    return rf_check_like(scope, "x2_gradient", &back->x2_gradient, as_type(x2, RF_F32), "x2", x2);
+    return rf_check_like(scope, "x2_gradient", &back->x2_gradient,
+                         as_type(x2, back->x_gradient.dtype), "x_gradient", &back->x_gradient);
 }
 
 /* ---- loss, reductions, optimizer --------------------------------------------------------- */
@@ -398,8 +413,11 @@ static rf_status check_cross_entropy(const rf_check_scope *scope, const void *ar
     RF_TRY(
         rf_check_like(scope, "nll", &loss->nll, rf_tensor_1(NULL, RF_F32, rows), "logits", logits));
     RF_TRY(rf_check_optional(scope, "prediction", &loss->prediction, integers, "logits", logits));
-    return rf_check_optional(scope, "logits_gradient", &loss->logits_gradient, *logits, "logits",
-                             logits);
+    if (rf_tensor_is_absent(&loss->logits_gradient)) {
+        return RF_OK;
+    }
+    return rf_check_shape(scope, "logits_gradient", &loss->logits_gradient, RF_CHECK_REAL, *logits,
+                          "logits", logits);
 }
 
 static rf_status check_reduce(const rf_check_scope *scope, const void *arguments)
@@ -408,7 +426,7 @@ static rf_status check_reduce(const rf_check_scope *scope, const void *arguments
     const rf_tensor *x = &reduce->x;
     RF_TRY(rf_check_range(scope, "kind", (int64_t)reduce->kind, 0, RF_REDUCE_CHECKSUM));
     if (reduce->kind == RF_REDUCE_COLUMN_SUM) {
-        RF_TRY(rf_check_free(scope, "x", x, RF_CHECK_F32, 2));
+        RF_TRY(rf_check_free(scope, "x", x, RF_CHECK_REAL, 2));
         return rf_check_like(scope, "y", &reduce->y, rf_tensor_1(NULL, RF_F32, x->shape[1]), "x",
                              x);
     }
@@ -428,6 +446,8 @@ static rf_status check_adamw(const rf_check_scope *scope, const void *arguments)
     RF_TRY(rf_check_like(scope, "gradient", &adamw->gradient, *value, "value", value));
     RF_TRY(rf_check_like(scope, "first_moment", &adamw->first_moment, *value, "value", value));
     RF_TRY(rf_check_like(scope, "second_moment", &adamw->second_moment, *value, "value", value));
+    RF_TRY(rf_check_optional(scope, "rounded", &adamw->rounded, as_type(value, RF_BF16), "value",
+                             value));
     RF_TRY(rf_check_range(scope, "update", adamw->update, 1, INT64_MAX));
     if (!(adamw->beta1 >= 0.0 && adamw->beta1 < 1.0 && adamw->beta2 >= 0.0 && adamw->beta2 < 1.0 &&
           adamw->epsilon >= 0.0)) {

@@ -25,6 +25,7 @@ enum { RF_CHECK_TEXT_BYTES = 160 }; /* for rf_tensor_describe */
 #define RF_CHECK_BF16 (1U << RF_BF16)
 #define RF_CHECK_F16 (1U << RF_F16)
 #define RF_CHECK_I32 (1U << RF_I32)
+#define RF_CHECK_REAL (RF_CHECK_F32 | RF_CHECK_BF16)
 #define RF_CHECK_FIXED32 (1U << RF_FIXED32)
 
 /* A tensor that fixes sizes for others: one of the types, and `rank` dimensions (0: any number from
@@ -39,6 +40,10 @@ RF_MUST_CHECK rf_status rf_check_like(const rf_check_scope *scope, const char *n
 RF_MUST_CHECK rf_status rf_check_optional(const rf_check_scope *scope, const char *name,
                                           const rf_tensor *tensor, rf_tensor needed,
                                           const char *source_name, const rf_tensor *source);
+/* The shape of `like` in any of the types. */
+RF_MUST_CHECK rf_status rf_check_shape(const rf_check_scope *scope, const char *name,
+                                       const rf_tensor *tensor, unsigned dtypes, rf_tensor like,
+                                       const char *source_name, const rf_tensor *source);
 /* low <= value <= high */
 RF_MUST_CHECK rf_status rf_check_range(const rf_check_scope *scope, const char *name, int64_t value,
                                        int64_t low, int64_t high);

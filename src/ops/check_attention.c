@@ -28,7 +28,7 @@ rf_status rf_check_bucket_hash(const rf_check_scope *scope, const void *argument
     const rf_tensor *query = &hash->query;
     int64_t columns = 0;
     RF_TRY(check_factors(scope, hash, &columns));
-    RF_TRY(rf_check_free(scope, "query", query, RF_CHECK_F32, 4));
+    RF_TRY(rf_check_free(scope, "query", query, RF_CHECK_REAL, 4));
     RF_TRY(rf_check_range(scope, "rounds", hash->rounds, 1, INT32_MAX));
     RF_TRY(rf_check_range(scope, "first_head", hash->first_head, 0, INT32_MAX));
     int64_t batch = query->shape[0];
@@ -95,7 +95,7 @@ static rf_status check_plan(const rf_check_scope *scope, const rf_attention_plan
                             const rf_tensor *query, const rf_tensor *key, const rf_tensor *value)
 {
     RF_TRY(check_plan_numbers(scope, plan));
-    RF_TRY(rf_check_free(scope, "query", query, RF_CHECK_F32 | RF_CHECK_BF16, 4));
+    RF_TRY(rf_check_free(scope, "query", query, RF_CHECK_REAL, 4));
     rf_tensor needed =
         rf_tensor_4(NULL, query->dtype, plan->batch, plan->length, plan->heads, query->shape[3]);
     RF_TRY(rf_check_like(scope, "query", query, needed, "the plan for", &needed));
@@ -121,10 +121,10 @@ rf_status rf_check_block_attention(const rf_check_scope *scope, const void *argu
     const rf_attention_plan *plan = &attention->plan;
     const rf_tensor *query = &attention->query;
     RF_TRY(check_plan(scope, plan, query, &attention->key, &attention->value));
-    RF_TRY(rf_check_like(scope, "output", &attention->output,
-                         rf_tensor_5(NULL, RF_F32, plan->batch, plan->parts, plan->length,
-                                     plan->heads, query->shape[3]),
-                         "query", query));
+    RF_TRY(rf_check_shape(scope, "output", &attention->output, RF_CHECK_F32 | (1U << query->dtype),
+                          rf_tensor_5(NULL, RF_F32, plan->batch, plan->parts, plan->length,
+                                      plan->heads, query->shape[3]),
+                          "query", query));
     return rf_check_like(
         scope, "log_norm", &attention->log_norm,
         rf_tensor_4(NULL, RF_F32, plan->batch, plan->heads, plan->parts, plan->length), "query",
@@ -137,9 +137,10 @@ rf_status rf_check_block_attention_backward(const rf_check_scope *scope, const v
     const rf_attention_plan *plan = &backward->plan;
     const rf_tensor *query = &backward->query;
     RF_TRY(check_plan(scope, plan, query, &backward->key, &backward->value));
+    RF_TRY(rf_check_shape(scope, "output", &backward->output, RF_CHECK_F32 | (1U << query->dtype),
+                          *query, "query", query));
     rf_tensor like_query = *query;
-    like_query.dtype = RF_F32;
-    RF_TRY(rf_check_like(scope, "output", &backward->output, like_query, "query", query));
+    like_query.dtype = backward->output.dtype;
     RF_TRY(rf_check_like(scope, "norm", &backward->norm,
                          rf_tensor_3(NULL, RF_F32, plan->batch, plan->heads, plan->length), "query",
                          query));
@@ -159,7 +160,7 @@ rf_status rf_check_combine_rounds(const rf_check_scope *scope, const void *argum
 {
     const rf_combine_rounds *combine = arguments;
     const rf_tensor *output = &combine->output;
-    RF_TRY(rf_check_free(scope, "output", output, RF_CHECK_F32, 5));
+    RF_TRY(rf_check_free(scope, "output", output, RF_CHECK_REAL, 5));
     RF_TRY(rf_check_range(scope, "parts", output->shape[1], 1, INT32_MAX));
     int64_t batch = output->shape[0];
     int64_t length = output->shape[2];
@@ -168,7 +169,7 @@ rf_status rf_check_combine_rounds(const rf_check_scope *scope, const void *argum
                          rf_tensor_4(NULL, RF_F32, batch, heads, output->shape[1], length),
                          "output", output));
     RF_TRY(rf_check_like(scope, "merged", &combine->merged,
-                         rf_tensor_4(NULL, RF_F32, batch, length, heads, output->shape[4]),
+                         rf_tensor_4(NULL, output->dtype, batch, length, heads, output->shape[4]),
                          "output", output));
     return rf_check_like(scope, "norm", &combine->norm,
                          rf_tensor_3(NULL, RF_F32, batch, heads, length), "output", output);

@@ -11,8 +11,10 @@
  * Rules for all: tensors are contiguous, outermost dimension first; outputs may not overlap inputs
  * unless said; gradients named X_gradient are ADDED to what is there where the comment says
  * "accumulates", else written; the same bits on every run, whatever the number of threads; NULL
- * data only on a dry device. Rows are [rows, width]; "rows" of a batch run over batch x length.
- * Scratch is taken from the context's workspace by the wrapper, so model code never sees it.
+ * data only on a dry device. "real" is f32 or bf16: arithmetic is f32 all the same, and a bf16
+ * result is its rounding to nearest even, made once. Rows are [rows, width]; "rows" of a batch run
+ * over batch x length. Scratch is taken from the context's workspace by the wrapper, so model code
+ * never sees it.
  *
  * Same-bits rule for CPU code: work is cut by a function of the shape only, and sums run in a fixed
  * order. */
@@ -47,11 +49,12 @@ rf_matrix_of(const rf_tensor *tensor); /* rank >= 1: rows = product of all but t
 rf_matrix rf_matrix_columns(const rf_matrix *matrix, int64_t first, int64_t count);
 
 typedef struct rf_gemm {
-    rf_matrix a, b,
-        c; /* f32 (other back ends: bf16 in, f32 out); c is [m, n], op(a) [m, k], op(b) [k, n] */
+    rf_matrix a, b, c; /* a and b real, of one type; c f32, or bf16 as they are; c is [m, n], op(a)
+                          [m, k], op(b) [k, n]; sums are f32 */
     bool transpose_a, transpose_b; /* both at once is refused */
     bool accumulate;               /* add to c instead of writing it */
-    rf_tensor bias;                /* optional [n] */
+    rf_tensor bias;                /* optional [n], of c's type */
+    bool relu;                     /* c = max(c, 0) after the bias; not with accumulate */
 } rf_gemm;
 
 /* ---- cast, elementwise, dropout ---------------------------------------------------------- */
@@ -78,13 +81,13 @@ typedef enum rf_activation {
     RF_ACTIVATION_COUNT
 } rf_activation;
 
-/* y = activation(x); y may be x. f32. */
+/* y = activation(x); y may be x. Both real, of one type. */
 typedef struct rf_activate {
     rf_tensor x, y;
     rf_activation kind;
 } rf_activate;
 /* x_gradient = y_gradient * activation'(x), from the input x; x_gradient may be y_gradient.
- * relu'(0) = 0. */
+ * relu'(0) = 0, so that relu's output may stand in for its input. All real, of one type. */
 typedef struct rf_activate_backward {
     rf_tensor x, y_gradient, x_gradient;
     rf_activation kind;
@@ -96,10 +99,10 @@ typedef struct rf_add {
     float factor;
 } rf_add;
 
-/* y[r, c] = x[r, c] * keep / (1 - probability); y may be x. Element (r, c) is kept iff
- * rf_random_uniform(key, (first_row + r) * width + c) >= probability, so slices and recomputation
- * draw the same mask. Its own adjoint: the backward is the same call on gradients. probability 0
- * copies. x, y [rows, width]. */
+/* y[r, c] = x[r, c] * keep / (1 - probability); y may be x; both real, of one type. Element (r, c)
+ * is kept iff rf_random_uniform(key, (first_row + r) * width + c) >= probability, so slices and
+ * recomputation draw the same mask. Its own adjoint: the backward is the same call on gradients.
+ * probability 0 copies. x, y [rows, width]. */
 typedef struct rf_dropout {
     rf_tensor x, y;
     float probability; /* 0 <= probability < 1 */
@@ -114,12 +117,12 @@ typedef enum rf_residual_mode {
     RF_RESIDUAL_SUBTRACT,
     RF_RESIDUAL_SET
 } rf_residual_mode;
-/* stream (+= | -= | =) value. stream [rows, width] f32, or fixed32 with value rounded to nearest
- * even at `fraction_bits`: integer addition, so that SUBTRACT undoes ADD exactly. `overflow` [1]
- * i32 is set to 1 (never cleared) when a value or a result leaves the range of int32 or is not
- * finite; results then wrap modulo 2^32 (a non-finite value counts as 0), so that a later SUBTRACT
- * of the same value still restores the stream. For f32 streams overflow is set when a value is not
- * finite. */
+/* stream (+= | -= | =) value. value real; stream [rows, width] f32, or fixed32 with value rounded
+ * to nearest even at `fraction_bits`: integer addition, so that SUBTRACT undoes ADD exactly.
+ * `overflow` [1] i32 is set to 1 (never cleared) when a value or a result leaves the range of int32
+ * or is not finite; results then wrap modulo 2^32 (a non-finite value counts as 0), so that a later
+ * SUBTRACT of the same value still restores the stream. For f32 streams overflow is set when a
+ * value is not finite. */
 typedef struct rf_residual {
     rf_tensor stream, value, overflow;
     rf_residual_mode mode;
@@ -173,7 +176,7 @@ typedef struct rf_position_backward {
 /* y = (x - mean) / sqrt(variance + epsilon) * gain + bias over the last dimension, biased variance
  * computed as mean((x - mean)^2). x [rows, width] f32 or fixed32; the optional second stream makes
  * the row the concatenation of x and x2 (width W = sum of both). gain, bias [W] f32; y [rows, W]
- * f32. */
+ * real. */
 typedef struct rf_layer_norm {
     rf_tensor x, x2;
     int fraction_bits;
@@ -181,8 +184,8 @@ typedef struct rf_layer_norm {
     float epsilon;
     rf_tensor y;
 } rf_layer_norm;
-/* Recomputes mean and deviation from x. x_gradient and x2_gradient (f32) accumulate, or are written
- * if `write`; gain_gradient and bias_gradient accumulate. */
+/* Recomputes mean and deviation from x. y_gradient is real. x_gradient and x2_gradient (real, of
+ * one type) accumulate, or are written if `write`; gain_gradient and bias_gradient accumulate. */
 typedef struct rf_layer_norm_backward {
     rf_tensor x, x2;
     int fraction_bits;
@@ -199,14 +202,15 @@ typedef struct rf_layer_norm_backward {
 enum { RF_MAX_BUCKET_FACTORS = 16 };
 
 /* Angular LSH (Kitaev et al. 2020, section 2; Andoni et al. 2015), with factorised buckets.
- *   query      [batch, length, heads, width] f32
+ *   query      [batch, length, heads, width] real
  *   rotations  [all_heads, width, rounds, columns] f32, columns = sum(factors) / 2; absent: element
  * (h, i, r, j) is rf_random_normal(key, ((h * width + i) * rounds + r) * columns + j), h counted
  * over all heads of the layer key_mask   optional [batch, length] u8: where 0, the bucket is the
  * product of the factors (one extra, last bucket) buckets    [batch, heads, rounds, length] i32,
  * written Per factor n: argmax over concat(p, -p) of the next n / 2 products p = query . rotation
  * (lowest index wins ties); bucket = the mixed-radix number with the first factor as least
- * significant digit. Products are summed in f32. */
+ * significant digit. Products are summed in f32. With a bf16
+ * query a back end may round the rotations to bf16 too. */
 typedef struct rf_bucket_hash {
     rf_tensor query, rotations, key_mask;
     rf_random_key key;
@@ -275,7 +279,7 @@ typedef struct rf_attention_plan {
  * output = (sum exp(s - m) v) * exp(m - log_norm): never a division by l, since Hugging Face's
  * rounding of a self-only row depends on it. log_norm is computed without dropout.
  *   query, key, value [batch, length, heads, width] f32, or all bf16 (no key with normalise_keys)
- *   output            [batch, parts, length, heads, width] f32, original order
+ *   output            [batch, parts, length, heads, width] f32, or bf16 as query, original order
  *   log_norm          [batch, heads, parts, length] f32
  * With bf16 a back end may also round to bf16 the weights that multiply values and, backward,
  * output_gradient, P and dS; scores, sums and everything else are f32. */
@@ -287,7 +291,7 @@ typedef struct rf_block_attention {
 /* All parts collapse to one softmax: P = exp(s - norm), dS = P * (keep-scaled g . v - g . o), no
  * gradient through masked or last-resort pairs' scores. Needs only the merged output and norm
  * (rf_combine_rounds) and the plan.
- *   query, key, value as above; the others f32
+ *   query, key, value as above; norm f32; the others all f32, or all bf16 as query
  *   output [batch, length, heads, width], norm [batch, heads, length], output_gradient like output
  *   query_gradient, key_gradient, value_gradient like output; written
  * With normalise_keys key_gradient is absent and query_gradient holds both roles' gradients. */
@@ -299,7 +303,8 @@ typedef struct rf_block_attention_backward {
 
 /* M = max_r log_norm_r; norm = (float)(M + log sum_r exp(log_norm_r - M)), rounded once; merged =
  * sum_r exp(log_norm_r - norm) * output_r. One part: a copy. output, log_norm as block_attention
- * gives them; merged [batch, length, heads, width], norm [batch, heads, length]. */
+ * gives them; merged [batch, length, heads, width] of output's type, norm [batch, heads, length]
+ * f32. */
 typedef struct rf_combine_rounds {
     rf_tensor output, log_norm, merged, norm;
 } rf_combine_rounds;
@@ -308,8 +313,8 @@ typedef struct rf_combine_rounds {
 
 /* Per row: nll = logsumexp(logits) - logits[target], 0 where target is -100 (ignored). logits
  * [rows, vocabulary] f32, targets [rows] i32. nll         [rows] f32 prediction  optional [rows]
- * i32: argmax, lowest index wins logits_gradient  optional, like logits, may be logits: (softmax -
- * onehot) * factor, 0 for ignored rows */
+ * i32: argmax, lowest index wins logits_gradient  optional, like logits but real, may be logits:
+ * (softmax - onehot) * factor, 0 for ignored rows */
 typedef struct rf_cross_entropy {
     rf_tensor logits, targets, nll, prediction, logits_gradient;
     float factor;
@@ -318,7 +323,7 @@ typedef struct rf_cross_entropy {
 typedef enum rf_reduce_kind {
     RF_REDUCE_SUM,         /* f32 -> f64 */
     RF_REDUCE_SUM_SQUARES, /* f32 -> f64 */
-    RF_REDUCE_COLUMN_SUM,  /* f32 [rows, n] -> f32 [n]; accumulates (bias gradients) */
+    RF_REDUCE_COLUMN_SUM,  /* real [rows, n] -> f32 [n]; accumulates (bias gradients) */
     RF_REDUCE_CHECKSUM /* any 4-byte type -> i64: order-dependent 64-bit mix of the words (the sum
                           over i of word_i * (2 i + 1) modulo 2^64), so that any changed bit shows
                         */
@@ -332,9 +337,10 @@ typedef struct rf_reduce {
 /* AdamW (Loshchilov, Hutter 2019) with bias correction; `update` counts from 1:
  *   g = gradient * gradient_factor;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
  *   value = value * (1 - rate * weight_decay) - rate * (m / (1 - b1^update)) / (sqrt(v / (1 -
- * b2^update)) + epsilon) All [n] f32. */
+ * b2^update)) + epsilon) All [n] f32; `rounded` (optional, [n] bf16, written) is the new value's
+ * copy for products. */
 typedef struct rf_adamw {
-    rf_tensor value, gradient, first_moment, second_moment;
+    rf_tensor value, gradient, first_moment, second_moment, rounded;
     double rate, beta1, beta2, epsilon, weight_decay, gradient_factor;
     int64_t update;
 } rf_adamw;
