@@ -53,6 +53,7 @@ typedef struct rf_bench_options {
     bool forward_only;
     const char *device, *precision, *kernels, *stream;
     const char *gradient_stream; /* "f32" (NULL) or "bf16" */
+    bool by_operation;           /* also one more step, with the time of each operation */
     int threads;
     rf_log log;
 } rf_bench_options;

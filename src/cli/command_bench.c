@@ -60,6 +60,12 @@ static const rf_option options[] = {
      .key = "forward_only",
      .group = "what",
      .help = "evaluation instead of training steps"},
+    {.name = "by-operation",
+     .kind = RF_OPTION_FLAG,
+     .preset = "no",
+     .key = "by_operation",
+     .group = "what",
+     .help = "also one more step with the time of each operation, waited for one by one"},
     {.name = "stream",
      .kind = RF_OPTION_CHOICE,
      .argument = "KIND",
@@ -102,6 +108,13 @@ static void print_report(const json_t *report)
            number_of(report, "tokens_per_second"));
     printf("memory      %s planned, %s at the peak, %s of the process\n", planned, peak, resident);
     printf("loss        %.4f\n", number_of(report, "loss"));
+    const char *name;
+    json_t *operation;
+    json_object_foreach(json_object_get(report, "operations"), name, operation)
+    {
+        printf("  %-26s %9.3f ms %7.0f calls\n", name, 1e3 * number_of(operation, "seconds"),
+               number_of(operation, "calls"));
+    }
 }
 
 static int run(const rf_settings *settings)
@@ -120,6 +133,7 @@ static int run(const rf_settings *settings)
             .warmup = rf_settings_integer(settings, "warmup"),
             .forward_only = rf_settings_flag(settings, "forward-only"),
             .device = rf_settings_string(settings, "device"),
+            .by_operation = rf_settings_flag(settings, "by-operation"),
             .precision = rf_settings_string(settings, "precision"),
             .kernels = rf_settings_string(settings, "kernels"),
             .gradient_stream = rf_settings_string(settings, "gradient-stream"),

@@ -28,10 +28,17 @@
 extern "C" {
 #endif
 
+/* Seconds and calls of each operation, by rf_op; the device is waited for around every call. */
+typedef struct rf_op_times {
+    double *seconds; /* [RF_OP_COUNT] */
+    int64_t *calls;  /* [RF_OP_COUNT] */
+} rf_op_times;
+
 /* What every call works in. */
 typedef struct rf_context {
     rf_device *device;
     rf_workspace *workspace;
+    const rf_op_times *times; /* NULL: nobody asks, and nothing is waited for */
 } rf_context;
 
 /* ---- gemm: c = op(a) op(b) (+ c) (+ bias in every row) ----------------------------------- */
