@@ -394,7 +394,7 @@ static rf_status prepare(bench *b, rf_error *error)
     b->dry = *b->model.device;
     b->dry.dry = true;
     rf_workspace_init(&b->workspace, &b->dry);
-    b->context = (rf_context){&b->dry, &b->workspace};
+    b->context = (rf_context){.device = &b->dry, .workspace = &b->workspace};
     RF_TRY(take_inputs(b, error));
     RF_TRY(pass(b, options->forward_only, error));
     const size_t size = b->workspace.high;

@@ -436,7 +436,7 @@ static rf_status run_once(check_state *check, device_run *run)
     upload_buffers(check, run, check->tensors);
     rf_status status = make_workspace(check, run, &fault);
     if (status == RF_OK) {
-        rf_context context = {run->device, &run->workspace};
+        rf_context context = {.device = run->device, .workspace = &run->workspace};
         status = check->which->run(&context, check, &fault);
     }
     if (status == RF_ERR_UNSUPPORTED) {
