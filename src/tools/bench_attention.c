@@ -35,6 +35,7 @@ typedef struct bench {
     rf_model model; /* its configuration (one layer), device and type only */
     rf_device dry;
     rf_workspace workspace;
+    size_t peak; /* bytes of the workspace that a pass needs */
     rf_context context;
     rf_layer_kind kind;
     rf_tensor x, x_gradient;   /* [batch * length, hidden] */
@@ -397,10 +398,10 @@ static rf_status prepare(bench *b, rf_error *error)
     b->context = (rf_context){.device = &b->dry, .workspace = &b->workspace};
     RF_TRY(take_inputs(b, error));
     RF_TRY(pass(b, options->forward_only, error));
-    const size_t size = b->workspace.high;
+    b->peak = b->workspace.high;
     rf_workspace_init(&b->workspace, b->model.device);
     b->context.device = b->model.device;
-    RF_TRY(rf_workspace_allocate(&b->workspace, size, error));
+    RF_TRY(rf_workspace_allocate(&b->workspace, b->peak, error));
     RF_TRY(take_inputs(b, error));
     return fill_inputs(b, error);
 }
@@ -476,7 +477,7 @@ static json_t *describe(const bench *b)
         (json_int_t)options->chunk, "before", (json_int_t)options->before, "after",
         (json_int_t)options->after, "causal", options->causal ? 1 : 0, "heads_at_a_time",
         (json_int_t)options->heads_at_a_time, "device", b->model.device->table->name, "precision",
-        rf_dtype_name(b->model.compute), "peak_bytes", (json_int_t)b->workspace.high);
+        rf_dtype_name(b->model.compute), "peak_bytes", (json_int_t)b->peak);
     if (b->kind == RF_LAYER_LSH) {
         (void)json_object_set_new(object, "rounds", json_integer(options->rounds));
         (void)json_object_set_new(object, "buckets",
