@@ -34,7 +34,8 @@ typedef struct rf_plan_options {
     int64_t batch, length;
     bool training; /* else evaluation */
     const char *stream;
-    const char *optimizer; /* "adamw" (NULL) */
+    const char *optimizer;  /* "adamw" (NULL) or "adafactor" */
+    double adafactor_beta1; /* above 0: Adafactor keeps a first moment */
     int threads;
 } rf_plan_options;
 /* Bytes by purpose, measured by a dry run of the same code: {"batch", "length", "parameters",
@@ -51,6 +52,8 @@ typedef struct rf_bench_options {
     int64_t warmup;  /* steps before them */
     bool forward_only;
     const char *device, *stream;
+    const char *optimizer;  /* "adamw" (NULL) or "adafactor" */
+    double adafactor_beta1; /* above 0: Adafactor keeps a first moment */
     int threads;
     rf_log log;
 } rf_bench_options;
