@@ -183,8 +183,8 @@ double rf_optimizer_rate(const rf_optimizer_options *options, double scheduled, 
     return rate < 1e-2 ? rate : 1e-2;
 }
 
-rf_status rf_optimizer_update(rf_optimizer *optimizer, float *values, float *gradients,
-                              uint16_t *rounded, double rate, double factor, int64_t update,
+rf_status rf_optimizer_update(rf_optimizer *optimizer, float *values, uint16_t *rounded,
+                              float *gradients, double rate, double factor, int64_t update,
                               rf_error *error)
 {
     return tables[optimizer->options.kind]->update(optimizer,

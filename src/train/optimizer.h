@@ -82,7 +82,7 @@ double rf_optimizer_rate(const rf_optimizer_options *options, double scheduled, 
  * device [block_count] bf16) gets the new values' copy for products. `rate` is rf_optimizer_rate's;
  * `update` counts from 1. */
 RF_MUST_CHECK rf_status rf_optimizer_update(rf_optimizer *optimizer, float *values,
-                                            float *gradients, uint16_t *rounded, double rate,
+                                            uint16_t *rounded, float *gradients, double rate,
                                             double factor, int64_t update, rf_error *error);
 /* What gradients are multiplied by so that their norm is at most clip (0: no limit), as torch's
  * clip_grad_norm_ does it. */

@@ -54,7 +54,7 @@ static void each_parameter_moves_by_its_own_size(void **state)
     assert_ok(rf_optimizer_create(device, &parameters, &usual, &optimizer, error));
     double rate = rf_optimizer_rate(&usual, 123.0, 1);
     assert_true(rate == 1e-2);
-    assert_ok(rf_optimizer_update(&optimizer, values, gradients, rounded, rate, 0.5, 1, error));
+    assert_ok(rf_optimizer_update(&optimizer, values, rounded, gradients, rate, 0.5, 1, error));
     double size = rate * root_mean_square(before, (int64_t)ROWS * COLUMNS);
     for (int i = 0; i < COUNT; i++) {
         bool in_matrix = i < ROWS * COLUMNS;

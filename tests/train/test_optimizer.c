@@ -50,7 +50,7 @@ static void five_updates_follow_the_formula(void **state)
             expected[i] -= rate * step;
         }
         assert_ok(
-            rf_optimizer_update(&optimizer, values, gradients, NULL, rate, factor, update, error));
+            rf_optimizer_update(&optimizer, values, NULL, gradients, rate, factor, update, error));
     }
     for (int i = 0; i < COUNT; i++) {
         if (fabs((double)values[i] - expected[i]) > 1e-6) {
