@@ -35,7 +35,8 @@ typedef struct rf_plan_options {
     int64_t batch, length;
     bool training; /* else evaluation */
     const char *stream;
-    const char *optimizer; /* "adamw" (NULL) */
+    const char *optimizer;  /* "adamw" (NULL) or "adafactor" */
+    double adafactor_beta1; /* above 0: Adafactor keeps a first moment */
     int threads;
 } rf_plan_options;
 /* Bytes by purpose, measured by a dry run of the same code: {"batch", "length", "parameters",
@@ -54,6 +55,8 @@ typedef struct rf_bench_options {
     const char *device, *precision, *kernels, *stream;
     const char *gradient_stream; /* "f32" (NULL) or "bf16" */
     bool by_operation;           /* also one more step, with the time of each operation */
+    const char *optimizer;       /* "adamw" (NULL) or "adafactor" */
+    double adafactor_beta1;      /* above 0: Adafactor keeps a first moment */
     int threads;
     rf_log log;
 } rf_bench_options;

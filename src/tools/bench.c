@@ -17,6 +17,7 @@ typedef struct bench {
     rf_model *model;
     rf_runner *runner;
     rf_optimizer optimizer;
+    size_t optimizer_size;
     int64_t updates;
     int32_t *ids;
     rf_batch batch;
@@ -105,8 +106,7 @@ static rf_status report_of(const bench *b, double *seconds, int64_t repeats, siz
     qsort(seconds, (size_t)repeats, sizeof seconds[0], compare_doubles);
     double median = repeats % 2 == 1 ? seconds[repeats / 2]
                                      : 0.5 * (seconds[repeats / 2 - 1] + seconds[repeats / 2]);
-    size_t optimizer = b->options->forward_only ? 0 : 2 * plan->parameters;
-    size_t planned = rf_plan_total(plan) + optimizer;
+    size_t planned = rf_plan_total(plan) + b->optimizer_size;
     struct rusage usage;
     (void)getrusage(RUSAGE_SELF, &usage);
     json_t *object =
@@ -149,6 +149,21 @@ static rf_status measure_operations(bench *b, rf_error *error)
     return RF_OK;
 }
 
+static rf_status prepare_optimizer(bench *b, rf_error *error)
+{
+    const rf_bench_options *options = b->options;
+    rf_optimizer_options optimizer = {
+        .beta1 = 0.9,
+        .beta2 = 0.98,
+        .epsilon = 1e-9,
+        .adafactor = {.relative_step = true, .clip = 1.0, .beta1 = options->adafactor_beta1}};
+    RF_TRY(rf_optimizer_parse(options->optimizer, &optimizer.kind, error));
+    RF_TRY(rf_optimizer_size(b->model->device, &b->model->parameters, &optimizer,
+                             &b->optimizer_size, error));
+    return rf_optimizer_create(b->model->device, &b->model->parameters, &optimizer, &b->optimizer,
+                               error);
+}
+
 static rf_status prepare(bench *b, rf_error *error)
 {
     const rf_bench_options *options = b->options;
@@ -162,10 +177,7 @@ static rf_status prepare(bench *b, rf_error *error)
     RF_TRY(rf_open_model(options->model, options->model_config, &model_options, &b->model, error));
     RF_TRY(rf_runner_create(b->model, &runner, &b->runner, error));
     if (!options->forward_only) {
-        RF_TRY(rf_optimizer_create(
-            b->model->device, &b->model->parameters,
-            &(rf_optimizer_options){.beta1 = 0.9, .beta2 = 0.98, .epsilon = 1e-9}, &b->optimizer,
-            error));
+        RF_TRY(prepare_optimizer(b, error));
     }
     return fill(b, error);
 }
