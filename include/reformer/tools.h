@@ -54,6 +54,7 @@ typedef struct rf_bench_options {
     bool forward_only;
     const char *device, *precision, *kernels, *stream;
     const char *gradient_stream; /* "f32" (NULL) or "bf16" */
+    int64_t rows_at_a_time, heads_at_a_time; /* 0: the planner chooses */
     bool by_operation;           /* also one more step, with the time of each operation */
     const char *optimizer;       /* "adamw" (NULL) or "adafactor" */
     double adafactor_beta1;      /* above 0: Adafactor keeps a first moment */

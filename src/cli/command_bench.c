@@ -63,6 +63,16 @@ static const rf_option options[] = {
      .key = "forward_only",
      .group = "what",
      .help = "forward passes only"},
+    {.name = "rows-at-a-time",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .low = 0,
+     .high = 2147483647,
+     .key = "rows_at_a_time",
+     .group = "step",
+     .help =
+         "tokens in one slice of norms, projections and feed-forward; 0 for the planner's choice"},
     {.name = "by-operation",
      .kind = RF_OPTION_FLAG,
      .preset = "no",
@@ -184,8 +194,9 @@ static const rf_option options[] = {
      .low = 0,
      .high = 1 << 20,
      .key = "heads_at_a_time",
-     .group = "attention",
-     .help = "heads computed at once, the rest after them; 0 is all"},
+     .group = "what",
+     .help =
+         "heads computed at once, the rest after them; 0 is all, of a model the planner's choice"},
 };
 
 static double number_of(const json_t *report, const char *key)
@@ -240,6 +251,8 @@ static rf_status bench_step(const rf_settings *settings, char **text, rf_error *
         .warmup = rf_settings_integer(settings, "warmup"),
         .forward_only = rf_settings_flag(settings, "forward-only"),
         .device = rf_settings_string(settings, "device"),
+        .rows_at_a_time = rf_settings_integer(settings, "rows-at-a-time"),
+        .heads_at_a_time = rf_settings_integer(settings, "heads-at-a-time"),
         .by_operation = rf_settings_flag(settings, "by-operation"),
         .precision = rf_settings_string(settings, "precision"),
         .kernels = rf_settings_string(settings, "kernels"),

@@ -47,10 +47,12 @@ static rf_runner_options runner_options(const bench *b)
 {
     const rf_bench_options *options = b->options;
     bool bf16 = options->gradient_stream != NULL && strcmp(options->gradient_stream, "bf16") == 0;
-    return (rf_runner_options){.batch = options->batch,
-                               .length = options->length,
-                               .training = !options->forward_only,
-                               .bf16_gradient_stream = bf16};
+    return (rf_runner_options){
+        .batch = options->batch,
+        .length = options->length,
+        .training = !options->forward_only,
+        .bf16_gradient_stream = bf16,
+        .slices = {.rows = options->rows_at_a_time, .heads = options->heads_at_a_time}};
 }
 
 static rf_status step(bench *b, int64_t number, rf_error *error)
