@@ -66,6 +66,15 @@ static int64_t choose_heads(const rf_model *model, const rf_runner_options *opti
     return cpu ? most : (config->heads + groups - 1) / groups;
 }
 
+/* Parts of `whole`, as equal as can be, of at most `most` and of whole tiles. */
+static int64_t even_part(int64_t whole, int64_t most)
+{
+    const int64_t parts = (whole + most - 1) / most;
+    const int64_t part = (whole + parts - 1) / parts;
+    const int64_t tile = 256;
+    return part % tile == 0 || part < tile ? part : (part / tile + 1) * tile;
+}
+
 /* Slices large enough for the matrix products, small enough that workspace is a small part of the
  * streams. */
 static rf_slices choose_slices(const rf_model *model, const rf_runner_options *options,
@@ -74,12 +83,16 @@ static rf_slices choose_slices(const rf_model *model, const rf_runner_options *o
     const rf_device *device = model->device;
     const rf_config *config = &model->config;
     const int64_t size = (int64_t)rf_dtype_size(model->compute);
-    const int64_t slice_size = (int64_t)device->table->slice_size;
+    /* On a GPU as large as the group of heads beside it allows. */
+    const int64_t least = (int64_t)device->table->slice_size;
+    const int64_t slice_size = device->table->host_readable
+                                   ? least
+                                   : clamp(group_budget(model, options) / 8, least, 8 * least);
     rf_slices slices = options->slices;
     int64_t rows = options->batch * options->length;
     int64_t wide = config->feed_forward > config->hidden ? config->feed_forward : config->hidden;
     if (slices.rows <= 0) {
-        slices.rows = clamp(slice_size / (size * wide), 16, rows);
+        slices.rows = even_part(rows, clamp(slice_size / (size * wide), 16, rows));
     }
     if (slices.head_rows <= 0) {
         slices.head_rows =
