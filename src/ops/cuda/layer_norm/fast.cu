@@ -392,7 +392,8 @@ bool is_whole(const rf_tensor *tensor, int64_t width)
 
 bool takes(const rf_device *device, const rf_tensor *x, const rf_tensor *x2)
 {
-    return !device->plain_kernels && rf_tensor_is_absent(x2) &&
+    const bool is_one = rf_tensor_is_absent(x2) || x2->shape[1] == 0;
+    return !device->plain_kernels && is_one &&
            x->shape[1] <= static_cast<int64_t>(most_quads) * columns_of_quads;
 }
 
