@@ -6,6 +6,8 @@
 #include "reformer/model.h"
 #include "reformer/tools.h"
 
+#include <string.h>
+
 static const rf_option options[] = {
     {.name = "model",
      .letter = 'm',
@@ -60,6 +62,13 @@ static const rf_option options[] = {
      .key = "forward_only",
      .group = "what",
      .help = "evaluation instead of training steps"},
+    {.name = "memory-limit",
+     .kind = RF_OPTION_SIZE,
+     .argument = "SIZE",
+     .preset = "0",
+     .key = "memory_limit",
+     .group = "what",
+     .help = "cut the work so that it stays within; 0 for no limit"},
     {.name = "optimizer",
      .kind = RF_OPTION_CHOICE,
      .argument = "NAME",
@@ -120,6 +129,36 @@ static void print_report(const json_t *report)
     printf("loss        %.4f\n", number_of(report, "loss"));
 }
 
+/* A plan beside what was measured, by purpose; for people. */
+static void print_memory(const json_t *report)
+{
+    static const char *const keys[] = {"parameters", "gradients",        "optimizer",
+                                       "streams",    "stream_gradients", "buckets",
+                                       "workspace",  "batch_data",       "other"};
+    char text[32];
+    const json_t *plan = json_object_get(report, "plan");
+    double planned = number_of(report, "planned_bytes");
+    double peak = number_of(report, "peak_bytes");
+    printf("batch       %.0f x %.0f tokens\n", number_of(report, "batch"),
+           number_of(report, "length"));
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        rf_cli_write_size(number_of(plan, keys[i]), text, sizeof text);
+        printf("  %-18s%s\n", keys[i], text);
+    }
+    rf_cli_write_size(planned, text, sizeof text);
+    printf("planned     %s\n", text);
+    rf_cli_write_size(peak, text, sizeof text);
+    printf("measured    %s, %.2f %% of the plan\n", text, 100.0 * peak / planned);
+    rf_cli_write_size(number_of(report, "peak_rss_bytes") - number_of(report, "rss_before_bytes"),
+                      text, sizeof text);
+    printf("the process grew by %s\n", text);
+}
+
+static bool is_about_memory(const rf_settings *settings)
+{
+    return strcmp(settings->arguments[0], "memory") == 0;
+}
+
 static int run(const rf_settings *settings)
 {
     rf_error error = {0};
@@ -142,9 +181,14 @@ static int run(const rf_settings *settings)
             .stream = rf_settings_string(settings, "stream"),
             .optimizer = rf_settings_string(settings, "optimizer"),
             .adafactor_beta1 = rf_settings_number(settings, "adafactor-beta1"),
+            .memory_limit = (uint64_t)rf_settings_integer(settings, "memory-limit"),
             .threads = (int)rf_settings_integer(settings, "threads"),
             .log = rf_cli_log(settings),
         };
+        if (is_about_memory(settings)) { /* one step takes all there is to take */
+            bench.repeats = 1;
+            bench.warmup = 0;
+        }
         status = rf_bench_step(&bench, &text, &error);
     }
     int code = rf_cli_report(settings->command, status, &error);
@@ -152,7 +196,7 @@ static int run(const rf_settings *settings)
     if (report != NULL && rf_settings_flag(settings, "json")) {
         code = rf_cli_print_json(json_incref(report));
     } else if (report != NULL) {
-        print_report(report);
+        (is_about_memory(settings) ? print_memory : print_report)(report);
     }
     json_decref(report);
     rf_text_release(text);
@@ -164,11 +208,11 @@ const rf_command rf_command_bench = {
     .name = "bench",
     .purpose = "Time real training steps of a model, and measure their memory",
     .examples = {"bench step --config quickstart --length 2048 --batch 4",
-                 "bench step --config crime-and-punishment --length 131072 --repeats 1 --json"},
-    .positional = "step",
+                 "bench memory --config quickstart --length 16384"},
+    .positional = "step|memory",
     .least_arguments = 1,
     .most_arguments = 1,
-    .choices = "step",
+    .choices = "step|memory",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .shared =
