@@ -26,6 +26,36 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high)
     return value > high ? high : value;
 }
 
+/* What a group of heads may take. On the CPU as much as the two streams. On a GPU, where every
+ * group repeats the norm and small products leave most of the device idle, up to 5/8 of everything
+ * else, while that is not more than 4 GiB. */
+static int64_t group_budget(const rf_model *model, const rf_runner_options *options)
+{
+    const int64_t streams = 8 * options->batch * options->length * model->config.hidden;
+    if (model->device->table->host_readable) {
+        return streams > GROUP_BYTES ? streams : GROUP_BYTES;
+    }
+    const bool learns = options->training || options->gradients;
+    const int64_t weights = model->parameters.block_count * (learns ? 18 : 6);
+    const int64_t budget = (weights + (learns ? 2 : 1) * streams) / 8 * 5;
+    return clamp(budget, GROUP_BYTES, INT64_C(4) << 30);
+}
+
+/* Heads a group, as equal as can be. A head takes queries, keys, values, the merged output and
+ * their gradients, and the rounds' outputs or two gradients of each round. */
+static int64_t choose_heads(const rf_model *model, const rf_runner_options *options, int64_t rounds)
+{
+    const rf_config *config = &model->config;
+    const bool cpu = model->device->table->host_readable;
+    const int64_t buffers = cpu ? 6 + rounds : rounds > 1 ? 8 + 2 * rounds : 8;
+    const int64_t head_bytes = (int64_t)rf_dtype_size(model->compute) * options->batch *
+                               options->length * config->head_width * buffers;
+    const int64_t most =
+        clamp(group_budget(model, options) / (head_bytes > 0 ? head_bytes : 1), 1, config->heads);
+    const int64_t groups = (config->heads + most - 1) / most;
+    return cpu ? most : (config->heads + groups - 1) / groups;
+}
+
 /* At least 1, at most what there is. */
 static rf_slices within(rf_slices slices, int64_t rows, int64_t heads)
 {
@@ -51,10 +81,7 @@ rf_slices rf_slices_wished(const rf_model *model, const rf_runner_options *optio
                                  SMALLEST, rows);
     }
     if (slices.heads <= 0) {
-        int64_t stream_bytes = 8 * rows * config->hidden;
-        int64_t head_bytes = size * rows * config->head_width * (6 + rounds);
-        int64_t budget = stream_bytes > GROUP_BYTES ? stream_bytes : GROUP_BYTES;
-        slices.heads = clamp(budget / (head_bytes > 0 ? head_bytes : 1), 1, config->heads);
+        slices.heads = choose_heads(model, options, rounds);
     }
     return within(slices, rows, config->heads);
 }

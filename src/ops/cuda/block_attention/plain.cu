@@ -248,9 +248,10 @@ rf_status run_forward(rf_device *device, const rf_block_attention *attention, rf
 } // namespace
 
 /* Does the call go to the kernels of forward.cu? */
-static bool is_fast(const rf_block_attention *attention)
+static bool is_fast(const rf_device *device, const rf_block_attention *attention)
 {
-    return attention->output.dtype == RF_BF16 && rf_fast_takes(attention->query.shape[3]);
+    return !device->plain_kernels && attention->output.dtype == RF_BF16 &&
+           rf_fast_takes(attention->query.shape[3]);
 }
 
 /* The call in f32: copies stand in scratch where tensors are bf16. */
@@ -264,10 +265,10 @@ static rf_block_attention in_f32(const rf_block_attention *attention, void *scra
     return wide;
 }
 
-size_t rf_cuda_block_attention_scratch_size(const rf_device *, const void *arguments)
+size_t rf_cuda_block_attention_scratch_size(const rf_device *device, const void *arguments)
 {
     const rf_block_attention *attention = static_cast<const rf_block_attention *>(arguments);
-    if (is_fast(attention)) {
+    if (is_fast(device, attention)) {
         return rf_fast_forward_scratch_size(attention);
     }
     size_t used = 0;
@@ -289,7 +290,7 @@ rf_status rf_cuda_block_attention(rf_device *device, const void *arguments, void
                                   rf_error *error)
 {
     const rf_block_attention *given = static_cast<const rf_block_attention *>(arguments);
-    if (is_fast(given)) {
+    if (is_fast(device, given)) {
         return rf_fast_forward(device, given, scratch, error);
     }
     size_t used = 0;

@@ -378,9 +378,10 @@ rf_status run_backward(rf_device *device, const rf_block_attention_backward *bac
 } // namespace
 
 /* Does the call go to the kernels of backward.cu? */
-static bool is_fast(const rf_block_attention_backward *backward)
+static bool is_fast(const rf_device *device, const rf_block_attention_backward *backward)
 {
-    return backward->output.dtype == RF_BF16 && rf_fast_takes(backward->query.shape[3]);
+    return !device->plain_kernels && backward->output.dtype == RF_BF16 &&
+           rf_fast_takes(backward->query.shape[3]);
 }
 
 /* The call in f32: copies stand in scratch where tensors are bf16. */
@@ -401,12 +402,12 @@ static rf_block_attention_backward in_f32(const rf_block_attention_backward *bac
     return wide;
 }
 
-size_t rf_cuda_block_attention_backward_scratch_size(const rf_device *, const void *arguments)
+size_t rf_cuda_block_attention_backward_scratch_size(const rf_device *device, const void *arguments)
 {
     const rf_block_attention_backward *backward =
         static_cast<const rf_block_attention_backward *>(arguments);
     const rf_attention_plan *plan = &backward->plan;
-    if (is_fast(backward)) {
+    if (is_fast(device, backward)) {
         return rf_fast_backward_scratch_size(backward);
     }
     size_t used = 0;
@@ -431,7 +432,7 @@ rf_status rf_cuda_block_attention_backward(rf_device *device, const void *argume
     const rf_block_attention_backward *given =
         static_cast<const rf_block_attention_backward *>(arguments);
     const bool has_keys = !given->plan.normalise_keys;
-    if (is_fast(given)) {
+    if (is_fast(device, given)) {
         return rf_fast_backward(device, given, scratch, error);
     }
     size_t used = 0;
