@@ -360,7 +360,7 @@ static const rf_option options[] = {
      .preset = "0",
      .key = "memory_limit",
      .group = "machine",
-     .help = "refuse to start if the plan needs more; 0 for what the machine has"},
+     .help = "cut the work so that it stays within, or refuse; 0 for what the machine has"},
 };
 
 static void set_data(const rf_settings *settings, rf_train_options *train)

@@ -249,7 +249,7 @@ static rf_runner_options runner_options(const rf_trainer *trainer)
                                .bf16_gradient_stream =
                                    options->gradient_stream != NULL &&
                                    strcmp(options->gradient_stream, "bf16") == 0,
-                               .slices = trainer->state.slices};
+                               .slices = trainer->slices};
 }
 
 static rf_model_options model_options(const rf_train_options *options)
@@ -261,31 +261,32 @@ static rf_model_options model_options(const rf_train_options *options)
                               .log = options->log};
 }
 
-/* Count what the run will take before anything of the model's size is allocated. */
+/* Count what the run will take before anything of the model's size is allocated, and settle how the
+ * work is cut. The text is in memory by now, and an open device has taken its own. */
 static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
 {
     const rf_train_options *options = &trainer->options;
+    const rf_model_options where = model_options(options);
     rf_model model = {.config = trainer->config, .log = options->log};
     rf_runner_options runner = runner_options(trainer);
-    rf_memory_plan plan = {0};
-    rf_slices slices = {0};
     rf_optimizer_options optimizer;
-    size_t optimizer_size = 0;
+    rf_step_plan plan;
+    size_t text = trainer->corpus.size + trainer->valid_corpus.size;
+    rf_plan_request request = {.runner = &runner,
+                               .optimizer = &optimizer,
+                               .beside = text + (size_t)(options->batch * options->length) *
+                                                    sizeof(int32_t),
+                               .limit = options->memory_limit};
     rf_status status = RF_OK;
     RF_TRY_DONE(rf_train_options_optimizer(options, &optimizer, error));
-    const rf_model_options where = model_options(options);
     RF_TRY_DONE(rf_model_open_device(&model, &where, error));
     RF_TRY_DONE(rf_parameters_create(&model.config, &model.parameters, error));
-    RF_TRY_DONE(
-        rf_optimizer_size(model.device, &model.parameters, &optimizer, &optimizer_size, error));
-    RF_TRY_DONE(rf_runner_plan(&model, &runner, &plan, &slices, error));
-    size_t text = trainer->corpus.size + trainer->valid_corpus.size;
-    size_t ids = (size_t)(options->batch * options->length) * sizeof(int32_t);
-    size_t to_take = rf_plan_total(&plan) + optimizer_size + ids;
-    trainer->planned_bytes = to_take + text;
-    RF_TRY_DONE(rf_plan_check(model.device,
-                              options->memory_limit != 0 ? trainer->planned_bytes : to_take,
-                              options->memory_limit, &runner, error));
+    RF_TRY_DONE(rf_plan_step(&model, &request, &plan, error));
+    size_t already = model.device->table->own_size;
+    already += model.device->table->host_readable ? text : 0;
+    RF_TRY_DONE(rf_plan_check_step(&model, &request, &plan, already, error));
+    trainer->planned_bytes = plan.peak;
+    trainer->slices = plan.slices;
 done:
     rf_parameters_clear(&model.parameters);
     rf_device_destroy(model.device);
@@ -436,6 +437,7 @@ static void compare_with_before(rf_trainer *trainer, const json_t *recipe)
             trainer->state.slices = (rf_slices){0};
         }
     }
+    trainer->slices = trainer->state.slices;
     trainer->state.data = data;
     trainer->state.valid = valid;
 }
