@@ -5,7 +5,8 @@
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "io/safetensors.h"
+#include "io/torch_file.h"
+#include "io/weights.h"
 
 #include <float.h>
 #include <math.h>
@@ -247,7 +248,7 @@ rf_status rf_hf_model_load(const char *folder, const rf_config *config,
     rf_status status = RF_OK;
     *applies_bias = choice == RF_HEAD_BIAS_ON ||
                     (choice == RF_HEAD_BIAS_AUTO && !config->written_by_transformers_5);
-    RF_TRY_DONE(rf_safetensors_open_model(folder, &file, error));
+    RF_TRY_DONE(rf_weights_open(folder, &file, error));
     RF_TRY_DONE(check_names(folder, file, parameters, error));
     RF_TRY_DONE(check_entries(file, config, parameters, error));
     RF_TRY_DONE(read_values(file, parameters, block, error));
