@@ -18,7 +18,8 @@ typedef struct rf_verify_options {
     const char *stream;            /* "fixed32" (NULL) or "float32" */
     bool own_buckets;              /* do not continue with the file's buckets after comparing */
     bool generate;                 /* compare greedy_* token sequences too */
-    const char *device, *lm_head_bias;
+    const char *device, *kernels, *lm_head_bias;
+    const char *precision; /* "f32" (NULL, "auto") or "bf16", which has wider limits */
     int threads;
     rf_log log;
 } rf_verify_options;
@@ -50,7 +51,8 @@ typedef struct rf_bench_options {
     int64_t repeats; /* training steps timed, at least 1 */
     int64_t warmup;  /* steps before them */
     bool forward_only;
-    const char *device, *stream;
+    const char *device, *precision, *kernels, *stream;
+    const char *gradient_stream; /* "f32" (NULL) or "bf16" */
     int threads;
     rf_log log;
 } rf_bench_options;

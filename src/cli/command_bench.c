@@ -67,6 +67,14 @@ static const rf_option options[] = {
      .key = "stream",
      .group = "what",
      .help = "numbers of the residual streams; without it as the model says, else fixed32"},
+    {.name = "gradient-stream",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "KIND",
+     .preset = "f32",
+     .choices = "f32|bf16",
+     .key = "gradient_stream",
+     .group = "what",
+     .help = "numbers of the streams' gradients; bf16 takes half the memory"},
 };
 
 static double number_of(const json_t *report, const char *key)
@@ -112,6 +120,9 @@ static int run(const rf_settings *settings)
             .warmup = rf_settings_integer(settings, "warmup"),
             .forward_only = rf_settings_flag(settings, "forward-only"),
             .device = rf_settings_string(settings, "device"),
+            .precision = rf_settings_string(settings, "precision"),
+            .kernels = rf_settings_string(settings, "kernels"),
+            .gradient_stream = rf_settings_string(settings, "gradient-stream"),
             .stream = rf_settings_string(settings, "stream"),
             .threads = (int)rf_settings_integer(settings, "threads"),
             .log = rf_cli_log(settings),

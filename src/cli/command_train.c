@@ -229,6 +229,14 @@ static const rf_option options[] = {
      .key = "stream",
      .group = "model",
      .help = "numbers of the residual streams; without it as the model says, else fixed32"},
+    {.name = "gradient-stream",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "KIND",
+     .preset = "f32",
+     .choices = "f32|bf16",
+     .key = "gradient_stream",
+     .group = "model",
+     .help = "numbers of the streams' gradients; bf16 takes half the memory"},
     {.name = "verify-reversal",
      .kind = RF_OPTION_FLAG,
      .preset = "no",
@@ -353,6 +361,7 @@ static void set_optimizer_and_model(const rf_settings *settings, rf_train_option
     train->num_buckets = rf_settings_string(settings, "num-buckets");
     train->lm_head_bias = rf_settings_string(settings, "lm-head-bias");
     train->stream = rf_settings_string(settings, "stream");
+    train->gradient_stream = rf_settings_string(settings, "gradient-stream");
     train->verify_reversal = rf_settings_flag(settings, "verify-reversal");
 }
 
@@ -369,6 +378,8 @@ static void set_records_and_machine(const rf_settings *settings, rf_train_option
     train->sample_prompt = rf_settings_string(settings, "sample-prompt");
     train->tensorboard = rf_settings_flag(settings, "tensorboard");
     train->device = rf_settings_string(settings, "device");
+    train->precision = rf_settings_string(settings, "precision");
+    train->kernels = rf_settings_string(settings, "kernels");
     train->threads = (int)rf_settings_integer(settings, "threads");
     train->memory_limit = (uint64_t)rf_settings_integer(settings, "memory-limit");
 }

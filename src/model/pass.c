@@ -11,23 +11,28 @@ bool rf_row_slice_next(rf_row_slice *slice, int64_t rows, int64_t step)
 }
 
 static rf_tensor parameter_in(const rf_pass *pass, rf_parameter_role role, int64_t layer, int axis,
-                              float *block)
+                              void *block, rf_dtype dtype)
 {
     const rf_parameter *parameter = rf_parameters_find(pass->parameters, role, layer, axis);
     if (parameter == NULL) {
         return (rf_tensor){0};
     }
-    return rf_parameter_tensor(parameter, block);
+    return rf_parameter_tensor_as(parameter, block, dtype);
 }
 
 rf_tensor rf_pass_value(const rf_pass *pass, rf_parameter_role role, int64_t layer, int axis)
 {
-    return parameter_in(pass, role, layer, axis, pass->values);
+    return parameter_in(pass, role, layer, axis, pass->values, RF_F32);
+}
+
+rf_tensor rf_pass_weight(const rf_pass *pass, rf_parameter_role role, int64_t layer, int axis)
+{
+    return parameter_in(pass, role, layer, axis, pass->weights, pass->compute);
 }
 
 rf_tensor rf_pass_gradient(const rf_pass *pass, rf_parameter_role role, int64_t layer, int axis)
 {
-    return parameter_in(pass, role, layer, axis, pass->gradients);
+    return parameter_in(pass, role, layer, axis, pass->gradients, RF_F32);
 }
 
 rf_random_key rf_pass_key(const rf_pass *pass, rf_purpose purpose, int64_t layer)
@@ -40,6 +45,13 @@ rf_random_key rf_pass_key(const rf_pass *pass, rf_purpose purpose, int64_t layer
 
 rf_status rf_pass_take(rf_pass *pass, const char *what, int64_t rows, int64_t columns,
                        rf_tensor *tensor, rf_error *error)
+{
+    return rf_workspace_take_2(pass->context.workspace, what, pass->compute, rows, columns, tensor,
+                               error);
+}
+
+rf_status rf_pass_take_f32(rf_pass *pass, const char *what, int64_t rows, int64_t columns,
+                           rf_tensor *tensor, rf_error *error)
 {
     return rf_workspace_take_2(pass->context.workspace, what, RF_F32, rows, columns, tensor, error);
 }
@@ -57,6 +69,31 @@ rf_status rf_pass_dropout(rf_pass *pass, const rf_tensor *x, rf_purpose purpose,
                                        .key = rf_pass_key(pass, purpose, layer),
                                        .first_row = pass->first_sample * pass->length + first_row},
                          error);
+}
+
+rf_status rf_pass_incoming(rf_pass *pass, const rf_tensor *stream_gradient, rf_row_slice slice,
+                           rf_purpose purpose, int64_t layer, const rf_tensor *spare,
+                           rf_tensor *incoming, rf_error *error)
+{
+    rf_tensor rows = rf_tensor_rows(stream_gradient, slice.first, slice.count);
+    bool drops = pass->dropout && pass->config->hidden_dropout > 0.0;
+    if (!drops && rows.dtype == pass->compute) {
+        *incoming = rows;
+        return RF_OK;
+    }
+    if (spare != NULL) {
+        *incoming = *spare;
+    } else {
+        RF_TRY(rf_pass_take(pass, "branch gradient", slice.count, pass->config->hidden, incoming,
+                            error));
+    }
+    if (rows.dtype == pass->compute) {
+        RF_TRY(rf_device_copy(pass->context.device, incoming->data, rows.data,
+                              rf_tensor_size(&rows), error));
+    } else {
+        RF_TRY(rf_op_cast(&pass->context, &(rf_cast){.x = rows, .y = *incoming}, error));
+    }
+    return rf_pass_dropout(pass, incoming, purpose, layer, slice.first, error);
 }
 
 /* The bias of a norm is declared right after its gain. */

@@ -313,8 +313,9 @@ typedef struct rf_combine_rounds {
 
 /* Per row: nll = logsumexp(logits) - logits[target], 0 where target is -100 (ignored). logits
  * [rows, vocabulary] f32, targets [rows] i32. nll         [rows] f32 prediction  optional [rows]
- * i32: argmax, lowest index wins logits_gradient  optional, like logits but real, may be logits:
- * (softmax - onehot) * factor, 0 for ignored rows */
+ * i32: argmax, lowest index wins logits_gradient  optional, like logits but real: (softmax -
+ * onehot) * factor, 0 for ignored rows; it may be the logits where it is f32, a bf16 one must not
+ * overlap them */
 typedef struct rf_cross_entropy {
     rf_tensor logits, targets, nll, prediction, logits_gradient;
     float factor;

@@ -50,8 +50,9 @@ static rf_status step(bench *b, int64_t number, rf_error *error)
         RF_TRY(rf_runner_train(b->runner, &b->batch, 0, number, 1.0F / (float)scored, &outcome,
                                error));
         RF_TRY(rf_optimizer_norm(&b->optimizer, rf_runner_gradients(b->runner), &norm, error));
-        RF_TRY(rf_optimizer_update(&b->optimizer, b->model->values, rf_runner_gradients(b->runner),
-                                   1e-4, rf_optimizer_clip_factor(norm, 1.0), ++b->updates, error));
+        RF_TRY(rf_optimizer_update(&b->optimizer, b->model->values, b->model->rounded,
+                                   rf_runner_gradients(b->runner), 1e-4,
+                                   rf_optimizer_clip_factor(norm, 1.0), ++b->updates, error));
     }
     RF_TRY(rf_device_sync(b->model->device, error));
     b->loss = outcome.nll_sum / (double)scored;
@@ -97,11 +98,17 @@ static rf_status prepare(bench *b, rf_error *error)
 {
     const rf_bench_options *options = b->options;
     rf_model_options model_options = {.device = options->device,
+                                      .precision = options->precision,
+                                      .kernels = options->kernels,
                                       .threads = options->threads,
                                       .stream = options->stream,
                                       .log = options->log};
-    rf_runner_options runner = {
-        .batch = options->batch, .length = options->length, .training = !options->forward_only};
+    rf_runner_options runner = {.batch = options->batch,
+                                .length = options->length,
+                                .training = !options->forward_only,
+                                .bf16_gradient_stream =
+                                    options->gradient_stream != NULL &&
+                                    strcmp(options->gradient_stream, "bf16") == 0};
     RF_TRY(rf_open_model(options->model, options->model_config, &model_options, &b->model, error));
     RF_TRY(rf_runner_create(b->model, &runner, &b->runner, error));
     if (!options->forward_only) {

@@ -16,8 +16,8 @@ static rf_status take(rf_device *device, size_t size, const char *what, void **m
     return rf_device_zero(device, *memory, size, error);
 }
 
-static rf_adamw arguments(const rf_optimizer *optimizer, float *values, float *gradients,
-                          int64_t first, int64_t count)
+static rf_adamw arguments(const rf_optimizer *optimizer, float *values, uint16_t *rounded,
+                          float *gradients, int64_t first, int64_t count)
 {
     float *m = optimizer->first_moment;
     float *v = optimizer->second_moment;
@@ -26,6 +26,7 @@ static rf_adamw arguments(const rf_optimizer *optimizer, float *values, float *g
         .gradient = rf_tensor_1(gradients == NULL ? NULL : gradients + first, RF_F32, count),
         .first_moment = rf_tensor_1(m == NULL ? NULL : m + first, RF_F32, count),
         .second_moment = rf_tensor_1(v == NULL ? NULL : v + first, RF_F32, count),
+        .rounded = rounded == NULL ? (rf_tensor){0} : rf_tensor_1(rounded + first, RF_BF16, count),
         .beta1 = optimizer->options.beta1,
         .beta2 = optimizer->options.beta2,
         .epsilon = optimizer->options.epsilon,
@@ -43,8 +44,9 @@ static rf_status sum_squares(rf_optimizer *optimizer, float *block, rf_error *er
                         error);
 }
 
-rf_status rf_optimizer_update(rf_optimizer *optimizer, float *values, float *gradients, double rate,
-                              double factor, int64_t update, rf_error *error)
+rf_status rf_optimizer_update(rf_optimizer *optimizer, float *values, uint16_t *rounded,
+                              float *gradients, double rate, double factor, int64_t update,
+                              rf_error *error)
 {
     rf_context context = {.device = optimizer->device, .workspace = &optimizer->workspace};
     for (int decays = 1; decays >= 0; decays--) {
@@ -53,7 +55,7 @@ rf_status rf_optimizer_update(rf_optimizer *optimizer, float *values, float *gra
         if (end == first) {
             continue;
         }
-        rf_adamw adamw = arguments(optimizer, values, gradients, first, end - first);
+        rf_adamw adamw = arguments(optimizer, values, rounded, gradients, first, end - first);
         adamw.rate = rate;
         adamw.gradient_factor = factor;
         adamw.update = update;
@@ -71,7 +73,7 @@ static rf_status plan_scratch(rf_optimizer *optimizer, rf_error *error)
     device->dry = true;
     rf_status status = sum_squares(optimizer, NULL, error);
     if (status == RF_OK) {
-        status = rf_optimizer_update(optimizer, NULL, NULL, 0.0, 1.0, 1, error);
+        status = rf_optimizer_update(optimizer, NULL, NULL, NULL, 0.0, 1.0, 1, error);
     }
     device->dry = false;
     RF_TRY(status);

@@ -30,10 +30,11 @@ void rf_optimizer_clear(rf_optimizer *optimizer);
  * element is. */
 RF_MUST_CHECK rf_status rf_optimizer_norm(rf_optimizer *optimizer, float *block, double *norm,
                                           rf_error *error);
-/* One update of `values` by factor * gradients (both device [count]); `update` counts from 1. */
+/* One update of `values` by factor * gradients (both device [count]); `update` counts from 1.
+ * rounded: their copy in bf16, written too, or NULL. */
 RF_MUST_CHECK rf_status rf_optimizer_update(rf_optimizer *optimizer, float *values,
-                                            float *gradients, double rate, double factor,
-                                            int64_t update, rf_error *error);
+                                            uint16_t *rounded, float *gradients, double rate,
+                                            double factor, int64_t update, rf_error *error);
 /* What gradients are multiplied by so that their norm is at most clip (0: no limit), as torch's
  * clip_grad_norm_ does it. */
 double rf_optimizer_clip_factor(double norm, double clip);

@@ -126,6 +126,10 @@ static rf_status check_words(const rf_train_options *options, rf_error *error)
     if (options->stream != NULL) {
         RF_TRY(check_word("stream", options->stream, streams, 2, error));
     }
+    if (options->gradient_stream != NULL) {
+        static const char *const gradient_streams[] = {"f32", "bf16"};
+        RF_TRY(check_word("gradient_stream", options->gradient_stream, gradient_streams, 2, error));
+    }
     return rf_train_options_schedule(options, &schedule, error);
 }
 

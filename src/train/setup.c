@@ -246,12 +246,19 @@ static rf_runner_options runner_options(const rf_trainer *trainer)
                                .length = options->length,
                                .training = true,
                                .verify_reversal = options->verify_reversal,
+                               .bf16_gradient_stream =
+                                   options->gradient_stream != NULL &&
+                                   strcmp(options->gradient_stream, "bf16") == 0,
                                .slices = trainer->state.slices};
 }
 
-static const char *device_name(const rf_train_options *options)
+static rf_model_options model_options(const rf_train_options *options)
 {
-    return options->device != NULL ? options->device : "auto";
+    return (rf_model_options){.device = options->device,
+                              .threads = options->threads,
+                              .precision = options->precision,
+                              .kernels = options->kernels,
+                              .log = options->log};
 }
 
 /* Count what the run will take before anything of the model's size is allocated. */
@@ -263,7 +270,8 @@ static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
     rf_memory_plan plan = {0};
     rf_slices slices = {0};
     rf_status status = RF_OK;
-    RF_TRY_DONE(rf_device_create(device_name(options), options->threads, &model.device, error));
+    const rf_model_options where = model_options(options);
+    RF_TRY_DONE(rf_model_open_device(&model, &where, error));
     RF_TRY_DONE(rf_parameters_create(&model.config, &model.parameters, error));
     RF_TRY_DONE(rf_runner_plan(&model, &runner, &plan, &slices, error));
     size_t text = trainer->corpus.size + trainer->valid_corpus.size;
@@ -307,10 +315,9 @@ static rf_status fill_weights(rf_trainer *trainer, float *block, rf_error *error
 static rf_status create_model(rf_trainer *trainer, rf_error *error)
 {
     const rf_train_options *options = &trainer->options;
-    rf_model_options model_options = {
-        .device = device_name(options), .threads = options->threads, .log = options->log};
+    const rf_model_options where = model_options(options);
     void *copy = NULL;
-    RF_TRY(rf_model_from_config(&trainer->config, &model_options, &trainer->model, error));
+    RF_TRY(rf_model_from_config(&trainer->config, &where, &trainer->model, error));
     rf_model *model = trainer->model;
     if (model->device->table->host_readable) {
         RF_TRY(fill_weights(trainer, model->values, error));
@@ -324,6 +331,7 @@ static rf_status create_model(rf_trainer *trainer, rf_error *error)
         rf_release(copy);
         RF_TRY(status);
     }
+    RF_TRY(rf_model_round(model, error));
     trainer->state.applies_head_bias = model->applies_head_bias;
     trainer->state.trains_head_bias = model->trains_head_bias;
     return RF_OK;

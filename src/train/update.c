@@ -95,9 +95,10 @@ static rf_status apply(rf_trainer *trainer, double loss, double norm, double rat
     if (!isfinite(loss) || !isfinite(norm)) {
         return rf_guard_not_finite(trainer, loss, norm, error);
     }
-    RF_TRY(rf_optimizer_update(
-        &trainer->optimizer, trainer->model->values, rf_runner_gradients(trainer->runner), rate,
-        rf_optimizer_clip_factor(norm, trainer->options.clip), state->updates + 1, error));
+    RF_TRY(rf_optimizer_update(&trainer->optimizer, trainer->model->values, trainer->model->rounded,
+                               rf_runner_gradients(trainer->runner), rate,
+                               rf_optimizer_clip_factor(norm, trainer->options.clip),
+                               state->updates + 1, error));
     state->updates++;
     state->skipped_in_a_row = 0;
     return RF_OK;

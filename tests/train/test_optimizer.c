@@ -48,7 +48,8 @@ static void five_updates_follow_the_formula(void **state)
             expected[i] *= i < DECAYING ? 1.0 - rate * 0.1 : 1.0;
             expected[i] -= rate * step;
         }
-        assert_ok(rf_optimizer_update(&optimizer, values, gradients, rate, factor, update, error));
+        assert_ok(
+            rf_optimizer_update(&optimizer, values, NULL, gradients, rate, factor, update, error));
     }
     for (int i = 0; i < COUNT; i++) {
         if (fabs((double)values[i] - expected[i]) > 1e-6) {

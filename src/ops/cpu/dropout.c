@@ -1,7 +1,7 @@
 /* Dropout (Srivastava et al. 2014) as a function of a key: the mask is drawn again where it is
  * needed and never stored. Ten rounds of Philox for four numbers, so that the generator is most of
  * the cost. */
-#include "ops/cpu/cpu.h"
+#include "ops/cpu/real.h"
 
 enum { BLOCK = 16384, RUN = 256 };
 
@@ -18,15 +18,17 @@ RF_VECTOR_CLONES static void drop(const float *x, const uint32_t *bits, uint32_t
 static void drop_block(const rf_dropout *dropout, int64_t first, int64_t count)
 {
     uint32_t bits[RUN];
+    float numbers[RUN];
     uint32_t keep_from = rf_cpu_keep_from(dropout->probability);
     float scale = 1.0F / (1.0F - dropout->probability);
-    const float *x = dropout->x.data;
-    float *y = dropout->y.data;
     uint64_t origin = (uint64_t)(dropout->first_row * dropout->x.shape[1]);
     for (int64_t i = first; i < first + count; i += RUN) {
         int64_t run = first + count - i < RUN ? first + count - i : RUN;
         rf_cpu_random_bits(&dropout->key, origin + (uint64_t)i, run, bits);
-        drop(x + i, bits, keep_from, scale, y + i, run);
+        const float *x = rf_cpu_real_read(&dropout->x, i, run, numbers);
+        float *y = rf_cpu_real_target(&dropout->y, i, numbers);
+        drop(x, bits, keep_from, scale, y, run);
+        rf_cpu_real_store(&dropout->y, i, run, y);
     }
 }
 
