@@ -263,12 +263,12 @@ static rf_status add_layer(const reader *r, int64_t layer, const rf_pickle_value
 {
     char prefix[64];
     char name[128];
-    const rf_pickle_value *attention = follow(rf_pickle_item(layers, (size_t)(4 * layer)), 1, 0);
+    const rf_pickle_value *attention = rf_pickle_item(layers, (size_t)(4 * layer));
     const rf_pickle_value *inner =
         follow(rf_pickle_item(layers, (size_t)(4 * layer + 2)), 3, 0, 1, 2);
     (void)snprintf(prefix, sizeof prefix, "reformer.encoder.layers.%lld.", (long long)layer);
     RF_TRY(add_pair(r, join(name, sizeof name, prefix, "attention.layer_norm"), ".bias",
-                    follow(attention, 1, 0), false));
+                    follow(attention, 2, 0, 0), false));
     RF_TRY(add_attention(r, prefix, follow(attention, 1, 1)));
     if (rf_pickle_length(inner) == 4) { /* cut into chunks: one level deeper */
         inner = rf_pickle_item(inner, 2);
