@@ -53,6 +53,7 @@ typedef struct rf_bench_options {
     bool forward_only;
     const char *device, *precision, *kernels, *stream;
     const char *gradient_stream; /* "f32" (NULL) or "bf16" */
+    bool by_operation;           /* also one more step, with the time of each operation */
     int threads;
     rf_log log;
 } rf_bench_options;
@@ -61,6 +62,27 @@ typedef struct rf_bench_options {
  */
 RF_API RF_MUST_CHECK rf_status rf_bench_step(const rf_bench_options *options, char **report,
                                              rf_error *error);
+
+typedef struct rf_bench_attention_options {
+    const char *kind; /* "lsh" (NULL): buckets by the automatic rule; or "local" */
+    int64_t length, batch;
+    int64_t heads, head_width, hidden;
+    int64_t chunk, rounds; /* rounds of LSH attention */
+    int64_t before, after; /* chunks that a query sees beside its own */
+    bool causal;
+    bool forward_only;
+    int64_t heads_at_a_time; /* 0 = all */
+    int64_t repeats;         /* passes timed, at least 1 */
+    int64_t warmup;          /* passes before them */
+    const char *device, *precision, *kernels;
+    int threads;
+} rf_bench_attention_options;
+/* One attention layer with the projections of queries, values and, where they have one, keys, on
+ * random inputs: the options, {"peak_bytes", "forward_ms": {"median", "min", "max"},
+ * "forward_backward_ms" (unless forward_only), "stages_ms": {NAME: median}}. The stages are timed
+ * one by one, so their sum is more than the whole. */
+RF_API RF_MUST_CHECK rf_status rf_bench_attention(const rf_bench_attention_options *options,
+                                                  char **report, rf_error *error);
 
 /* {"config": {...}, "parameters": N, "tensors": [{"name", "shape", "dtype"}], "notes": [...]} of a
  * model directory. */

@@ -46,8 +46,7 @@ static const struct shared_option {
       .preset = "auto",
       .key = "precision",
       .group = "everywhere",
-      .help = "of activations and matrix products; bf16 has f32 weights, sums, norms and softmax; "
-              "auto is bf16 on a GPU and f32 on the CPU"}},
+      .help = "of activations and matrix products; auto is bf16 on a GPU and f32 on the CPU"}},
     {RF_SHARED_DEVICE,
      {.name = "kernels",
       .kind = RF_OPTION_CHOICE,

@@ -215,7 +215,7 @@ static rf_status create_workspace(rf_session *session, rf_error *error)
     session->dry = *session->model->device;
     session->dry.dry = true;
     rf_workspace_init(&session->workspace, &session->dry);
-    session->context = (rf_context){&session->dry, &session->workspace};
+    session->context = (rf_context){.device = &session->dry, .workspace = &session->workspace};
     RF_TRY(rf_session_step(session, NULL, error));
     RF_TRY(measure_short_prompt(session, error));
     size_t needed = session->workspace.high;

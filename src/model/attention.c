@@ -175,9 +175,8 @@ static rf_status share(rf_pass *pass, const group *g, const rf_tensor *accumulat
                                      .c = rf_matrix_of(&y),
                                      .transpose_b = true},
                           error));
-        RF_TRY(rf_pass_dropout(pass, &y, RF_PURPOSE_ATTENTION_OUTPUT_DROPOUT, g->layer, slice.first,
-                               error));
-        RF_TRY(rf_pass_residual(pass, accumulator, slice, &y, mode, 2 * g->layer, error));
+        RF_TRY(rf_pass_residual(pass, accumulator, slice, &y, mode, 2 * g->layer,
+                                RF_PURPOSE_ATTENTION_OUTPUT_DROPOUT, error));
         rf_workspace_release(pass->context.workspace, mark);
     }
     return RF_OK;

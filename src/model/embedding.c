@@ -50,9 +50,8 @@ static rf_status embed_slice(rf_pass *pass, rf_row_slice slice, const rf_tensor 
     }
     RF_TRY(rf_op_add(&pass->context, &(rf_add){.a = x, .b = position.y, .y = x, .factor = 1.0F},
                      error));
-    int64_t flag = 2 * pass->config->layers;
-    RF_TRY(rf_pass_residual(pass, &streams[0], slice, &x, RF_RESIDUAL_SET, flag, error));
-    return rf_pass_residual(pass, &streams[1], slice, &x, RF_RESIDUAL_SET, flag, error);
+    RF_TRY(rf_pass_start(pass, &streams[0], slice, &x, error));
+    return rf_pass_start(pass, &streams[1], slice, &x, error);
 }
 
 rf_status rf_embed_forward(rf_pass *pass, const rf_tensor streams[2], rf_error *error)

@@ -11,6 +11,15 @@ static bool is_relu(const rf_pass *pass)
     return pass->config->activation == RF_ACTIVATION_RELU;
 }
 
+/* What is dropped is 0 behind relu, so that its slope is the mask too; the scale of dropout is
+ * left.
+ */
+static float backward_factor(const rf_pass *pass)
+{
+    bool drops = pass->dropout && is_relu(pass);
+    return drops ? 1.0F / (1.0F - (float)pass->config->hidden_dropout) : 1.0F;
+}
+
 /* u [count, feed_forward]: before the activation, or after it if that is relu. */
 static rf_status inner(rf_pass *pass, int64_t layer, rf_row_slice slice, const rf_tensor *x,
                        const rf_tensor *u, rf_error *error)
@@ -38,19 +47,18 @@ static rf_status activate(rf_pass *pass, const rf_tensor *u, const rf_tensor *y,
         &pass->context, &(rf_activate){.x = *u, .y = *y, .kind = pass->config->activation}, error);
 }
 
-static rf_status outer(rf_pass *pass, int64_t layer, rf_row_slice slice, const rf_tensor *activated,
-                       const rf_tensor *y, rf_error *error)
+/* y [count, hidden]: the branch before its dropout. */
+static rf_status outer(rf_pass *pass, int64_t layer, const rf_tensor *activated, const rf_tensor *y,
+                       rf_error *error)
 {
     rf_tensor weight = rf_pass_weight(pass, RF_PARAMETER_OUTER_WEIGHT, layer, 0);
-    RF_TRY(rf_op_gemm(&pass->context,
+    return rf_op_gemm(&pass->context,
                       &(rf_gemm){.a = rf_matrix_of(activated),
                                  .b = rf_matrix_of(&weight),
                                  .c = rf_matrix_of(y),
                                  .transpose_b = true,
                                  .bias = rf_pass_weight(pass, RF_PARAMETER_OUTER_BIAS, layer, 0)},
-                      error));
-    return rf_pass_dropout(pass, y, RF_PURPOSE_FEED_FORWARD_OUTPUT_DROPOUT, layer, slice.first,
-                           error);
+                      error);
 }
 
 static int64_t rows_at_a_time(const rf_pass *pass)
@@ -72,8 +80,9 @@ static rf_status forward_slice(rf_pass *pass, int64_t layer, rf_row_slice slice,
         rf_pass_norm(pass, context, slice, RF_PARAMETER_FEED_FORWARD_NORM_GAIN, layer, &x, error));
     RF_TRY(inner(pass, layer, slice, &x, &u, error));
     RF_TRY(activate(pass, &u, &u, error));
-    RF_TRY(outer(pass, layer, slice, &u, &x, error));
-    return rf_pass_residual(pass, accumulator, slice, &x, RF_RESIDUAL_ADD, 2 * layer + 1, error);
+    RF_TRY(outer(pass, layer, &u, &x, error));
+    return rf_pass_residual(pass, accumulator, slice, &x, RF_RESIDUAL_ADD, 2 * layer + 1,
+                            RF_PURPOSE_FEED_FORWARD_OUTPUT_DROPOUT, error);
 }
 
 static rf_status feed_forward_forward(rf_pass *pass, int64_t layer, const rf_tensor *accumulator,
@@ -141,9 +150,9 @@ static rf_status undo_slice(rf_pass *pass, int64_t layer, rf_row_slice slice,
                         error));
     RF_TRY(inner(pass, layer, slice, &b->x, &b->u, error));
     RF_TRY(activate(pass, &b->u, &b->activated, error));
-    RF_TRY(outer(pass, layer, slice, &b->activated, &b->y, error));
+    RF_TRY(outer(pass, layer, &b->activated, &b->y, error));
     return rf_pass_residual(pass, accumulator, slice, &b->y, RF_RESIDUAL_SUBTRACT, 2 * layer + 1,
-                            error);
+                            RF_PURPOSE_FEED_FORWARD_OUTPUT_DROPOUT, error);
 }
 
 static rf_status backward_slice(rf_pass *pass, int64_t layer, rf_row_slice slice, buffers *b,
@@ -160,13 +169,17 @@ static rf_status backward_slice(rf_pass *pass, int64_t layer, rf_row_slice slice
                             rf_pass_gradient(pass, RF_PARAMETER_OUTER_BIAS, layer, 0), error));
     RF_TRY(linear_input_gradient(
         pass, &incoming, rf_pass_weight(pass, RF_PARAMETER_OUTER_WEIGHT, layer, 0), &b->g, error));
-    RF_TRY(rf_op_activate_backward(
-        ops,
-        &(rf_activate_backward){
-            .x = b->u, .y_gradient = b->g, .x_gradient = b->g, .kind = pass->config->activation},
-        error));
-    RF_TRY(rf_pass_dropout(pass, &b->g, RF_PURPOSE_FEED_FORWARD_INNER_DROPOUT, layer, slice.first,
-                           error));
+    RF_TRY(rf_op_activate_backward(ops,
+                                   &(rf_activate_backward){.x = b->u,
+                                                           .y_gradient = b->g,
+                                                           .x_gradient = b->g,
+                                                           .kind = pass->config->activation,
+                                                           .factor = backward_factor(pass)},
+                                   error));
+    if (!is_relu(pass)) {
+        RF_TRY(rf_pass_dropout(pass, &b->g, RF_PURPOSE_FEED_FORWARD_INNER_DROPOUT, layer,
+                               slice.first, error));
+    }
     RF_TRY(linear_gradients(pass, &b->g, &b->x,
                             rf_pass_gradient(pass, RF_PARAMETER_INNER_WEIGHT, layer, 0),
                             rf_pass_gradient(pass, RF_PARAMETER_INNER_BIAS, layer, 0), error));

@@ -142,7 +142,7 @@ rf_status rf_model_round(rf_model *model, rf_error *error)
     int64_t count = model->parameters.block_count;
     rf_workspace none;
     rf_workspace_init(&none, model->device);
-    rf_context context = {model->device, &none};
+    rf_context context = {.device = model->device, .workspace = &none};
     return rf_op_cast(&context,
                       &(rf_cast){.x = rf_tensor_1(model->values, RF_F32, count),
                                  .y = rf_tensor_1(model->rounded, RF_BF16, count)},

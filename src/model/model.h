@@ -97,6 +97,7 @@ typedef struct rf_runner_options {
     bool bf16_gradient_stream; /* the streams' gradients in bf16 instead of f32 */
     rf_slices slices;          /* zeros: the planner chooses */
     rf_hooks hooks;
+    const rf_op_times *times; /* borrowed; NULL: not measured */
 } rf_runner_options;
 
 typedef struct rf_memory_plan { /* bytes */

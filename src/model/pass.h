@@ -81,11 +81,14 @@ RF_MUST_CHECK rf_status rf_pass_norm_backward(rf_pass *pass, const rf_tensor *st
                                               rf_row_slice slice, rf_parameter_role gain,
                                               int64_t layer, const rf_tensor *y_gradient,
                                               const rf_tensor *stream_gradient, rf_error *error);
-/* rows of stream (+= | -=) value, with the overflow flag of half residual `half` (2 * layer, + 1
- * for feed-forward). */
+/* rows of stream = value, with the overflow flag of the embedding. */
+RF_MUST_CHECK rf_status rf_pass_start(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
+                                      const rf_tensor *value, rf_error *error);
+/* rows of stream (+= | -=) dropout(value), with the overflow flag of half residual `half` (2 *
+ * layer, + 1 for feed-forward). */
 RF_MUST_CHECK rf_status rf_pass_residual(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
                                          const rf_tensor *value, rf_residual_mode mode,
-                                         int64_t half, rf_error *error);
+                                         int64_t half, rf_purpose purpose, rf_error *error);
 
 typedef struct rf_half_residual {
     rf_status (*forward)(rf_pass *pass, int64_t layer, const rf_tensor *accumulator,

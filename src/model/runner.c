@@ -249,7 +249,8 @@ static void init(rf_runner *runner, rf_model *model, const rf_runner_options *op
     rf_pass *pass = &runner->pass;
     rf_workspace_init(&runner->persistent, device);
     rf_workspace_init(&pass->workspace, device);
-    pass->context = (rf_context){device, &pass->workspace};
+    pass->context =
+        (rf_context){.device = device, .workspace = &pass->workspace, .times = options->times};
     pass->config = &model->config;
     pass->parameters = &model->parameters;
     pass->values = model->values;
@@ -300,7 +301,8 @@ static rf_status plan(rf_runner *runner, rf_model *model, const rf_runner_option
     runner->dry.dry = true;
     rf_workspace_init(&runner->persistent, &runner->dry);
     rf_workspace_init(&runner->pass.workspace, &runner->dry);
-    runner->pass.context = (rf_context){&runner->dry, &runner->pass.workspace};
+    runner->pass.context =
+        (rf_context){.device = &runner->dry, .workspace = &runner->pass.workspace};
     runner->pass.values = NULL;
     runner->pass.weights = NULL;
     RF_TRY(take_persistent(runner, error));

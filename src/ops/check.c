@@ -230,7 +230,7 @@ static rf_status check_dropout(const rf_check_scope *scope, const void *argument
 {
     const rf_dropout *dropout = arguments;
     RF_TRY(rf_check_free(scope, "x", &dropout->x, RF_CHECK_REAL, 2));
-    RF_TRY(rf_check_like(scope, "y", &dropout->y, dropout->x, "x", &dropout->x));
+    RF_TRY(rf_check_shape(scope, "y", &dropout->y, RF_CHECK_REAL, dropout->x, "x", &dropout->x));
     RF_TRY(rf_check_range(scope, "first_row", dropout->first_row, 0, INT64_MAX));
     return rf_check_probability(scope, (double)dropout->probability);
 }
@@ -245,6 +245,8 @@ static rf_status check_residual(const rf_check_scope *scope, const void *argumen
     RF_TRY(rf_check_like(scope, "overflow", &residual->overflow, rf_tensor_1(NULL, RF_I32, 1),
                          "stream", stream));
     RF_TRY(rf_check_range(scope, "mode", (int64_t)residual->mode, 0, RF_RESIDUAL_SET));
+    RF_TRY(rf_check_probability(scope, (double)residual->probability));
+    RF_TRY(rf_check_range(scope, "first_row", residual->first_row, 0, INT64_MAX));
     return check_fraction_bits(scope, stream->dtype, residual->fraction_bits);
 }
 

@@ -28,10 +28,17 @@
 extern "C" {
 #endif
 
+/* Seconds and calls of each operation, by rf_op; the device is waited for around every call. */
+typedef struct rf_op_times {
+    double *seconds; /* [RF_OP_COUNT] */
+    int64_t *calls;  /* [RF_OP_COUNT] */
+} rf_op_times;
+
 /* What every call works in. */
 typedef struct rf_context {
     rf_device *device;
     rf_workspace *workspace;
+    const rf_op_times *times; /* NULL: nobody asks, and nothing is waited for */
 } rf_context;
 
 /* ---- gemm: c = op(a) op(b) (+ c) (+ bias in every row) ----------------------------------- */
@@ -86,11 +93,13 @@ typedef struct rf_activate {
     rf_tensor x, y;
     rf_activation kind;
 } rf_activate;
-/* x_gradient = y_gradient * activation'(x), from the input x; x_gradient may be y_gradient.
- * relu'(0) = 0, so that relu's output may stand in for its input. All real, of one type. */
+/* x_gradient = y_gradient * activation'(x) * factor, from the input x; x_gradient may be
+ * y_gradient. relu'(0) = 0, so that relu's output may stand in for its input. All real, of one
+ * type. */
 typedef struct rf_activate_backward {
     rf_tensor x, y_gradient, x_gradient;
     rf_activation kind;
+    float factor; /* 1, or of a dropout whose mask the output x shows */
 } rf_activate_backward;
 
 /* y = a + factor * b, elementwise; y may be a or b. f32. */
@@ -99,10 +108,10 @@ typedef struct rf_add {
     float factor;
 } rf_add;
 
-/* y[r, c] = x[r, c] * keep / (1 - probability); y may be x; both real, of one type. Element (r, c)
- * is kept iff rf_random_uniform(key, (first_row + r) * width + c) >= probability, so slices and
- * recomputation draw the same mask. Its own adjoint: the backward is the same call on gradients.
- * probability 0 copies. x, y [rows, width]. */
+/* y[r, c] = x[r, c] * keep / (1 - probability); y may be x, or of another type; both real. Element
+ * (r, c) is kept iff rf_random_uniform(key, (first_row + r) * width + c) >= probability, so slices
+ * and recomputation draw the same mask. Its own adjoint: the backward is the same call on
+ * gradients. probability 0 copies. x, y [rows, width]. */
 typedef struct rf_dropout {
     rf_tensor x, y;
     float probability; /* 0 <= probability < 1 */
@@ -117,7 +126,8 @@ typedef enum rf_residual_mode {
     RF_RESIDUAL_SUBTRACT,
     RF_RESIDUAL_SET
 } rf_residual_mode;
-/* stream (+= | -= | =) value. value real; stream [rows, width] f32, or fixed32 with value rounded
+/* stream (+= | -= | =) value, behind dropout (as rf_dropout draws it, not rounded in between) where
+ * `probability` is above 0. value real; stream [rows, width] f32, or fixed32 with value rounded
  * to nearest even at `fraction_bits`: integer addition, so that SUBTRACT undoes ADD exactly.
  * `overflow` [1] i32 is set to 1 (never cleared) when a value or a result leaves the range of int32
  * or is not finite; results then wrap modulo 2^32 (a non-finite value counts as 0), so that a later
@@ -127,6 +137,9 @@ typedef struct rf_residual {
     rf_tensor stream, value, overflow;
     rf_residual_mode mode;
     int fraction_bits;
+    float probability; /* 0 <= probability < 1 */
+    rf_random_key key;
+    int64_t first_row; /* of value, for the mask */
 } rf_residual;
 
 /* ---- embedding, position ----------------------------------------------------------------- */

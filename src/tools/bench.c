@@ -9,6 +9,7 @@
 #include "train/plan.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 typedef struct bench {
@@ -20,6 +21,9 @@ typedef struct bench {
     int32_t *ids;
     rf_batch batch;
     double loss;
+    double seconds[RF_OP_COUNT]; /* of the operations of one step */
+    int64_t calls[RF_OP_COUNT];
+    rf_op_times times;
 } bench;
 
 static rf_status fill(bench *b, rf_error *error)
@@ -36,6 +40,16 @@ static rf_status fill(bench *b, rf_error *error)
     b->batch = (rf_batch){
         .batch = b->options->batch, .length = b->options->length, .ids = b->ids, .labels = b->ids};
     return RF_OK;
+}
+
+static rf_runner_options runner_options(const bench *b)
+{
+    const rf_bench_options *options = b->options;
+    bool bf16 = options->gradient_stream != NULL && strcmp(options->gradient_stream, "bf16") == 0;
+    return (rf_runner_options){.batch = options->batch,
+                               .length = options->length,
+                               .training = !options->forward_only,
+                               .bf16_gradient_stream = bf16};
 }
 
 static rf_status step(bench *b, int64_t number, rf_error *error)
@@ -66,6 +80,20 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* {"gemm": {"seconds": s, "calls": n}, ...} of the operations that a step calls. */
+static json_t *operations_of(const bench *b)
+{
+    json_t *object = json_object();
+    for (int op = 0; op < RF_OP_COUNT; op++) {
+        if (b->calls[op] > 0) {
+            (void)json_object_set_new(object, rf_op_name((rf_op)op),
+                                      json_pack("{s:f, s:I}", "seconds", b->seconds[op], "calls",
+                                                (json_int_t)b->calls[op]));
+        }
+    }
+    return object;
+}
+
 static rf_status report_of(const bench *b, double *seconds, int64_t repeats, size_t peak,
                            char **report, rf_error *error)
 {
@@ -89,9 +117,36 @@ static rf_status report_of(const bench *b, double *seconds, int64_t repeats, siz
                   (json_int_t)planned, "peak_bytes", (json_int_t)peak, "peak_rss_bytes",
                   (json_int_t)usage.ru_maxrss * 1024, "loss", b->loss, "parameter_count",
                   (json_int_t)b->model->parameters.total);
+    if (b->options->by_operation) {
+        (void)json_object_set_new(object, "operations", operations_of(b));
+    }
     rf_status status = rf_json_text(object, true, report, error);
     json_decref(object);
     return status;
+}
+
+/* A step of a runner of its own, since waiting around each operation is not for those that are
+ * timed whole. */
+static rf_status measure_operations(bench *b, rf_error *error)
+{
+    rf_runner_options options = runner_options(b);
+    rf_outcome outcome;
+    b->times = (rf_op_times){b->seconds, b->calls};
+    options.times = &b->times;
+    rf_runner_destroy(b->runner);
+    b->runner = NULL;
+    RF_TRY(rf_runner_create(b->model, &options, &b->runner, error));
+    for (int i = 0; i < 2; i++) { /* the first chooses algorithms */
+        memset(b->seconds, 0, sizeof b->seconds);
+        memset(b->calls, 0, sizeof b->calls);
+        if (b->options->forward_only) {
+            RF_TRY(rf_runner_forward(b->runner, &b->batch, 0, 0, &outcome, error));
+        } else {
+            float factor = 1.0F / (float)rf_batch_scored(&b->batch);
+            RF_TRY(rf_runner_train(b->runner, &b->batch, 0, 0, factor, &outcome, error));
+        }
+    }
+    return RF_OK;
 }
 
 static rf_status prepare(bench *b, rf_error *error)
@@ -103,12 +158,7 @@ static rf_status prepare(bench *b, rf_error *error)
                                       .threads = options->threads,
                                       .stream = options->stream,
                                       .log = options->log};
-    rf_runner_options runner = {.batch = options->batch,
-                                .length = options->length,
-                                .training = !options->forward_only,
-                                .bf16_gradient_stream =
-                                    options->gradient_stream != NULL &&
-                                    strcmp(options->gradient_stream, "bf16") == 0};
+    rf_runner_options runner = runner_options(b);
     RF_TRY(rf_open_model(options->model, options->model_config, &model_options, &b->model, error));
     RF_TRY(rf_runner_create(b->model, &runner, &b->runner, error));
     if (!options->forward_only) {
@@ -161,6 +211,9 @@ rf_status rf_bench_step(const rf_bench_options *options, char **report, rf_error
     }
     size_t peak = 0;
     RF_TRY_DONE(peak_of(&b, before, &peak, error));
+    if (options->by_operation) {
+        RF_TRY_DONE(measure_operations(&b, error));
+    }
     RF_TRY_DONE(report_of(&b, seconds, options->repeats, peak, report, error));
 done:
     rf_release(memory);

@@ -401,7 +401,7 @@ static rf_status make_workspace(const check_state *check, device_run *run, rf_er
     dry.dry = true;
     rf_workspace counter;
     rf_workspace_init(&counter, &dry);
-    RF_TRY(check->which->run(&(rf_context){&dry, &counter}, check, error));
+    RF_TRY(check->which->run(&(rf_context){.device = &dry, .workspace = &counter}, check, error));
     run->scratch_size = counter.high;
     size_t size = counter.high + SCRATCH_CANARY_BYTES;
     rf_workspace_init(&run->workspace, run->device);
@@ -436,7 +436,7 @@ static rf_status run_once(check_state *check, device_run *run)
     upload_buffers(check, run, check->tensors);
     rf_status status = make_workspace(check, run, &fault);
     if (status == RF_OK) {
-        rf_context context = {run->device, &run->workspace};
+        rf_context context = {.device = run->device, .workspace = &run->workspace};
         status = check->which->run(&context, check, &fault);
     }
     if (status == RF_ERR_UNSUPPORTED) {
@@ -727,7 +727,9 @@ void check_rejected(rf_op op, const void *arguments, rf_status status, const cha
     rf_workspace workspace;
     rf_workspace_init(&workspace, device);
     rf_error fault = {0};
-    assert_int_equal(rf_op_run(&(rf_context){device, &workspace}, op, arguments, &fault), status);
+    assert_int_equal(
+        rf_op_run(&(rf_context){.device = device, .workspace = &workspace}, op, arguments, &fault),
+        status);
     if (strstr(fault.message, text) == NULL ||
         strncmp(fault.message, rf_op_name(op), strlen(rf_op_name(op))) != 0) {
         fail_msg("the message should be about %s and hold '%s': %s", rf_op_name(op), text,
@@ -743,7 +745,8 @@ void check_run(rf_op op, const void *arguments, int threads)
     rf_workspace workspace;
     rf_workspace_init(&workspace, device);
     assert_ok(rf_workspace_allocate(&workspace, (size_t)1 << 20, error));
-    assert_ok(rf_op_run(&(rf_context){device, &workspace}, op, arguments, error));
+    assert_ok(
+        rf_op_run(&(rf_context){.device = device, .workspace = &workspace}, op, arguments, error));
     rf_workspace_clear(&workspace);
     rf_device_destroy(device);
 }

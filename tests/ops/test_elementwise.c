@@ -13,6 +13,7 @@ typedef struct activation_shape {
     int64_t rows, width;
     bool in_place;
     rf_dtype dtype;
+    float factor; /* of the backward */
 } activation_shape;
 
 /* Away from the kinks of relu (0) and relu6 (6), where a difference is no derivative; far enough
@@ -55,7 +56,11 @@ static rf_status run_forward(rf_context *context, const check_state *check, rf_e
 static void oracle_forward(const check_state *check, double *const *values)
 {
     const activation_shape *s = check->which->parameters;
-    oracle_activate(s->kind, s->rows * s->width, values[0], values[s->in_place ? 0 : 1]);
+    double *y = values[s->in_place ? 0 : 1];
+    oracle_activate(s->kind, s->rows * s->width, values[0], y);
+    for (int64_t i = 0; i < s->rows * s->width; i++) {
+        y[i] *= (double)s->factor;
+    }
 }
 
 /* ---- backward ---- */
@@ -87,7 +92,8 @@ static rf_status run_backward(rf_context *context, const check_state *check, rf_
     rf_activate_backward backward = {.x = check_tensor(check, X),
                                      .y_gradient = check_tensor(check, Y_GRADIENT),
                                      .x_gradient = check_tensor(check, X_GRADIENT),
-                                     .kind = s->kind};
+                                     .kind = s->kind,
+                                     .factor = s->factor};
     return rf_op_activate_backward(context, &backward, error);
 }
 
@@ -145,7 +151,8 @@ static void differentiate_one(rf_activation kind, float *x, float *y_gradient, f
     rf_activate_backward backward = {.x = rf_tensor_1(x, RF_F32, count),
                                      .y_gradient = rf_tensor_1(y_gradient, RF_F32, count),
                                      .x_gradient = rf_tensor_1(x_gradient, RF_F32, count),
-                                     .kind = kind};
+                                     .kind = kind,
+                                     .factor = 1.0F};
     check_run(RF_OP_ACTIVATE_BACKWARD, &backward, 1);
 }
 
@@ -247,7 +254,8 @@ static void test_bf16_bits(void **state)
     assert_memory_equal(y, expected_relu, sizeof y);
     rf_activate_backward backward = {.x = tensor,
                                      .y_gradient = rf_tensor_1(ones, RF_BF16, BF16_COUNT),
-                                     .x_gradient = rf_tensor_1(slope, RF_BF16, BF16_COUNT)};
+                                     .x_gradient = rf_tensor_1(slope, RF_BF16, BF16_COUNT),
+                                     .factor = 1.0F};
     check_run(RF_OP_ACTIVATE_BACKWARD, &backward, 1);
     assert_memory_equal(slope, expected_slope, sizeof slope);
     /* relu's output stands in for its input */
@@ -291,9 +299,10 @@ static size_t list_cases(check_case *cases)
         const rf_dtype dtype = which < KINDS ? RF_F32 : RF_BF16;
         const char *type = which < KINDS ? "" : "bf16 ";
         activation_shape *s = &shapes[count];
-        s[0] = (activation_shape){(rf_activation)kind, kind % 3, 37, false, dtype};
-        s[1] = (activation_shape){(rf_activation)kind, 41, 1000, true, dtype};
-        s[2] = (activation_shape){(rf_activation)kind, 11, 1 + 6 * kind, false, dtype};
+        s[0] = (activation_shape){(rf_activation)kind, kind % 3, 37, false, dtype, 1.0F};
+        s[1] = (activation_shape){(rf_activation)kind, 41, 1000, true, dtype, 1.0F};
+        s[2] = (activation_shape){(rf_activation)kind,         11, 1 + 6 * kind, false, dtype,
+                                  kind % 2 == 0 ? 1.25F : 1.0F};
         (void)snprintf(names[count], sizeof names[0], "%s%s", type, kind_names[kind]);
         (void)snprintf(names[count + 1], sizeof names[0], "%s%s in place", type, kind_names[kind]);
         (void)snprintf(names[count + 2], sizeof names[0], "%s%s backward", type, kind_names[kind]);

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { STREAM, VALUE, OVERFLOW_FLAG };
+enum { STREAM, VALUE, OVERFLOW_FLAG, MOST_ELEMENTS = 200 * 304 };
 
 typedef struct residual_shape {
     rf_dtype dtype;
@@ -17,7 +17,12 @@ typedef struct residual_shape {
     double stream_range, value_range;
     int flag;  /* before */
     bool bf16; /* value */
+    float probability;
+    int64_t first_row;
 } residual_shape;
+
+static const rf_random_key key = {
+    .seed = 7, .step = 3, .layer = 2, .purpose = RF_PURPOSE_ATTENTION_OUTPUT_DROPOUT};
 
 static int sign_of(rf_residual_mode mode)
 {
@@ -59,7 +64,10 @@ static rf_status run(rf_context *context, const check_state *check, rf_error *er
                             .value = check_tensor(check, VALUE),
                             .overflow = check_tensor(check, OVERFLOW_FLAG),
                             .mode = s->mode,
-                            .fraction_bits = s->fraction_bits};
+                            .fraction_bits = s->fraction_bits,
+                            .probability = s->probability,
+                            .key = key,
+                            .first_row = s->first_row};
     return rf_op_residual(context, &residual, error);
 }
 
@@ -68,15 +76,25 @@ static void oracle(const check_state *check, double *const *values)
     const residual_shape *s = check->which->parameters;
     int sign = sign_of(s->mode);
     int64_t count = s->rows * s->width;
+    static double dropped[MOST_ELEMENTS];
+    const double *value = values[VALUE];
+    if (s->probability > 0.0F) {
+        oracle_dropout(&key, (double)s->probability, s->first_row, s->rows, s->width, values[VALUE],
+                       dropped);
+        for (int64_t i = 0; i < count; i++) { /* fixed point is that of the f32 product */
+            dropped[i] = (double)(float)dropped[i];
+        }
+        value = dropped;
+    }
     if (s->dtype == RF_FIXED32) {
-        if (oracle_residual_fixed(sign, s->fraction_bits, count, values[VALUE], values[STREAM])) {
+        if (oracle_residual_fixed(sign, s->fraction_bits, count, value, values[STREAM])) {
             values[OVERFLOW_FLAG][0] = 1.0;
         }
         return;
     }
     for (int64_t i = 0; i < count; i++) {
-        values[STREAM][i] = (sign == 0 ? 0.0 : values[STREAM][i]) +
-                            (sign == 0 ? 1.0 : (double)sign) * values[VALUE][i];
+        values[STREAM][i] =
+            (sign == 0 ? 0.0 : values[STREAM][i]) + (sign == 0 ? 1.0 : (double)sign) * value[i];
     }
 }
 
@@ -207,24 +225,28 @@ static void test_rejected(void **state)
 }
 
 static const residual_shape shapes[] = {
-    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 5, 33, 400, 50, 0, false},
-    {RF_FIXED32, RF_RESIDUAL_SUBTRACT, 22, 200, 301, 400, 50, 0, false},
-    {RF_FIXED32, RF_RESIDUAL_SET, 22, 200, 301, 400, 500, 0, false},
-    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 200, 301, 511, 200, 0, false},
-    {RF_FIXED32, RF_RESIDUAL_SET, 16, 5, 33, 400, 1e7, 0, false},
-    {RF_FIXED32, RF_RESIDUAL_ADD, 30, 5, 7, 0.5, 1, 1, false},
-    {RF_F32, RF_RESIDUAL_ADD, 0, 200, 301, 4, 1, 0, false},
-    {RF_F32, RF_RESIDUAL_SUBTRACT, 0, 5, 33, 4, 1, 1, false},
-    {RF_F32, RF_RESIDUAL_SET, 0, 5, 33, 4, 1, 0, false},
-    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 0, 33, 400, 50, 0, false},
-    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 1, 1, 400, 50, 0, false},
-    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 5, 33, 400, 50, 0, true},
-    {RF_FIXED32, RF_RESIDUAL_SUBTRACT, 22, 200, 301, 511, 200, 0, true},
-    {RF_FIXED32, RF_RESIDUAL_SET, 16, 5, 33, 400, 1e7, 0, true},
-    {RF_F32, RF_RESIDUAL_ADD, 0, 200, 301, 4, 1, 0, true},
-    {RF_F32, RF_RESIDUAL_SUBTRACT, 0, 5, 33, 4, 1, 1, true},
-    {RF_F32, RF_RESIDUAL_SET, 0, 5, 33, 4, 1, 0, true},
-    {RF_F32, RF_RESIDUAL_ADD, 0, 0, 33, 4, 1, 0, true},
+    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 5, 33, 400, 50, 0, false, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_SUBTRACT, 22, 200, 301, 400, 50, 0, false, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_SET, 22, 200, 301, 400, 500, 0, false, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 200, 301, 511, 200, 0, false, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_SET, 16, 5, 33, 400, 1e7, 0, false, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_ADD, 30, 5, 7, 0.5, 1, 1, false, 0.0F, 0},
+    {RF_F32, RF_RESIDUAL_ADD, 0, 200, 301, 4, 1, 0, false, 0.0F, 0},
+    {RF_F32, RF_RESIDUAL_SUBTRACT, 0, 5, 33, 4, 1, 1, false, 0.0F, 0},
+    {RF_F32, RF_RESIDUAL_SET, 0, 5, 33, 4, 1, 0, false, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 0, 33, 400, 50, 0, false, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 1, 1, 400, 50, 0, false, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 5, 33, 400, 50, 0, true, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_SUBTRACT, 22, 200, 301, 511, 200, 0, true, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_SET, 16, 5, 33, 400, 1e7, 0, true, 0.0F, 0},
+    {RF_F32, RF_RESIDUAL_ADD, 0, 200, 301, 4, 1, 0, true, 0.0F, 0},
+    {RF_F32, RF_RESIDUAL_SUBTRACT, 0, 5, 33, 4, 1, 1, true, 0.0F, 0},
+    {RF_F32, RF_RESIDUAL_SET, 0, 5, 33, 4, 1, 0, true, 0.0F, 0},
+    {RF_F32, RF_RESIDUAL_ADD, 0, 0, 33, 4, 1, 0, true, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 200, 304, 400, 50, 0, false, 0.5F, 3},
+    {RF_FIXED32, RF_RESIDUAL_SUBTRACT, 22, 200, 304, 400, 50, 0, true, 0.5F, 12345},
+    {RF_F32, RF_RESIDUAL_ADD, 0, 200, 304, 4, 1, 0, true, 0.1F, 7},
+    {RF_F32, RF_RESIDUAL_ADD, 0, 41, 33, 4, 1, 0, false, 0.1F, 7},
 };
 static const check_case cases[] = {
     {"add", 1, build, run, oracle, &shapes[0]},
@@ -245,6 +267,10 @@ static const check_case cases[] = {
     {"subtract bf16 from floats, flag kept", 16, build, run, oracle, &shapes[15]},
     {"set floats to bf16", 17, build, run, oracle, &shapes[16]},
     {"bf16, no rows", 18, build, run, oracle, &shapes[17]},
+    {"add behind dropout", 19, build, run, oracle, &shapes[18]},
+    {"subtract bf16 behind dropout", 20, build, run, oracle, &shapes[19]},
+    {"add bf16 to floats behind dropout", 21, build, run, oracle, &shapes[20]},
+    {"add to floats behind dropout, odd width", 22, build, run, oracle, &shapes[21]},
 };
 
 int main(int argc, char **argv)

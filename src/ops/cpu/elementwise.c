@@ -376,6 +376,14 @@ rf_status rf_cpu_activate(rf_device *device, const void *arguments, void *scratc
     return RF_OK;
 }
 
+RF_VECTOR_CLONES static void scale_run(float *x, float factor, int64_t count)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) {
+        x[i] *= factor;
+    }
+}
+
 static void differentiate_block(const rf_activate_backward *backward, int64_t first, int64_t end)
 {
     float runs[2][RF_REAL_RUN];
@@ -385,6 +393,9 @@ static void differentiate_block(const rf_activate_backward *backward, int64_t fi
         const float *y_gradient = rf_cpu_real_read(&backward->y_gradient, at, count, runs[1]);
         float *x_gradient = rf_cpu_real_target(&backward->x_gradient, at, runs[1]);
         activations[backward->kind].backward(x, y_gradient, x_gradient, count);
+        if (backward->factor != 1.0F) {
+            scale_run(x_gradient, backward->factor, count);
+        }
         rf_cpu_real_store(&backward->x_gradient, at, count, x_gradient);
     }
 }

@@ -40,4 +40,9 @@ float *rf_cpu_real_target(const rf_tensor *y, int64_t first, float *run);
 /* Put away what was written to that target. */
 void rf_cpu_real_store(const rf_tensor *y, int64_t first, int64_t count, const float *target);
 
+/* Dropout of x [count] into y, which may be x: element i has random number origin + i. In
+ * dropout.c. */
+void rf_cpu_drop(const rf_random_key *key, float probability, uint64_t origin, const float *x,
+                 float *y, int64_t count);
+
 #endif

@@ -123,10 +123,17 @@ static uint32_t change_run(const rf_residual *residual, int64_t first, int64_t c
 static uint32_t change_block(const rf_residual *residual, int64_t first, int64_t end)
 {
     float run[RF_REAL_RUN];
+    float dropped[RF_REAL_RUN];
+    uint64_t origin = (uint64_t)(residual->first_row * residual->value.shape[1]);
     uint32_t bad = 0;
     for (int64_t at = first; at < end; at += RF_REAL_RUN) {
         int64_t count = end - at < RF_REAL_RUN ? end - at : RF_REAL_RUN;
         const float *value = rf_cpu_real_read(&residual->value, at, count, run);
+        if (residual->probability > 0.0F) {
+            rf_cpu_drop(&residual->key, residual->probability, origin + (uint64_t)at, value,
+                        dropped, count);
+            value = dropped;
+        }
         bad |= change_run(residual, at, count, value);
     }
     return bad;

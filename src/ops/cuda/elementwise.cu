@@ -194,15 +194,15 @@ __global__ void forward_kernel(const T *x, T *y, int64_t count, bool aligned)
 
 /* x, y_gradient, x_gradient [count]; the last two may be one. */
 template <typename Formula, typename T>
-__global__ void backward_kernel(const T *x, const T *y_gradient, T *x_gradient, int64_t count,
-                                bool aligned)
+__global__ void backward_kernel(const T *x, const T *y_gradient, T *x_gradient, float factor,
+                                int64_t count, bool aligned)
 {
     for (int64_t i = 4 * rf_cuda_first(); i < count; i += 4 * rf_cuda_stride()) {
         const rf_cuda_quad<float> at = rf_cuda_load_reals(x, i, count, aligned);
         rf_cuda_quad<float> quad = rf_cuda_load_reals(y_gradient, i, count, aligned);
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            quad.v[j] *= Formula::slope(at.v[j]);
+            quad.v[j] = quad.v[j] * Formula::slope(at.v[j]) * factor;
         }
         rf_cuda_store_reals(x_gradient, i, count, aligned, quad);
     }
@@ -251,7 +251,7 @@ void backward(const rf_device *device, const rf_activate_backward *call, int64_t
                              rf_cuda_is_aligned(x_gradient, 4);
         backward_kernel<Formula, real>
             <<<rf_cuda_grid(device, count, 4 * rf_cuda_threads), rf_cuda_threads, 0,
-               rf_cuda_stream(device)>>>(x, y_gradient, x_gradient, count, aligned);
+               rf_cuda_stream(device)>>>(x, y_gradient, x_gradient, call->factor, count, aligned);
     });
 }
 

@@ -186,8 +186,11 @@ cublasStatus_t choose(const rf_cuda_state *state, plan *made)
     }
     memset(&found, 0, sizeof found);
     const size_t workspace = rf_cuda_products_workspace_size;
+    /* Parts of a long inner dimension are added in f32, not in c's type. */
+    const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     code =
-        first_fault({set(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace),
+        first_fault({set(wish, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, reductions),
+                     set(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace),
                      set(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, made->key.b_alignment),
                      set(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, made->key.a_alignment),
                      set(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, made->key.c_alignment),

@@ -1,12 +1,12 @@
-/* Layer normalisation (Ba, Kiros, Hinton 2016) of one stream, or of two side by side: a warp a row,
- * a lane four neighbours at a time. A row is read from memory once (three times from cache) and
- * written once; the backward recomputes mean and deviation instead of storing them between the
- * passes.
+/* Layer normalisation (Ba, Kiros, Hinton 2016) of one stream, or of two side by side, of any width
+ * (fast.cu has the usual case): a warp a row, a lane four neighbours at a time. A row is read from
+ * memory once (three times from cache) and written once; the backward recomputes mean and deviation
+ * instead of storing them between the passes.
  *
  * Backward: the same warps write x_gradient and each row's moments to scratch [rows, 2]; then
  * gradients of gain and bias are column sums (column_sum.cuh), which read x and y_gradient again.
  */
-#include "ops/cuda/column_sum.cuh"
+#include "ops/cuda/layer_norm/fast.cuh"
 
 namespace
 {
@@ -270,6 +270,10 @@ rf_status rf_cuda_layer_norm(rf_device *device, const void *arguments, void *, r
     if (rf_tensor_count(&norm->y) == 0) {
         return RF_OK;
     }
+    if (rf_fast_takes_norm(device, norm)) {
+        rf_fast_norm(device, norm);
+        return rf_cuda_launched(device, "layer_norm", error);
+    }
     const bool fixed = norm->x.dtype == RF_FIXED32;
     rf_cuda_by_real(norm->y.dtype, [&](auto number) {
         typedef decltype(number) real;
@@ -283,7 +287,9 @@ size_t rf_cuda_layer_norm_backward_scratch_size(const rf_device *, const void *a
     const rf_layer_norm_backward *norm = static_cast<const rf_layer_norm_backward *>(arguments);
     const rf_cuda_column_cut cut =
         rf_cuda_cut_columns(norm->y_gradient.shape[0], norm->y_gradient.shape[1]);
-    return moments_size(norm) + rf_cuda_column_scratch(cut, 2);
+    const size_t plain = moments_size(norm) + rf_cuda_column_scratch(cut, 2);
+    const size_t fast = rf_fast_norm_backward_scratch_size(norm);
+    return plain > fast ? plain : fast;
 }
 
 rf_status rf_cuda_layer_norm_backward(rf_device *device, const void *arguments, void *scratch,
@@ -292,6 +298,10 @@ rf_status rf_cuda_layer_norm_backward(rf_device *device, const void *arguments, 
     const rf_layer_norm_backward *norm = static_cast<const rf_layer_norm_backward *>(arguments);
     if (rf_tensor_count(&norm->y_gradient) == 0) {
         return RF_OK;
+    }
+    if (rf_fast_takes_norm_backward(device, norm)) {
+        rf_fast_norm_backward(device, norm, static_cast<float *>(scratch));
+        return rf_cuda_launched(device, "layer_norm_backward", error);
     }
     const bool fixed = norm->x.dtype == RF_FIXED32;
     rf_cuda_by_real(norm->y_gradient.dtype, [&](auto upper) {
