@@ -77,9 +77,10 @@ static int run(const rf_settings *settings)
 const rf_command rf_command_convert = {
     .name = "convert",
     .purpose = "Write a model directory in another format, type of number, or in shards",
-    .description = "Reads what 'inspect' reads: model.safetensors, PyTorch's pytorch_model.bin (both "
-                   "of its containers; nothing in them is executed), each in shards too, and Trax's "
-                   "model.pkl.gz beside a config.json.",
+    .description =
+        "Reads what 'inspect' reads: model.safetensors, PyTorch's pytorch_model.bin (both "
+        "of its containers; nothing in them is executed), each in shards too, and Trax's "
+        "model.pkl.gz beside a config.json.",
     .examples = {"convert --model runs/book --output models/book --dtype bf16",
                  "convert --model old --output models/old --shard-size 1GiB"},
     .options = options,

@@ -25,6 +25,8 @@ namespace
 
 rf_status fail(rf_error *error, rf_status code, const char *where, const char *what)
 {
+    const char *after = std::strstr(what, "] "); /* behind the place in its source */
+    what = after != nullptr && after[2] != '\0' ? after + 2 : what;
     return rf_error_set(error, code, "%s: SentencePiece says: %.300s", where, what);
 }
 
