@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "io/json.h"
 #include "tokenizer/kind.h"
+#include "tokenizer/proto.h"
 
 #include <string.h>
 
@@ -27,6 +28,11 @@ static rf_status load_pieces(const char *where, const rf_tokenizer_files *files,
     } else {
         RF_TRY_DONE(
             rf_fast_json_to_pieces(path, files->bytes[FAST], files->sizes[FAST], &model, error));
+    }
+    if (!rf_proto_tables_are_sound(model.bytes, model.size)) {
+        status = rf_error_set(error, RF_ERR_FORMAT,
+                              "%s: is damaged: its table of characters leads outside itself", path);
+        goto done;
     }
     status = rf_pieces_load(path, model.bytes, model.size, pieces, error);
 done:

@@ -26,5 +26,8 @@ RF_MUST_CHECK rf_status rf_proto_trainer(rf_text *model, bool is_bpe, bool byte_
  * text. collapse: blanks in a row are one, and none stand at the ends. */
 RF_MUST_CHECK rf_status rf_proto_normalizer(rf_text *model, const char *charsmap, bool prefix,
                                             bool collapse, rf_error *error);
+/* charsmap.c: whether the tables by which a serialised model normalises characters lead nowhere
+ * outside themselves. */
+bool rf_proto_tables_are_sound(const void *model, size_t size);
 
 #endif
