@@ -258,18 +258,11 @@ static rf_status decode(const rf_settings *settings, const rf_tokenizer *tokeniz
     rf_bytes bytes = {0};
     char *decoded = NULL;
     size_t decoded_size = 0;
-    int32_t *ids = NULL;
     rf_status status = parse_ids(text, size, &bytes, error);
-    size_t count = bytes.size / sizeof *ids;
-    ids = malloc((count + 1) * sizeof *ids); /* aligned */
-    if (ids == NULL) {
-        status = rf_cli_fail(error, RF_ERR_MEMORY, "no memory for %zu token ids", count);
-    } else if (count > 0) {
-        memcpy(ids, bytes.data, count * sizeof *ids);
-    }
     if (status == RF_OK) {
-        status =
-            rf_tokenizer_detokenize(tokenizer, ids, (int64_t)count, &decoded, &decoded_size, error);
+        const void *ids = bytes.data; /* as an allocator gives it: aligned for any type */
+        int64_t count = (int64_t)(bytes.size / sizeof(int32_t));
+        status = rf_tokenizer_detokenize(tokenizer, ids, count, &decoded, &decoded_size, error);
     }
     if (status == RF_OK && results != NULL) {
         json_array_append_new(results,
@@ -281,7 +274,6 @@ static rf_status decode(const rf_settings *settings, const rf_tokenizer *tokeniz
         }
     }
     rf_text_release(decoded);
-    free(ids);
     rf_bytes_clear(&bytes);
     return status;
 }
@@ -301,15 +293,13 @@ static rf_status convert(const rf_settings *settings, const rf_tokenizer *tokeni
     for (size_t at = 0; at < input->size;) {
         const char *newline = memchr(text + at, '\n', input->size - at);
         size_t length = newline != NULL ? (size_t)(newline - text) - at : input->size - at;
-        char *line = strndup(text + at, length); /* what strtoll reads ends with the line */
-        rf_status status =
-            line != NULL ? RF_OK : rf_cli_fail(error, RF_ERR_MEMORY, "no memory for a line");
+        rf_bytes line = {0}; /* what strtoll reads ends with the line */
+        rf_status status = rf_bytes_append(&line, text + at, length, error);
         if (status == RF_OK) {
-            status =
-                one(settings, tokenizer, rf_settings_flag(settings, "decode") ? line : text + at,
-                    length, results, error);
+            status = one(settings, tokenizer, line.data != NULL ? line.data : "", length, results,
+                         error);
         }
-        free(line);
+        rf_bytes_clear(&line);
         if (status != RF_OK) {
             return status;
         }

@@ -49,9 +49,7 @@ static const rf_option options[] = {
      .argument = "PATH",
      .key = "tokenizer",
      .group = "what",
-     .help = "model directory, spiece.model or tokenizer.json, see 'reformer tokenize'; without it "
-             "that of "
-             "--init-from, else every byte is a token"},
+     .help = "model directory, spiece.model or tokenizer.json; else that of --init-from, or bytes"},
     {.name = "init-from",
      .kind = RF_OPTION_STRING,
      .argument = "DIR",
