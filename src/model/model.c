@@ -190,6 +190,7 @@ rf_status rf_model_load(const char *folder, const rf_model_options *options, rf_
     RF_TRY_DONE(rf_config_load(folder, options != NULL ? &options->log : NULL, &config, error));
     RF_TRY_DONE(rf_model_from_config(&config, options, &model, error));
     RF_TRY_DONE(rf_string_copy(folder, &model->folder, error));
+    RF_TRY_DONE(rf_tokenizer_files_read(folder, &model->tokenizer_files, error));
     RF_TRY_DONE(host_block_open(model, &block, error));
     RF_TRY_DONE(rf_hf_model_load(folder, &model->config, &model->parameters, bias, &model->log,
                                  block, &model->applies_head_bias, error));
@@ -264,21 +265,33 @@ static rf_status parse_dtype(const char *name, rf_dtype *dtype, rf_error *error)
     return rf_error_set(error, RF_ERR_ARGUMENT, "dtype is \"%s\", expected f32, bf16 or f16", name);
 }
 
+static rf_status parse_format(const char *name, bool *as_torch, rf_error *error)
+{
+    *as_torch = name != NULL && strcmp(name, "bin") == 0;
+    if (name != NULL && !*as_torch && strcmp(name, "safetensors") != 0) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "the format is \"%s\", expected safetensors or bin", name);
+    }
+    return RF_OK;
+}
+
 rf_status rf_model_save(const rf_model *model, const char *folder, const rf_save_options *options,
                         rf_error *error)
 {
-    rf_dtype dtype = RF_F32;
+    rf_hf_storage storage = {.shard_size = options != NULL ? options->shard_size : 0};
     float *block = NULL;
     rf_status status = RF_OK;
-    RF_TRY(parse_dtype(options != NULL ? options->dtype : NULL, &dtype, error));
+    RF_TRY(parse_dtype(options != NULL ? options->dtype : NULL, &storage.store_as, error));
+    RF_TRY(parse_format(options != NULL ? options->format : NULL, &storage.as_torch, error));
     RF_TRY(host_block_open(model, &block, error));
     if (block != model->values) {
         RF_TRY_DONE(rf_device_download(model->device, block, model->values,
                                        (size_t)model->parameters.block_count * sizeof(float),
                                        error));
     }
-    RF_TRY_DONE(rf_hf_model_save(folder, &model->config, &model->parameters, block, dtype,
-                                 options != NULL ? options->shard_size : 0, &model->log, error));
+    RF_TRY_DONE(rf_hf_model_save(folder, &model->config, &model->parameters, block, &storage,
+                                 &model->log, error));
+    RF_TRY_DONE(rf_tokenizer_files_write(&model->tokenizer_files, folder, error));
 done:
     host_block_close(model, block);
     return status;
@@ -296,6 +309,7 @@ void rf_model_destroy(rf_model *model)
     rf_parameters_clear(&model->parameters);
     rf_config_clear(&model->config);
     rf_device_destroy(model->device);
+    rf_tokenizer_files_clear(&model->tokenizer_files);
     rf_release(model->folder);
     rf_release(model);
 }

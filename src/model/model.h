@@ -8,6 +8,7 @@
 
 #include "model/hf_model.h"
 #include "reformer/model.h"
+#include "tokenizer/files.h"
 
 struct rf_model {
     rf_config config;
@@ -18,7 +19,8 @@ struct rf_model {
     uint16_t *rounded; /* device block: the values in bf16, where products read them; else NULL */
     bool applies_head_bias;
     bool trains_head_bias;
-    char *folder; /* where it was loaded from, NULL for a new one; owned */
+    rf_tokenizer_files tokenizer_files; /* saved beside the weights */
+    char *folder;                       /* where it was loaded from, NULL for a new one; owned */
     rf_log log;
 };
 
