@@ -73,8 +73,9 @@ typedef struct rf_bench_options {
 } rf_bench_options;
 /* Real training steps (or forward passes) on random tokens: {"batch", "length", "seconds": [..],
  * "median_seconds", "tokens_per_second", "planned_bytes", "peak_bytes", "peak_rss_bytes",
- * "rss_before_bytes", "loss", "plan": {as rf_plan}}. "peak_bytes": the most that was taken of the
- * device's memory at once. */
+ * "rss_before_bytes", "loss", "flops", "matrix_peak_flops_per_second", "share_of_matrix_peak",
+ * "plan": {as rf_plan}}. "peak_bytes": the most that was taken of the device's memory at once;
+ * "flops": of the products of a step, compared with a large product in the same precision. */
 RF_API RF_MUST_CHECK rf_status rf_bench_step(const rf_bench_options *options, char **report,
                                              rf_error *error);
 

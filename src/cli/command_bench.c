@@ -230,7 +230,13 @@ static void print_report(const json_t *report)
     printf("\nmedian      %.4f s, %.0f tokens a second\n", number_of(report, "median_seconds"),
            number_of(report, "tokens_per_second"));
     printf("memory      %s planned, %s at the peak, %s of the process\n", planned, peak, resident);
-    printf("loss        %.4f\n", number_of(report, "loss"));
+    printf("products    %.3g FLOP a step", number_of(report, "flops"));
+    if (json_object_get(report, "share_of_matrix_peak") != NULL) {
+        printf(", %.0f %% of what a large product reaches (%.4g FLOP/s)",
+               1e2 * number_of(report, "share_of_matrix_peak"),
+               number_of(report, "matrix_peak_flops_per_second"));
+    }
+    printf("\nloss        %.4f\n", number_of(report, "loss"));
     const char *name;
     json_t *operation;
     json_object_foreach(json_object_get(report, "operations"), name, operation)

@@ -28,10 +28,12 @@
 extern "C" {
 #endif
 
-/* Seconds and calls of each operation, by rf_op; the device is waited for around every call. */
+/* Seconds and calls of each operation, by rf_op, and the floating-point operations of all; the
+ * device is waited for around every call. On a dry device only calls and flops are counted. */
 typedef struct rf_op_times {
     double *seconds; /* [RF_OP_COUNT] */
     int64_t *calls;  /* [RF_OP_COUNT] */
+    double *flops;   /* [1] */
 } rf_op_times;
 
 /* What every call works in. */
@@ -428,6 +430,8 @@ extern const rf_op_entry rf_ops_cuda[RF_OP_COUNT]; /* all NULL in a build withou
 RF_MUST_CHECK rf_status rf_op_run(rf_context *context, rf_op op, const void *arguments,
                                   rf_error *error);
 const char *rf_op_name(rf_op op);
+/* Floating-point operations of the products of a call, which has been checked. */
+double rf_op_flops(rf_op op, const void *arguments);
 
 #define RF_OP_CALL(NAME, name)                                                                     \
     RF_MUST_CHECK static inline rf_status rf_op_##name(                                            \
