@@ -25,6 +25,7 @@ enum { RF_CHECK_TEXT_BYTES = 160 }; /* for rf_tensor_describe */
 #define RF_CHECK_BF16 (1U << RF_BF16)
 #define RF_CHECK_F16 (1U << RF_F16)
 #define RF_CHECK_I32 (1U << RF_I32)
+#define RF_CHECK_U8 (1U << RF_U8)
 #define RF_CHECK_REAL (RF_CHECK_F32 | RF_CHECK_BF16)
 #define RF_CHECK_FIXED32 (1U << RF_FIXED32)
 
@@ -64,5 +65,16 @@ RF_MUST_CHECK rf_status rf_check_block_attention_backward(const rf_check_scope *
                                                           const void *arguments);
 /* rf_combine_rounds: the parts of `output` give all other shapes. */
 RF_MUST_CHECK rf_status rf_check_combine_rounds(const rf_check_scope *scope, const void *arguments);
+
+/* ---- the rules of decoding (check_decode.c) ---- */
+
+RF_MUST_CHECK rf_status rf_check_step_begin(const rf_check_scope *scope, const void *arguments);
+/* The parts (norm, product, activation, residual) are checked as operations of their own. */
+RF_MUST_CHECK rf_status rf_check_step_project(const rf_check_scope *scope, const void *arguments);
+RF_MUST_CHECK rf_status rf_check_cache_fill(const rf_check_scope *scope, const void *arguments);
+RF_MUST_CHECK rf_status rf_check_lists_fill(const rf_check_scope *scope, const void *arguments);
+RF_MUST_CHECK rf_status rf_check_cache_append(const rf_check_scope *scope, const void *arguments);
+RF_MUST_CHECK rf_status rf_check_cache_attend(const rf_check_scope *scope, const void *arguments);
+RF_MUST_CHECK rf_status rf_check_sample(const rf_check_scope *scope, const void *arguments);
 
 #endif
