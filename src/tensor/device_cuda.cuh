@@ -23,6 +23,7 @@ typedef struct rf_cuda_state {
     void *products_workspace;  /* [rf_cuda_products_workspace_size] bytes on the device */
     void *product_plans;       /* ops/cuda/gemm.cu's; NULL before its first product */
     void (*product_plans_destroy)(void *plans);
+    bool is_recording; /* what is launched goes into a graph */
 } rf_cuda_state;
 
 static inline rf_cuda_state *rf_cuda_state_of(const rf_device *device)
