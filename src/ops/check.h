@@ -68,13 +68,19 @@ RF_MUST_CHECK rf_status rf_check_combine_rounds(const rf_check_scope *scope, con
 
 /* ---- the rules of decoding (check_decode.c) ---- */
 
+/* rf_step_begin: positions fill the width of the embedding. */
 RF_MUST_CHECK rf_status rf_check_step_begin(const rf_check_scope *scope, const void *arguments);
-/* The parts (norm, product, activation, residual) are checked as operations of their own. */
+/* rf_step_project: the norm gives the products' inner size; what goes with what. */
 RF_MUST_CHECK rf_status rf_check_step_project(const rf_check_scope *scope, const void *arguments);
+/* rf_cache_fill: no more tokens than places; the group is inside the cache. */
 RF_MUST_CHECK rf_status rf_check_cache_fill(const rf_check_scope *scope, const void *arguments);
+/* rf_lists_fill: the prompt fits the lists. */
 RF_MUST_CHECK rf_status rf_check_lists_fill(const rf_check_scope *scope, const void *arguments);
+/* rf_cache_append: the factors give the number of buckets. */
 RF_MUST_CHECK rf_status rf_check_cache_append(const rf_check_scope *scope, const void *arguments);
+/* rf_cache_attend: a row a sequence. */
 RF_MUST_CHECK rf_status rf_check_cache_attend(const rf_check_scope *scope, const void *arguments);
+/* rf_sample: a penalty needs to know what was seen. */
 RF_MUST_CHECK rf_status rf_check_sample(const rf_check_scope *scope, const void *arguments);
 
 #endif

@@ -73,6 +73,8 @@ RF_MUST_CHECK rf_status rf_device_copy(rf_device *device, void *to, const void *
                                        rf_error *error);
 RF_MUST_CHECK rf_status rf_device_zero(rf_device *device, void *to, size_t size, rf_error *error);
 RF_MUST_CHECK rf_status rf_device_sync(rf_device *device, rf_error *error);
+RF_MUST_CHECK rf_status rf_device_memory(rf_device *device, size_t *available, size_t *total,
+                                         rf_error *error);
 
 /* What is launched between begin and end is not done but kept, to be replayed at less cost than
  * launching it again: operations, copies on the device and zeroing, on the same memory. What needs
@@ -84,9 +86,6 @@ RF_MUST_CHECK rf_status rf_device_record_begin(rf_device *device, rf_error *erro
 RF_MUST_CHECK rf_status rf_device_record_end(rf_device *device, void **recording, rf_error *error);
 RF_MUST_CHECK rf_status rf_device_replay(rf_device *device, void *recording, rf_error *error);
 void rf_device_release_recording(rf_device *device, void *recording); /* NULL allowed */
-
-RF_MUST_CHECK rf_status rf_device_memory(rf_device *device, size_t *available, size_t *total,
-                                         rf_error *error);
 
 #ifdef __cplusplus
 }

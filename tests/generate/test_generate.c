@@ -278,5 +278,5 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_up_to_the_last_position),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_on_devices("generate", tests, sizeof tests / sizeof tests[0]);
 }

@@ -12,6 +12,7 @@ typedef struct rf_cpu_lists {
     int32_t *header, *tree, *sizes, *starts, *pool;
 } rf_cpu_lists;
 
+/* The views of words [layout->words]. */
 rf_cpu_lists rf_cpu_lists_of(const rf_lists_layout *layout, int32_t *words);
 /* Put a token at the end of its bucket; never more tokens than the capacity. */
 void rf_cpu_lists_append(const rf_cpu_lists *lists, int64_t bucket, int32_t token);
