@@ -26,6 +26,11 @@ typedef struct rf_model_options {
                                  (generate.h) need it */
     int threads;              /* CPU threads, 0 = one a core; results do not depend on it */
     const char *stream;       /* "fixed32" or "float32"; NULL = as config.json says, else fixed32 */
+    const char *precision;    /* of activations and matrix products: "f32", or "bf16" with f32 sums,
+                                 norms, softmax and weights; NULL or "auto" = bf16 on a GPU, f32 on
+                                 the CPU */
+    const char *kernels;      /* "fast" (NULL), or "plain": the simple ones that the fast are tested
+                                 with,      on a GPU */
     const char *lm_head_bias; /* "auto", "on", "off"; NULL = auto (docs/differences.md, D1) */
     const char *num_buckets;  /* "auto", "N" or "N,M,..."; NULL = as config.json says */
     int64_t num_hashes;       /* rounds of LSH attention at use; 0 = as config.json says */

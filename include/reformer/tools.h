@@ -18,7 +18,8 @@ typedef struct rf_verify_options {
     const char *stream;            /* "fixed32" (NULL) or "float32" */
     bool own_buckets;              /* do not continue with the file's buckets after comparing */
     bool generate;                 /* compare greedy_* token sequences too */
-    const char *device, *lm_head_bias;
+    const char *device, *kernels, *lm_head_bias;
+    const char *precision; /* "f32" (NULL, "auto") or "bf16", which has wider limits */
     int threads;
     rf_log log;
 } rf_verify_options;
@@ -34,7 +35,8 @@ typedef struct rf_plan_options {
     int64_t batch, length;
     bool training; /* else evaluation */
     const char *stream;
-    const char *optimizer; /* "adamw" (NULL) */
+    const char *optimizer;  /* "adamw" (NULL) or "adafactor" */
+    double adafactor_beta1; /* above 0: Adafactor keeps a first moment */
     int threads;
 } rf_plan_options;
 /* Bytes by purpose, measured by a dry run of the same code: {"batch", "length", "parameters",
@@ -50,7 +52,12 @@ typedef struct rf_bench_options {
     int64_t repeats; /* training steps timed, at least 1 */
     int64_t warmup;  /* steps before them */
     bool forward_only;
-    const char *device, *stream;
+    const char *device, *precision, *kernels, *stream;
+    const char *gradient_stream;             /* "f32" (NULL) or "bf16" */
+    int64_t rows_at_a_time, heads_at_a_time; /* 0: the planner chooses */
+    bool by_operation;      /* also one more step, with the time of each operation */
+    const char *optimizer;  /* "adamw" (NULL) or "adafactor" */
+    double adafactor_beta1; /* above 0: Adafactor keeps a first moment */
     int threads;
     rf_log log;
 } rf_bench_options;
@@ -59,6 +66,27 @@ typedef struct rf_bench_options {
  */
 RF_API RF_MUST_CHECK rf_status rf_bench_step(const rf_bench_options *options, char **report,
                                              rf_error *error);
+
+typedef struct rf_bench_attention_options {
+    const char *kind; /* "lsh" (NULL): buckets by the automatic rule; or "local" */
+    int64_t length, batch;
+    int64_t heads, head_width, hidden;
+    int64_t chunk, rounds; /* rounds of LSH attention */
+    int64_t before, after; /* chunks that a query sees beside its own */
+    bool causal;
+    bool forward_only;
+    int64_t heads_at_a_time; /* 0 = all */
+    int64_t repeats;         /* passes timed, at least 1 */
+    int64_t warmup;          /* passes before them */
+    const char *device, *precision, *kernels;
+    int threads;
+} rf_bench_attention_options;
+/* One attention layer with the projections of queries, values and, where they have one, keys, on
+ * random inputs: the options, {"peak_bytes", "forward_ms": {"median", "min", "max"},
+ * "forward_backward_ms" (unless forward_only), "stages_ms": {NAME: median}}. The stages are timed
+ * one by one, so their sum is more than the whole. */
+RF_API RF_MUST_CHECK rf_status rf_bench_attention(const rf_bench_attention_options *options,
+                                                  char **report, rf_error *error);
 
 typedef struct rf_bench_generate_options {
     const char *model, *model_config;

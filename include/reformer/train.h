@@ -50,17 +50,24 @@ typedef struct rf_train_options {
     bool sequential;                   /* windows in order instead of uniform random starts */
     uint64_t seed;
     /* optimizer */
-    double rate, beta1, beta2, epsilon, weight_decay, clip; /* clip 0 = none */
-    const char *schedule; /* "constant", "linear", "cosine", "inverse-square-root" */
-    int64_t warmup;       /* updates */
-    double final_rate;    /* as a fraction of rate, for linear and cosine */
-    const char *on_nan;   /* "stop" or "skip" */
+    const char *optimizer;                                  /* "adamw" or "adafactor" */
+    double rate, beta1, beta2, epsilon, weight_decay, clip; /* clip 0 = none; betas and epsilon are
+                                                               AdamW's */
+    bool adafactor_relative_step;    /* steps in proportion to a parameter's own size */
+    const char *adafactor_semantics; /* "usual" (the paper's) or "trax" */
+    double adafactor_clip;           /* of the root mean square of an update; 0 = none */
+    double adafactor_beta1;          /* 0 = without a first moment */
+    const char *schedule;            /* "constant", "linear", "cosine", "inverse-square-root" */
+    int64_t warmup;                  /* updates */
+    double final_rate;               /* as a fraction of rate, for linear and cosine */
+    const char *on_nan;              /* "stop" or "skip" */
     /* model */
-    const char *initialisation; /* "reformer" or "huggingface" */
-    const char *num_buckets;    /* "auto", "N", "N,M"; NULL = as the model's config says */
-    const char *lm_head_bias;   /* "auto", "on", "off" */
-    const char *stream;         /* "fixed32", "float32"; NULL = config, else fixed32 */
-    bool verify_reversal;       /* per-layer checksums of the streams, forward against backward */
+    const char *initialisation;  /* "reformer" or "huggingface" */
+    const char *num_buckets;     /* "auto", "N", "N,M"; NULL = as the model's config says */
+    const char *lm_head_bias;    /* "auto", "on", "off" */
+    const char *stream;          /* "fixed32", "float32"; NULL = config, else fixed32 */
+    const char *gradient_stream; /* "f32" (NULL) or "bf16": the streams' gradients */
+    bool verify_reversal;        /* per-layer checksums of the streams, forward against backward */
     /* evaluation and records */
     int64_t eval_every;   /* updates; 0 = only at the end */
     int64_t eval_tokens;  /* at most so many tokens an evaluation; 0 = all */
@@ -74,7 +81,7 @@ typedef struct rf_train_options {
     const char *sample_prompt; /* NULL: the first 64 bytes of the held-out text */
     bool tensorboard;
     /* machine */
-    const char *device;
+    const char *device, *precision, *kernels; /* as in rf_model_options */
     int threads;
     uint64_t memory_limit; /* bytes; 0 = what the machine has; refused before the start if the plan
                               exceeds it */
@@ -116,7 +123,7 @@ typedef struct rf_evaluate_options {
     int64_t last_bytes;       /* evaluate only the last so many bytes; 0 = all */
     int64_t num_hashes;       /* 0 = as config.json says */
     uint64_t seed;            /* of the rotations, at step 0 */
-    const char *device, *stream, *lm_head_bias;
+    const char *device, *precision, *kernels, *stream, *lm_head_bias;
     int threads;
     rf_log log;
     int (*should_stop)(void *user);

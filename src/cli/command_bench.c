@@ -1,4 +1,5 @@
-/* reformer bench: real steps of a model, timed. */
+/* reformer bench: real steps of a model, or one attention layer, timed. */
+#include "bench_attention.h"
 #include "message.h"
 #include "model_source.h"
 #include "units.h"
@@ -6,13 +7,15 @@
 #include "reformer/model.h"
 #include "reformer/tools.h"
 
+#include <string.h>
+
 static const rf_option options[] = {
     {.name = "model",
      .letter = 'm',
      .kind = RF_OPTION_STRING,
      .argument = "DIR",
      .key = "model",
-     .group = "what",
+     .group = "step",
      .help = "model directory; else the \"model\" section of --config with random weights"},
     {.name = "length",
      .letter = 'l',
@@ -43,7 +46,7 @@ static const rf_option options[] = {
      .high = 1 << 20,
      .key = "repeats",
      .group = "what",
-     .help = "steps to time"},
+     .help = "steps or passes to time"},
     {.name = "warmup",
      .letter = 'w',
      .kind = RF_OPTION_INTEGER,
@@ -53,20 +56,147 @@ static const rf_option options[] = {
      .high = 1 << 20,
      .key = "warmup",
      .group = "what",
-     .help = "steps before those that are timed"},
+     .help = "steps or passes before those that are timed"},
     {.name = "forward-only",
      .kind = RF_OPTION_FLAG,
      .preset = "no",
      .key = "forward_only",
      .group = "what",
-     .help = "evaluation instead of training steps"},
+     .help = "forward passes only"},
+    {.name = "rows-at-a-time",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .low = 0,
+     .high = 2147483647,
+     .key = "rows_at_a_time",
+     .group = "step",
+     .help =
+         "tokens in one slice of norms, projections and feed-forward; 0 for the planner's choice"},
+    {.name = "by-operation",
+     .kind = RF_OPTION_FLAG,
+     .preset = "no",
+     .key = "by_operation",
+     .group = "step",
+     .help = "also one more step with the time of each operation, waited for one by one"},
+    {.name = "optimizer",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "NAME",
+     .preset = "adamw",
+     .choices = "adamw|adafactor",
+     .key = "optimizer",
+     .group = "step",
+     .help = "what updates the weights"},
+    {.name = "adafactor-beta1",
+     .kind = RF_OPTION_NUMBER,
+     .argument = "X",
+     .preset = "0",
+     .high = 1,
+     .key = "adafactor_beta1",
+     .group = "step",
+     .help = "decay of Adafactor's mean update; 0 to keep none"},
     {.name = "stream",
      .kind = RF_OPTION_CHOICE,
      .argument = "KIND",
      .choices = "fixed32|float32",
      .key = "stream",
-     .group = "what",
+     .group = "step",
      .help = "numbers of the residual streams; without it as the model says, else fixed32"},
+    {.name = "gradient-stream",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "KIND",
+     .preset = "f32",
+     .choices = "f32|bf16",
+     .key = "gradient_stream",
+     .group = "step",
+     .help = "numbers of the streams' gradients; bf16 takes half the memory"},
+    {.name = "kind",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "KIND",
+     .preset = "lsh",
+     .choices = "lsh|local",
+     .key = "kind",
+     .group = "attention",
+     .help = "attention by hashing, or of neighbouring chunks"},
+    {.name = "heads",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "8",
+     .low = 1,
+     .high = 1 << 20,
+     .key = "heads",
+     .group = "attention",
+     .help = "heads of the layer"},
+    {.name = "head-width",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "64",
+     .low = 1,
+     .high = 1 << 20,
+     .key = "head_width",
+     .group = "attention",
+     .help = "numbers a head"},
+    {.name = "hidden",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "512",
+     .low = 1,
+     .high = 1 << 20,
+     .key = "hidden",
+     .group = "attention",
+     .help = "numbers a token, before the projections"},
+    {.name = "chunk",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "64",
+     .low = 1,
+     .high = 1 << 20,
+     .key = "chunk",
+     .group = "attention",
+     .help = "tokens a chunk"},
+    {.name = "before",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "1",
+     .low = 0,
+     .high = 1024,
+     .key = "before",
+     .group = "attention",
+     .help = "chunks before its own that a query sees"},
+    {.name = "after",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .low = 0,
+     .high = 1024,
+     .key = "after",
+     .group = "attention",
+     .help = "chunks after its own that a query sees"},
+    {.name = "rounds",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "4",
+     .low = 1,
+     .high = 1024,
+     .key = "rounds",
+     .group = "attention",
+     .help = "rounds of hashing"},
+    {.name = "causal",
+     .kind = RF_OPTION_FLAG,
+     .preset = "yes",
+     .key = "causal",
+     .group = "attention",
+     .help = "queries see no later keys"},
+    {.name = "heads-at-a-time",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .low = 0,
+     .high = 1 << 20,
+     .key = "heads_at_a_time",
+     .group = "what",
+     .help =
+         "heads computed at once, the rest after them; 0 is all, of a model the planner's choice"},
 };
 
 static double number_of(const json_t *report, const char *key)
@@ -94,56 +224,101 @@ static void print_report(const json_t *report)
            number_of(report, "tokens_per_second"));
     printf("memory      %s planned, %s at the peak, %s of the process\n", planned, peak, resident);
     printf("loss        %.4f\n", number_of(report, "loss"));
+    const char *name;
+    json_t *operation;
+    json_object_foreach(json_object_get(report, "operations"), name, operation)
+    {
+        printf("  %-26s %9.3f ms %7.0f calls\n", name, 1e3 * number_of(operation, "seconds"),
+               number_of(operation, "calls"));
+    }
+}
+
+static bool is_attention(const rf_settings *settings)
+{
+    return strcmp(settings->arguments[0], "attention") == 0;
+}
+
+static rf_status bench_step(const rf_settings *settings, char **text, rf_error *error)
+{
+    rf_bytes section = {0};
+    rf_status status = rf_cli_model_section(settings, &section, error);
+    const rf_bench_options bench = {
+        .model = rf_settings_string(settings, "model"),
+        .model_config = section.data,
+        .batch = rf_settings_integer(settings, "batch"),
+        .length = rf_settings_integer(settings, "length"),
+        .repeats = rf_settings_integer(settings, "repeats"),
+        .warmup = rf_settings_integer(settings, "warmup"),
+        .forward_only = rf_settings_flag(settings, "forward-only"),
+        .device = rf_settings_string(settings, "device"),
+        .rows_at_a_time = rf_settings_integer(settings, "rows-at-a-time"),
+        .heads_at_a_time = rf_settings_integer(settings, "heads-at-a-time"),
+        .by_operation = rf_settings_flag(settings, "by-operation"),
+        .precision = rf_settings_string(settings, "precision"),
+        .kernels = rf_settings_string(settings, "kernels"),
+        .gradient_stream = rf_settings_string(settings, "gradient-stream"),
+        .stream = rf_settings_string(settings, "stream"),
+        .optimizer = rf_settings_string(settings, "optimizer"),
+        .adafactor_beta1 = rf_settings_number(settings, "adafactor-beta1"),
+        .threads = (int)rf_settings_integer(settings, "threads"),
+        .log = rf_cli_log(settings),
+    };
+    if (status == RF_OK) {
+        status = rf_bench_step(&bench, text, error);
+    }
+    rf_bytes_clear(&section);
+    return status;
 }
 
 static int run(const rf_settings *settings)
 {
     rf_error error = {0};
-    rf_bytes section = {0};
     char *text = NULL;
-    rf_status status = rf_cli_model_section(settings, &section, &error);
-    if (status == RF_OK) {
-        rf_bench_options bench = {
-            .model = rf_settings_string(settings, "model"),
-            .model_config = section.data,
-            .batch = rf_settings_integer(settings, "batch"),
-            .length = rf_settings_integer(settings, "length"),
-            .repeats = rf_settings_integer(settings, "repeats"),
-            .warmup = rf_settings_integer(settings, "warmup"),
-            .forward_only = rf_settings_flag(settings, "forward-only"),
-            .device = rf_settings_string(settings, "device"),
-            .stream = rf_settings_string(settings, "stream"),
-            .threads = (int)rf_settings_integer(settings, "threads"),
-            .log = rf_cli_log(settings),
-        };
-        status = rf_bench_step(&bench, &text, &error);
-    }
+    const bool attention = is_attention(settings);
+    rf_status status = attention ? rf_cli_bench_attention(settings, &text, &error)
+                                 : bench_step(settings, &text, &error);
     int code = rf_cli_report(settings->command, status, &error);
     json_t *report = text != NULL ? json_loads(text, 0, NULL) : NULL;
     if (report != NULL && rf_settings_flag(settings, "json")) {
         code = rf_cli_print_json(json_incref(report));
+    } else if (report != NULL && attention) {
+        rf_cli_print_bench_attention(report);
     } else if (report != NULL) {
         print_report(report);
     }
     json_decref(report);
     rf_text_release(text);
-    rf_bytes_clear(&section);
     return code;
+}
+
+/* A step needs a model; and options of the one are no options of the other. */
+static rf_status check(const rf_settings *settings, rf_error *error)
+{
+    const bool attention = is_attention(settings);
+    const char *foreign = attention ? "step" : "attention";
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        if (strcmp(options[i].group, foreign) == 0 &&
+            rf_settings_origin(settings, options[i].name) == RF_ORIGIN_COMMAND_LINE) {
+            return rf_cli_fail(error, RF_ERR_ARGUMENT, "--%s is an option of bench %s",
+                               options[i].name, foreign);
+        }
+    }
+    return attention ? RF_OK : rf_cli_check_model_source(settings, error);
 }
 
 const rf_command rf_command_bench = {
     .name = "bench",
-    .purpose = "Time real training steps of a model, and measure their memory",
+    .purpose = "Time training steps of a model, or one attention layer, and their memory",
     .examples = {"bench step --config quickstart --length 2048 --batch 4",
-                 "bench step --config crime-and-punishment --length 131072 --repeats 1 --json"},
-    .positional = "step",
+                 "bench attention --length 65536 --device cuda --json"},
+    .positional = "step|attention",
     .least_arguments = 1,
     .most_arguments = 1,
-    .choices = "step",
+    .choices = "step|attention",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .shared =
         RF_SHARED_CONFIG | RF_SHARED_DEVICE | RF_SHARED_THREADS | RF_SHARED_JSON | RF_SHARED_QUIET,
-    .check = rf_cli_check_model_source,
+    .check = check,
     .run = run,
 };

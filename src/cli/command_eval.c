@@ -152,6 +152,8 @@ static int run(const rf_settings *settings)
         .num_hashes = rf_settings_integer(settings, "num-hashes"),
         .seed = (uint64_t)rf_settings_integer(settings, "seed"),
         .device = rf_settings_string(settings, "device"),
+        .precision = rf_settings_string(settings, "precision"),
+        .kernels = rf_settings_string(settings, "kernels"),
         .stream = rf_settings_string(settings, "stream"),
         .lm_head_bias = rf_settings_string(settings, "lm-head-bias"),
         .threads = (int)rf_settings_integer(settings, "threads"),

@@ -265,6 +265,8 @@ static rf_status load(const rf_settings *settings, rf_model **model, rf_error *e
 {
     rf_model_options load_options = {
         .device = rf_settings_string(settings, "device"),
+        .precision = rf_settings_string(settings, "precision"),
+        .kernels = rf_settings_string(settings, "kernels"),
         .threads = (int)rf_settings_integer(settings, "threads"),
         .stream = rf_settings_string(settings, "stream"),
         .lm_head_bias = rf_settings_string(settings, "lm-head-bias"),

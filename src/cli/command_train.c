@@ -121,6 +121,14 @@ static const rf_option options[] = {
      .key = "seed",
      .group = "batches",
      .help = "what everything random follows from"},
+    {.name = "optimizer",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "NAME",
+     .preset = "adamw",
+     .choices = "adamw|adafactor",
+     .key = "optimizer",
+     .group = "optimizer",
+     .help = "adamw, or adafactor, which keeps a few numbers a row where AdamW keeps two a weight"},
     {.name = "rate",
      .kind = RF_OPTION_NUMBER,
      .argument = "X",
@@ -184,6 +192,35 @@ static const rf_option options[] = {
      .key = "weight_decay",
      .group = "optimizer",
      .help = "decoupled decay of the matrices; norms, biases and positions have none"},
+    {.name = "adafactor-relative-step",
+     .kind = RF_OPTION_FLAG,
+     .preset = "yes",
+     .key = "adafactor_relative_step",
+     .group = "optimizer",
+     .help = "Adafactor's steps are in proportion to each parameter's own size"},
+    {.name = "adafactor-semantics",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "WHOSE",
+     .preset = "usual",
+     .choices = "usual|trax",
+     .key = "adafactor_semantics",
+     .group = "optimizer",
+     .help = "usual: the paper's, whose relative step needs no rate; trax: the rate is relative"},
+    {.name = "adafactor-clip",
+     .kind = RF_OPTION_NUMBER,
+     .argument = "X",
+     .preset = "1",
+     .key = "adafactor_clip",
+     .group = "optimizer",
+     .help = "largest root mean square of Adafactor's update of a parameter; 0 for no limit"},
+    {.name = "adafactor-beta1",
+     .kind = RF_OPTION_NUMBER,
+     .argument = "X",
+     .preset = "0",
+     .high = 1,
+     .key = "adafactor_beta1",
+     .group = "optimizer",
+     .help = "decay of Adafactor's mean update; 0 to keep none"},
     {.name = "clip",
      .kind = RF_OPTION_NUMBER,
      .argument = "X",
@@ -229,6 +266,14 @@ static const rf_option options[] = {
      .key = "stream",
      .group = "model",
      .help = "numbers of the residual streams; without it as the model says, else fixed32"},
+    {.name = "gradient-stream",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "KIND",
+     .preset = "f32",
+     .choices = "f32|bf16",
+     .key = "gradient_stream",
+     .group = "model",
+     .help = "numbers of the streams' gradients; bf16 takes half the memory"},
     {.name = "verify-reversal",
      .kind = RF_OPTION_FLAG,
      .preset = "no",
@@ -339,6 +384,11 @@ static void set_data(const rf_settings *settings, rf_train_options *train)
 
 static void set_optimizer_and_model(const rf_settings *settings, rf_train_options *train)
 {
+    train->optimizer = rf_settings_string(settings, "optimizer");
+    train->adafactor_relative_step = rf_settings_flag(settings, "adafactor-relative-step");
+    train->adafactor_semantics = rf_settings_string(settings, "adafactor-semantics");
+    train->adafactor_clip = rf_settings_number(settings, "adafactor-clip");
+    train->adafactor_beta1 = rf_settings_number(settings, "adafactor-beta1");
     train->rate = rf_settings_number(settings, "rate");
     train->schedule = rf_settings_string(settings, "schedule");
     train->warmup = rf_settings_integer(settings, "warmup");
@@ -353,6 +403,7 @@ static void set_optimizer_and_model(const rf_settings *settings, rf_train_option
     train->num_buckets = rf_settings_string(settings, "num-buckets");
     train->lm_head_bias = rf_settings_string(settings, "lm-head-bias");
     train->stream = rf_settings_string(settings, "stream");
+    train->gradient_stream = rf_settings_string(settings, "gradient-stream");
     train->verify_reversal = rf_settings_flag(settings, "verify-reversal");
 }
 
@@ -369,6 +420,8 @@ static void set_records_and_machine(const rf_settings *settings, rf_train_option
     train->sample_prompt = rf_settings_string(settings, "sample-prompt");
     train->tensorboard = rf_settings_flag(settings, "tensorboard");
     train->device = rf_settings_string(settings, "device");
+    train->precision = rf_settings_string(settings, "precision");
+    train->kernels = rf_settings_string(settings, "kernels");
     train->threads = (int)rf_settings_integer(settings, "threads");
     train->memory_limit = (uint64_t)rf_settings_integer(settings, "memory-limit");
 }

@@ -133,6 +133,8 @@ static int run(const rf_settings *settings)
         .own_buckets = rf_settings_flag(settings, "own-buckets"),
         .generate = rf_settings_flag(settings, "generate"),
         .device = rf_settings_string(settings, "device"),
+        .precision = rf_settings_string(settings, "precision"),
+        .kernels = rf_settings_string(settings, "kernels"),
         .lm_head_bias = rf_settings_string(settings, "lm-head-bias"),
         .threads = (int)rf_settings_integer(settings, "threads"),
         .log = rf_cli_log(settings),

@@ -184,7 +184,7 @@ static rf_status step_head(step *at, rf_error *error)
     rf_step_project project = {
         .norm = norm_of(at, &at->first, &gain, &bias),
         .count = 1,
-        .projections = {{.weight = head_tensor(model, RF_PARAMETER_HEAD_WEIGHT),
+        .projections = {{.weight = rf_session_weight(model, RF_PARAMETER_HEAD_WEIGHT, -1),
                          .y = at->session->logits}},
         .activation = RF_ACTIVATION_LINEAR};
     project.norm.x2 = at->second;

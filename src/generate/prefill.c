@@ -148,7 +148,7 @@ static rf_status create_workspace(prefill *of, rf_error *error)
     of->dry = *device;
     of->dry.dry = true;
     rf_workspace_init(&of->workspace, &of->dry);
-    of->context = (rf_context){&of->dry, &of->workspace};
+    of->context = (rf_context){.device = &of->dry, .workspace = &of->workspace};
     RF_TRY(take_all(of, error));
     size_t needed = of->workspace.high;
     rf_workspace_init(&of->workspace, device);

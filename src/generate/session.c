@@ -61,6 +61,15 @@ static rf_tensor weight_of(const rf_model *model, rf_parameter_role role, int64_
     return parameter == NULL ? (rf_tensor){0} : rf_parameter_tensor(parameter, model->values);
 }
 
+/* A weight of a product: the copy in bf16 where the model computes in that. */
+rf_tensor rf_session_weight(const rf_model *model, rf_parameter_role role, int64_t layer)
+{
+    const rf_parameter *parameter = rf_parameters_find(&model->parameters, role, layer, 0);
+    bool is_rounded = parameter != NULL && model->compute == RF_BF16;
+    return is_rounded ? rf_parameter_tensor_as(parameter, model->rounded, RF_BF16)
+                      : weight_of(model, role, layer);
+}
+
 static rf_status find_weights(rf_session *session, rf_error *error)
 {
     const rf_model *model = session->model;
@@ -72,15 +81,15 @@ static rf_status find_weights(rf_session *session, rf_error *error)
         session->weights[layer] = (rf_layer_weights){
             .attention_gain = weight_of(model, RF_PARAMETER_ATTENTION_NORM_GAIN, layer),
             .attention_bias = weight_of(model, RF_PARAMETER_ATTENTION_NORM_BIAS, layer),
-            .query = weight_of(model, RF_PARAMETER_QUERY, layer),
-            .key = weight_of(model, RF_PARAMETER_KEY, layer),
-            .value = weight_of(model, RF_PARAMETER_VALUE, layer),
-            .attention_output = weight_of(model, RF_PARAMETER_ATTENTION_OUTPUT, layer),
+            .query = rf_session_weight(model, RF_PARAMETER_QUERY, layer),
+            .key = rf_session_weight(model, RF_PARAMETER_KEY, layer),
+            .value = rf_session_weight(model, RF_PARAMETER_VALUE, layer),
+            .attention_output = rf_session_weight(model, RF_PARAMETER_ATTENTION_OUTPUT, layer),
             .feed_forward_gain = weight_of(model, RF_PARAMETER_FEED_FORWARD_NORM_GAIN, layer),
             .feed_forward_bias = weight_of(model, RF_PARAMETER_FEED_FORWARD_NORM_BIAS, layer),
-            .inner_weight = weight_of(model, RF_PARAMETER_INNER_WEIGHT, layer),
+            .inner_weight = rf_session_weight(model, RF_PARAMETER_INNER_WEIGHT, layer),
             .inner_bias = weight_of(model, RF_PARAMETER_INNER_BIAS, layer),
-            .outer_weight = weight_of(model, RF_PARAMETER_OUTER_WEIGHT, layer),
+            .outer_weight = rf_session_weight(model, RF_PARAMETER_OUTER_WEIGHT, layer),
             .outer_bias = weight_of(model, RF_PARAMETER_OUTER_BIAS, layer),
         };
     }
@@ -261,7 +270,7 @@ static rf_status run_step_and_draw(void *user, rf_error *error)
 static rf_status create_workspace(rf_session *session, rf_error *error)
 {
     rf_workspace_init(&session->workspace, &session->dry);
-    session->context = (rf_context){&session->dry, &session->workspace};
+    session->context = (rf_context){.device = &session->dry, .workspace = &session->workspace};
     RF_TRY(run_step_and_draw(session, error));
     size_t needed = session->workspace.high;
     rf_workspace_init(&session->workspace, session->model->device);

@@ -75,6 +75,8 @@ RF_MUST_CHECK rf_status rf_session_advance(rf_session *session, int32_t *tokens,
 /* Run the prompt of an empty session through the training kernels and fill caches and logits. */
 RF_MUST_CHECK rf_status rf_session_prefill(rf_session *session, const rf_prompt *prompt,
                                            rf_error *error);
+/* A layer's (-1: the model's) weight as products read it; absent where there is none. */
+rf_tensor rf_session_weight(const rf_model *model, rf_parameter_role role, int64_t layer);
 /* Append session->ids to the rows: operations only, so that it can be recorded. */
 RF_MUST_CHECK rf_status rf_session_step(rf_session *session, rf_error *error);
 

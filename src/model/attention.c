@@ -24,7 +24,7 @@ static rf_status take_heads(rf_pass *pass, const char *what, const group *g, rf_
                             rf_error *error)
 {
     int64_t shape[4] = {pass->batch, pass->length, g->heads, pass->config->head_width};
-    return rf_workspace_take(pass->context.workspace, what, RF_F32, 4, shape, tensor, error);
+    return rf_workspace_take(pass->context.workspace, what, pass->compute, 4, shape, tensor, error);
 }
 
 /* Rows of a [batch, length, heads, width] tensor seen as [batch * length, heads * width]. */
@@ -54,7 +54,7 @@ static rf_status project_one(rf_pass *pass, const group *g, rf_parameter_role ro
                              const rf_tensor *x, const rf_tensor *output, rf_row_slice slice,
                              rf_error *error)
 {
-    rf_tensor weight = group_rows(pass, g, rf_pass_value(pass, role, g->layer, 0));
+    rf_tensor weight = group_rows(pass, g, rf_pass_weight(pass, role, g->layer, 0));
     rf_tensor rows = head_rows(pass, g, output, slice);
     return rf_op_gemm(&pass->context,
                       &(rf_gemm){.a = rf_matrix_of(x),
@@ -135,8 +135,8 @@ static rf_status attend(rf_pass *pass, group *g, rf_error *error)
     rf_block_attention arguments = {
         .plan = g->plan, .query = g->query, .key = g->key, .value = g->value};
     if (parts == 1) { /* one round is its own merge: the same memory under the other shape */
-        arguments.output =
-            rf_tensor_5(g->merged.data, RF_F32, pass->batch, 1, pass->length, g->heads, width);
+        arguments.output = rf_tensor_5(g->merged.data, pass->compute, pass->batch, 1, pass->length,
+                                       g->heads, width);
         arguments.log_norm =
             rf_tensor_4(g->norm.data, RF_F32, pass->batch, g->heads, 1, pass->length);
         return rf_op_block_attention(&pass->context, &arguments, error);
@@ -144,7 +144,7 @@ static rf_status attend(rf_pass *pass, group *g, rf_error *error)
     size_t mark = rf_workspace_mark(workspace);
     int64_t output[5] = {pass->batch, parts, pass->length, g->heads, width};
     int64_t norms[4] = {pass->batch, g->heads, parts, pass->length};
-    RF_TRY(rf_workspace_take(workspace, "outputs of the rounds", RF_F32, 5, output,
+    RF_TRY(rf_workspace_take(workspace, "outputs of the rounds", pass->compute, 5, output,
                              &arguments.output, error));
     RF_TRY(rf_workspace_take(workspace, "log-normalisers of the rounds", RF_F32, 4, norms,
                              &arguments.log_norm, error));
@@ -163,7 +163,7 @@ static rf_status attend(rf_pass *pass, group *g, rf_error *error)
 static rf_status share(rf_pass *pass, const group *g, const rf_tensor *accumulator,
                        rf_residual_mode mode, rf_error *error)
 {
-    rf_tensor weight = rf_pass_value(pass, RF_PARAMETER_ATTENTION_OUTPUT, g->layer, 0);
+    rf_tensor weight = rf_pass_weight(pass, RF_PARAMETER_ATTENTION_OUTPUT, g->layer, 0);
     size_t mark = rf_workspace_mark(pass->context.workspace);
     for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, pass->slices.rows);) {
         rf_tensor y;
@@ -175,9 +175,8 @@ static rf_status share(rf_pass *pass, const group *g, const rf_tensor *accumulat
                                      .c = rf_matrix_of(&y),
                                      .transpose_b = true},
                           error));
-        RF_TRY(rf_pass_dropout(pass, &y, RF_PURPOSE_ATTENTION_OUTPUT_DROPOUT, g->layer, slice.first,
-                               error));
-        RF_TRY(rf_pass_residual(pass, accumulator, slice, &y, mode, 2 * g->layer, error));
+        RF_TRY(rf_pass_residual(pass, accumulator, slice, &y, mode, 2 * g->layer,
+                                RF_PURPOSE_ATTENTION_OUTPUT_DROPOUT, error));
         rf_workspace_release(pass->context.workspace, mark);
     }
     return RF_OK;
@@ -214,21 +213,14 @@ static rf_status output_backward(rf_pass *pass, const group *g,
                                  const rf_tensor *merged_gradient, rf_error *error)
 {
     rf_context *ops = &pass->context;
-    rf_tensor weight = rf_pass_value(pass, RF_PARAMETER_ATTENTION_OUTPUT, g->layer, 0);
+    rf_tensor weight = rf_pass_weight(pass, RF_PARAMETER_ATTENTION_OUTPUT, g->layer, 0);
     rf_tensor weight_gradient = rf_pass_gradient(pass, RF_PARAMETER_ATTENTION_OUTPUT, g->layer, 0);
     size_t mark = rf_workspace_mark(ops->workspace);
     for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, pass->slices.rows);) {
-        rf_tensor incoming = rf_tensor_rows(accumulator_gradient, slice.first, slice.count);
-        if (pass->dropout) {
-            rf_tensor masked;
-            RF_TRY(rf_pass_take(pass, "masked gradient", slice.count, pass->config->hidden, &masked,
+        rf_tensor incoming;
+        RF_TRY(rf_pass_incoming(pass, accumulator_gradient, slice,
+                                RF_PURPOSE_ATTENTION_OUTPUT_DROPOUT, g->layer, NULL, &incoming,
                                 error));
-            RF_TRY(rf_device_copy(ops->device, masked.data, incoming.data,
-                                  rf_tensor_size(&incoming), error));
-            RF_TRY(rf_pass_dropout(pass, &masked, RF_PURPOSE_ATTENTION_OUTPUT_DROPOUT, g->layer,
-                                   slice.first, error));
-            incoming = masked;
-        }
         rf_tensor merged = head_rows(pass, g, &g->merged, slice);
         rf_tensor out = head_rows(pass, g, merged_gradient, slice);
         RF_TRY(rf_op_gemm(ops,
@@ -255,7 +247,7 @@ static rf_status projection_backward(rf_pass *pass, const group *g, rf_parameter
                                      rf_error *error)
 {
     rf_tensor rows = head_rows(pass, g, y_gradient, slice);
-    rf_tensor weight = group_rows(pass, g, rf_pass_value(pass, role, g->layer, 0));
+    rf_tensor weight = group_rows(pass, g, rf_pass_weight(pass, role, g->layer, 0));
     rf_tensor weight_gradient = group_rows(pass, g, rf_pass_gradient(pass, role, g->layer, 0));
     RF_TRY(rf_op_gemm(&pass->context,
                       &(rf_gemm){.a = rf_matrix_of(&rows),

@@ -33,8 +33,9 @@ static rf_status embed_slice(rf_pass *pass, rf_row_slice slice, const rf_tensor 
 {
     rf_tensor x;
     rf_position position = position_arguments(pass, slice);
-    RF_TRY(rf_pass_take(pass, "embeddings", slice.count, pass->config->hidden, &x, error));
-    RF_TRY(rf_pass_take(pass, "positions", slice.count, pass->config->hidden, &position.y, error));
+    RF_TRY(rf_pass_take_f32(pass, "embeddings", slice.count, pass->config->hidden, &x, error));
+    RF_TRY(
+        rf_pass_take_f32(pass, "positions", slice.count, pass->config->hidden, &position.y, error));
     RF_TRY(
         rf_op_embedding(&pass->context,
                         &(rf_embedding){.ids = rf_tensor_rows(&pass->ids, slice.first, slice.count),
@@ -49,9 +50,8 @@ static rf_status embed_slice(rf_pass *pass, rf_row_slice slice, const rf_tensor 
     }
     RF_TRY(rf_op_add(&pass->context, &(rf_add){.a = x, .b = position.y, .y = x, .factor = 1.0F},
                      error));
-    int64_t flag = 2 * pass->config->layers;
-    RF_TRY(rf_pass_residual(pass, &streams[0], slice, &x, RF_RESIDUAL_SET, flag, error));
-    return rf_pass_residual(pass, &streams[1], slice, &x, RF_RESIDUAL_SET, flag, error);
+    RF_TRY(rf_pass_start(pass, &streams[0], slice, &x, error));
+    return rf_pass_start(pass, &streams[1], slice, &x, error);
 }
 
 rf_status rf_embed_forward(rf_pass *pass, const rf_tensor streams[2], rf_error *error)
@@ -87,22 +87,32 @@ static rf_status positions_backward(rf_pass *pass, rf_row_slice slice, const rf_
     return rf_op_position_backward(&pass->context, &arguments, error);
 }
 
+/* sum = both streams' gradients in f32; spare [count, hidden] f32. */
+static rf_status add_streams(rf_pass *pass, rf_row_slice slice, const rf_tensor gradients[2],
+                             const rf_tensor *sum, const rf_tensor *spare, rf_error *error)
+{
+    rf_tensor a = rf_tensor_rows(&gradients[0], slice.first, slice.count);
+    rf_tensor b = rf_tensor_rows(&gradients[1], slice.first, slice.count);
+    if (a.dtype != RF_F32) {
+        RF_TRY(rf_op_cast(&pass->context, &(rf_cast){.x = a, .y = *sum}, error));
+        RF_TRY(rf_op_cast(&pass->context, &(rf_cast){.x = b, .y = *spare}, error));
+        a = *sum;
+        b = *spare;
+    }
+    return rf_op_add(&pass->context, &(rf_add){.a = a, .b = b, .y = *sum, .factor = 1.0F}, error);
+}
+
 rf_status rf_embed_backward(rf_pass *pass, const rf_tensor gradients[2], rf_error *error)
 {
     size_t mark = rf_workspace_mark(pass->context.workspace);
     for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, pass->slices.rows);) {
         rf_tensor sum;
         rf_tensor spare;
-        RF_TRY(rf_pass_take(pass, "embedding gradient", slice.count, pass->config->hidden, &sum,
-                            error));
-        RF_TRY(rf_pass_take(pass, "position gradient", slice.count, pass->config->hidden, &spare,
-                            error));
-        RF_TRY(rf_op_add(&pass->context,
-                         &(rf_add){.a = rf_tensor_rows(&gradients[0], slice.first, slice.count),
-                                   .b = rf_tensor_rows(&gradients[1], slice.first, slice.count),
-                                   .y = sum,
-                                   .factor = 1.0F},
-                         error));
+        RF_TRY(rf_pass_take_f32(pass, "embedding gradient", slice.count, pass->config->hidden, &sum,
+                                error));
+        RF_TRY(rf_pass_take_f32(pass, "position gradient", slice.count, pass->config->hidden,
+                                &spare, error));
+        RF_TRY(add_streams(pass, slice, gradients, &sum, &spare, error));
         RF_TRY(positions_backward(pass, slice, &sum, &spare, error));
         RF_TRY(rf_pass_dropout(pass, &sum, RF_PURPOSE_EMBEDDING_DROPOUT, -1, slice.first, error));
         RF_TRY(rf_op_embedding_backward(

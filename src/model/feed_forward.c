@@ -1,36 +1,64 @@
 /* The feed-forward half residual: f(x) = dropout(W2 act(dropout(W1 norm(x) + b1)) + b2), in slices
  * of rows, so that the inner width costs memory for one slice only (Kitaev et al. 2020, section 3,
- * "Chunking"; dropout before the activation as in Hugging Face). */
+ * "Chunking"; dropout before the activation as in Hugging Face).
+ *
+ * Relu is taken in the first product's epilogue: it commutes with dropout, whose scale is positive,
+ * and its derivative can be told from its output, so that only the activated values are kept. */
 #include "model/pass.h"
 
+static bool is_relu(const rf_pass *pass)
+{
+    return pass->config->activation == RF_ACTIVATION_RELU;
+}
+
+/* What is dropped is 0 behind relu, so that its slope is the mask too; the scale of dropout is
+ * left.
+ */
+static float backward_factor(const rf_pass *pass)
+{
+    bool drops = pass->dropout && is_relu(pass);
+    return drops ? 1.0F / (1.0F - (float)pass->config->hidden_dropout) : 1.0F;
+}
+
+/* u [count, feed_forward]: before the activation, or after it if that is relu. */
 static rf_status inner(rf_pass *pass, int64_t layer, rf_row_slice slice, const rf_tensor *x,
                        const rf_tensor *u, rf_error *error)
 {
-    rf_tensor weight = rf_pass_value(pass, RF_PARAMETER_INNER_WEIGHT, layer, 0);
+    rf_tensor weight = rf_pass_weight(pass, RF_PARAMETER_INNER_WEIGHT, layer, 0);
     RF_TRY(rf_op_gemm(&pass->context,
                       &(rf_gemm){.a = rf_matrix_of(x),
                                  .b = rf_matrix_of(&weight),
                                  .c = rf_matrix_of(u),
                                  .transpose_b = true,
-                                 .bias = rf_pass_value(pass, RF_PARAMETER_INNER_BIAS, layer, 0)},
+                                 .bias = rf_pass_weight(pass, RF_PARAMETER_INNER_BIAS, layer, 0),
+                                 .relu = is_relu(pass)},
                       error));
     return rf_pass_dropout(pass, u, RF_PURPOSE_FEED_FORWARD_INNER_DROPOUT, layer, slice.first,
                            error);
 }
 
-static rf_status outer(rf_pass *pass, int64_t layer, rf_row_slice slice, const rf_tensor *activated,
-                       const rf_tensor *y, rf_error *error)
+/* y = activation(u), where `inner` has not done so; y may be u, and is if that is relu. */
+static rf_status activate(rf_pass *pass, const rf_tensor *u, const rf_tensor *y, rf_error *error)
 {
-    rf_tensor weight = rf_pass_value(pass, RF_PARAMETER_OUTER_WEIGHT, layer, 0);
-    RF_TRY(rf_op_gemm(&pass->context,
+    if (is_relu(pass)) {
+        return RF_OK;
+    }
+    return rf_op_activate(
+        &pass->context, &(rf_activate){.x = *u, .y = *y, .kind = pass->config->activation}, error);
+}
+
+/* y [count, hidden]: the branch before its dropout. */
+static rf_status outer(rf_pass *pass, int64_t layer, const rf_tensor *activated, const rf_tensor *y,
+                       rf_error *error)
+{
+    rf_tensor weight = rf_pass_weight(pass, RF_PARAMETER_OUTER_WEIGHT, layer, 0);
+    return rf_op_gemm(&pass->context,
                       &(rf_gemm){.a = rf_matrix_of(activated),
                                  .b = rf_matrix_of(&weight),
                                  .c = rf_matrix_of(y),
                                  .transpose_b = true,
-                                 .bias = rf_pass_value(pass, RF_PARAMETER_OUTER_BIAS, layer, 0)},
-                      error));
-    return rf_pass_dropout(pass, y, RF_PURPOSE_FEED_FORWARD_OUTPUT_DROPOUT, layer, slice.first,
-                           error);
+                                 .bias = rf_pass_weight(pass, RF_PARAMETER_OUTER_BIAS, layer, 0)},
+                      error);
 }
 
 static int64_t rows_at_a_time(const rf_pass *pass)
@@ -51,10 +79,10 @@ static rf_status forward_slice(rf_pass *pass, int64_t layer, rf_row_slice slice,
     RF_TRY(
         rf_pass_norm(pass, context, slice, RF_PARAMETER_FEED_FORWARD_NORM_GAIN, layer, &x, error));
     RF_TRY(inner(pass, layer, slice, &x, &u, error));
-    RF_TRY(rf_op_activate(&pass->context,
-                          &(rf_activate){.x = u, .y = u, .kind = pass->config->activation}, error));
-    RF_TRY(outer(pass, layer, slice, &u, &x, error));
-    return rf_pass_residual(pass, accumulator, slice, &x, RF_RESIDUAL_ADD, 2 * layer + 1, error);
+    RF_TRY(activate(pass, &u, &u, error));
+    RF_TRY(outer(pass, layer, &u, &x, error));
+    return rf_pass_residual(pass, accumulator, slice, &x, RF_RESIDUAL_ADD, 2 * layer + 1,
+                            RF_PURPOSE_FEED_FORWARD_OUTPUT_DROPOUT, error);
 }
 
 static rf_status feed_forward_forward(rf_pass *pass, int64_t layer, const rf_tensor *accumulator,
@@ -98,8 +126,9 @@ static rf_status linear_input_gradient(rf_pass *pass, const rf_tensor *y_gradien
 
 typedef struct buffers {
     rf_tensor x;         /* norm of the context, [count, hidden] */
-    rf_tensor u;         /* before the activation, [count, feed_forward] */
+    rf_tensor u;         /* before the activation, [count, feed_forward]; relu: activated */
     rf_tensor activated; /* [count, feed_forward] */
+    rf_tensor g;         /* gradient of u, [count, feed_forward] */
     rf_tensor y;         /* the branch, then its gradient, [count, hidden] */
 } buffers;
 
@@ -113,17 +142,17 @@ static rf_status undo_slice(rf_pass *pass, int64_t layer, rf_row_slice slice,
                         error));
     RF_TRY(rf_pass_take(pass, "feed-forward activated", slice.count, pass->config->feed_forward,
                         &b->activated, error));
+    b->g = b->activated;
+    b->activated = is_relu(pass) ? b->u : b->activated;
     RF_TRY(
         rf_pass_take(pass, "feed-forward output", slice.count, pass->config->hidden, &b->y, error));
     RF_TRY(rf_pass_norm(pass, context, slice, RF_PARAMETER_FEED_FORWARD_NORM_GAIN, layer, &b->x,
                         error));
     RF_TRY(inner(pass, layer, slice, &b->x, &b->u, error));
-    RF_TRY(rf_op_activate(
-        &pass->context,
-        &(rf_activate){.x = b->u, .y = b->activated, .kind = pass->config->activation}, error));
-    RF_TRY(outer(pass, layer, slice, &b->activated, &b->y, error));
+    RF_TRY(activate(pass, &b->u, &b->activated, error));
+    RF_TRY(outer(pass, layer, &b->activated, &b->y, error));
     return rf_pass_residual(pass, accumulator, slice, &b->y, RF_RESIDUAL_SUBTRACT, 2 * layer + 1,
-                            error);
+                            RF_PURPOSE_FEED_FORWARD_OUTPUT_DROPOUT, error);
 }
 
 static rf_status backward_slice(rf_pass *pass, int64_t layer, rf_row_slice slice, buffers *b,
@@ -131,35 +160,31 @@ static rf_status backward_slice(rf_pass *pass, int64_t layer, rf_row_slice slice
                                 const rf_tensor *context_gradient, rf_error *error)
 {
     rf_context *ops = &pass->context;
-    rf_tensor incoming = rf_tensor_rows(accumulator_gradient, slice.first, slice.count);
-    if (pass->dropout) { /* y holds the branch no longer needed: its masked gradient takes the place
-                          */
-        RF_TRY(rf_device_copy(ops->device, b->y.data, incoming.data, rf_tensor_size(&incoming),
-                              error));
-        RF_TRY(rf_pass_dropout(pass, &b->y, RF_PURPOSE_FEED_FORWARD_OUTPUT_DROPOUT, layer,
-                               slice.first, error));
-        incoming = b->y;
-    }
+    rf_tensor incoming; /* in the place of y, which holds the branch no longer needed */
+    RF_TRY(rf_pass_incoming(pass, accumulator_gradient, slice,
+                            RF_PURPOSE_FEED_FORWARD_OUTPUT_DROPOUT, layer, &b->y, &incoming,
+                            error));
     RF_TRY(linear_gradients(pass, &incoming, &b->activated,
                             rf_pass_gradient(pass, RF_PARAMETER_OUTER_WEIGHT, layer, 0),
                             rf_pass_gradient(pass, RF_PARAMETER_OUTER_BIAS, layer, 0), error));
-    RF_TRY(linear_input_gradient(pass, &incoming,
-                                 rf_pass_value(pass, RF_PARAMETER_OUTER_WEIGHT, layer, 0),
-                                 &b->activated, error));
+    RF_TRY(linear_input_gradient(
+        pass, &incoming, rf_pass_weight(pass, RF_PARAMETER_OUTER_WEIGHT, layer, 0), &b->g, error));
     RF_TRY(rf_op_activate_backward(ops,
                                    &(rf_activate_backward){.x = b->u,
-                                                           .y_gradient = b->activated,
-                                                           .x_gradient = b->activated,
-                                                           .kind = pass->config->activation},
+                                                           .y_gradient = b->g,
+                                                           .x_gradient = b->g,
+                                                           .kind = pass->config->activation,
+                                                           .factor = backward_factor(pass)},
                                    error));
-    RF_TRY(rf_pass_dropout(pass, &b->activated, RF_PURPOSE_FEED_FORWARD_INNER_DROPOUT, layer,
-                           slice.first, error));
-    RF_TRY(linear_gradients(pass, &b->activated, &b->x,
+    if (!is_relu(pass)) {
+        RF_TRY(rf_pass_dropout(pass, &b->g, RF_PURPOSE_FEED_FORWARD_INNER_DROPOUT, layer,
+                               slice.first, error));
+    }
+    RF_TRY(linear_gradients(pass, &b->g, &b->x,
                             rf_pass_gradient(pass, RF_PARAMETER_INNER_WEIGHT, layer, 0),
                             rf_pass_gradient(pass, RF_PARAMETER_INNER_BIAS, layer, 0), error));
-    RF_TRY(linear_input_gradient(pass, &b->activated,
-                                 rf_pass_value(pass, RF_PARAMETER_INNER_WEIGHT, layer, 0), &b->x,
-                                 error));
+    RF_TRY(linear_input_gradient(
+        pass, &b->g, rf_pass_weight(pass, RF_PARAMETER_INNER_WEIGHT, layer, 0), &b->x, error));
     return rf_pass_norm_backward(pass, context, slice, RF_PARAMETER_FEED_FORWARD_NORM_GAIN, layer,
                                  &b->x, context_gradient, error);
 }

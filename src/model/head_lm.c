@@ -6,7 +6,8 @@
 
 typedef struct slice_buffers {
     rf_tensor x;      /* norm of the joined streams, then its gradient, [count, 2 hidden] */
-    rf_tensor logits; /* then their gradient, [count, vocabulary] */
+    rf_tensor logits; /* f32, [count, vocabulary] */
+    rf_tensor logits_gradient; /* the same place where activations are f32 */
 } slice_buffers;
 
 static rf_status scores(rf_pass *pass, rf_row_slice slice, const rf_tensor streams[2],
@@ -14,7 +15,7 @@ static rf_status scores(rf_pass *pass, rf_row_slice slice, const rf_tensor strea
 {
     const rf_config *config = pass->config;
     RF_TRY(rf_pass_take(pass, "joined streams", slice.count, 2 * config->hidden, &b->x, error));
-    RF_TRY(rf_pass_take(pass, "logits", slice.count, config->vocabulary, &b->logits, error));
+    RF_TRY(rf_pass_take_f32(pass, "logits", slice.count, config->vocabulary, &b->logits, error));
     RF_TRY(rf_op_layer_norm(
         &pass->context,
         &(rf_layer_norm){.x = rf_tensor_rows(&streams[0], slice.first, slice.count),
@@ -26,7 +27,7 @@ static rf_status scores(rf_pass *pass, rf_row_slice slice, const rf_tensor strea
                          .y = b->x},
         error));
     RF_TRY(rf_pass_dropout(pass, &b->x, RF_PURPOSE_FINAL_DROPOUT, -1, slice.first, error));
-    rf_tensor weight = rf_pass_value(pass, RF_PARAMETER_HEAD_WEIGHT, -1, 0);
+    rf_tensor weight = rf_pass_weight(pass, RF_PARAMETER_HEAD_WEIGHT, -1, 0);
     rf_gemm product = {.a = rf_matrix_of(&b->x),
                        .b = rf_matrix_of(&weight),
                        .c = rf_matrix_of(&b->logits),
@@ -47,7 +48,7 @@ static rf_status loss(rf_pass *pass, rf_row_slice slice, slice_buffers *b, bool 
         .prediction = rf_tensor_rows(&pass->prediction, slice.first, slice.count),
         .factor = factor};
     if (gradient) {
-        arguments.logits_gradient = b->logits;
+        arguments.logits_gradient = b->logits_gradient;
     }
     return rf_op_cross_entropy(&pass->context, &arguments, error);
 }
@@ -113,10 +114,10 @@ static rf_status backward_slice(rf_pass *pass, rf_row_slice slice, const rf_tens
                                 slice_buffers *b, const rf_tensor gradients[2], rf_error *error)
 {
     rf_context *ops = &pass->context;
-    rf_tensor weight = rf_pass_value(pass, RF_PARAMETER_HEAD_WEIGHT, -1, 0);
+    rf_tensor weight = rf_pass_weight(pass, RF_PARAMETER_HEAD_WEIGHT, -1, 0);
     rf_tensor weight_gradient = rf_pass_gradient(pass, RF_PARAMETER_HEAD_WEIGHT, -1, 0);
     RF_TRY(rf_op_gemm(ops,
-                      &(rf_gemm){.a = rf_matrix_of(&b->logits),
+                      &(rf_gemm){.a = rf_matrix_of(&b->logits_gradient),
                                  .b = rf_matrix_of(&b->x),
                                  .c = rf_matrix_of(&weight_gradient),
                                  .transpose_a = true,
@@ -125,11 +126,12 @@ static rf_status backward_slice(rf_pass *pass, rf_row_slice slice, const rf_tens
     if (pass->head_bias_trained) {
         rf_tensor bias_gradient = rf_pass_gradient(pass, RF_PARAMETER_HEAD_BIAS, -1, 0);
         RF_TRY(rf_op_reduce(
-            ops, &(rf_reduce){.kind = RF_REDUCE_COLUMN_SUM, .x = b->logits, .y = bias_gradient},
+            ops,
+            &(rf_reduce){.kind = RF_REDUCE_COLUMN_SUM, .x = b->logits_gradient, .y = bias_gradient},
             error));
     }
     RF_TRY(rf_op_gemm(ops,
-                      &(rf_gemm){.a = rf_matrix_of(&b->logits),
+                      &(rf_gemm){.a = rf_matrix_of(&b->logits_gradient),
                                  .b = rf_matrix_of(&weight),
                                  .c = rf_matrix_of(&b->x)},
                       error));
@@ -160,6 +162,11 @@ rf_status rf_head_lm_train(rf_pass *pass, const rf_tensor streams[2], const rf_t
         RF_TRY(scores(pass, slice, streams, &b, error));
         if (pass->hooks->logits != NULL && !pass->context.device->dry) {
             RF_TRY(pass->hooks->logits(pass->hooks->user, slice.first, &b.logits, error));
+        }
+        b.logits_gradient = b.logits;
+        if (pass->compute != RF_F32) {
+            RF_TRY(rf_pass_take(pass, "logits gradient", slice.count, pass->config->vocabulary,
+                                &b.logits_gradient, error));
         }
         RF_TRY(loss(pass, slice, &b, true, factor, error));
         RF_TRY(backward_slice(pass, slice, streams, &b, gradients, error));

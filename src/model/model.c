@@ -5,10 +5,39 @@
 
 #include <string.h>
 
-static rf_status open_device(const rf_model_options *options, rf_device **device, rf_error *error)
+/* One of a few words; `preset` where there is none. */
+static rf_status parse_word(const char *what, const char *word, const char *const *words, int count,
+                            int preset, int *found, rf_error *error)
 {
+    *found = preset;
+    for (int i = 0; word != NULL && i < count; i++) {
+        if (strcmp(word, words[i]) == 0) {
+            *found = i;
+            return RF_OK;
+        }
+    }
+    if (word == NULL) {
+        return RF_OK;
+    }
+    return rf_error_set(error, RF_ERR_ARGUMENT, "%s is \"%s\", expected %s%s%s%s%s", what, word,
+                        words[0], count > 2 ? ", " : " or ", words[1], count > 2 ? " or " : "",
+                        count > 2 ? words[2] : "");
+}
+
+rf_status rf_model_open_device(rf_model *model, const rf_model_options *options, rf_error *error)
+{
+    static const char *const kernels[] = {"fast", "plain"};
+    static const char *const precisions[] = {"auto", "f32", "bf16"};
     const char *name = options->device != NULL ? options->device : "auto";
-    return rf_device_create(name, options->threads, device, error);
+    int kind = 0;
+    int precision = 0;
+    RF_TRY(parse_word("kernels", options->kernels, kernels, 2, 0, &kind, error));
+    RF_TRY(parse_word("precision", options->precision, precisions, 3, 0, &precision, error));
+    RF_TRY(rf_device_create(name, options->threads, &model->device, error));
+    model->device->plain_kernels = kind == 1;
+    bool bf16 = precision == 2 || (precision == 0 && !model->device->table->host_readable);
+    model->compute = bf16 ? RF_BF16 : RF_F32;
+    return RF_OK;
 }
 
 /* What the options say over what the file says. */
@@ -50,13 +79,19 @@ rf_status rf_model_from_config(rf_config *config, const rf_model_options *option
     model = block;
     model->log = chosen->log;
     RF_TRY_DONE(apply_options(config, chosen, error));
-    RF_TRY_DONE(open_device(chosen, &model->device, error));
+    RF_TRY_DONE(rf_model_open_device(model, chosen, error));
     RF_TRY_DONE(rf_parameters_create(config, &model->parameters, error));
     size_t size = (size_t)model->parameters.block_count * sizeof(float);
     void *values = NULL;
     RF_TRY_DONE(model->device->table->allocate(model->device, size, "parameters", &values, error));
     model->values = values;
     RF_TRY_DONE(rf_device_zero(model->device, values, size, error));
+    if (model->compute == RF_BF16) {
+        void *rounded = NULL;
+        RF_TRY_DONE(model->device->table->allocate(model->device, size / 2, "rounded parameters",
+                                                   &rounded, error));
+        model->rounded = rounded;
+    }
     model->config = *config;
     *config = (rf_config){0};
 done:
@@ -92,11 +127,26 @@ static void host_block_close(const rf_model *model, float *block)
 
 static rf_status upload_block(rf_model *model, const float *block, rf_error *error)
 {
-    if (block == model->values) {
+    if (block != model->values) {
+        RF_TRY(rf_device_upload(model->device, model->values, block,
+                                (size_t)model->parameters.block_count * sizeof(float), error));
+    }
+    return rf_model_round(model, error);
+}
+
+rf_status rf_model_round(rf_model *model, rf_error *error)
+{
+    if (model->rounded == NULL) {
         return RF_OK;
     }
-    return rf_device_upload(model->device, model->values, block,
-                            (size_t)model->parameters.block_count * sizeof(float), error);
+    int64_t count = model->parameters.block_count;
+    rf_workspace none;
+    rf_workspace_init(&none, model->device);
+    rf_context context = {.device = model->device, .workspace = &none};
+    return rf_op_cast(&context,
+                      &(rf_cast){.x = rf_tensor_1(model->values, RF_F32, count),
+                                 .y = rf_tensor_1(model->rounded, RF_BF16, count)},
+                      error);
 }
 
 rf_status rf_model_load(const char *folder, const rf_model_options *options, rf_model **result,
@@ -213,6 +263,7 @@ void rf_model_destroy(rf_model *model)
     }
     if (model->device != NULL && model->values != NULL) {
         model->device->table->release(model->device, model->values);
+        model->device->table->release(model->device, model->rounded);
     }
     rf_parameters_clear(&model->parameters);
     rf_config_clear(&model->config);

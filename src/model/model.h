@@ -14,6 +14,8 @@ struct rf_model {
     rf_parameters parameters;
     rf_device *device; /* owned */
     float *values;     /* device block */
+    rf_dtype compute;  /* of activations and products: f32 or bf16 */
+    uint16_t *rounded; /* device block: the values in bf16, where products read them; else NULL */
     bool applies_head_bias;
     bool trains_head_bias;
     char *folder; /* where it was loaded from, NULL for a new one; owned */
@@ -23,6 +25,14 @@ struct rf_model {
 /* From a checked config; takes over *config (cleared in the caller). Weights are left unset. */
 RF_MUST_CHECK rf_status rf_model_from_config(rf_config *config, const rf_model_options *options,
                                              rf_model **model, rf_error *error);
+
+/* Fill in model->device and what is computed in, from the options' words; rf_device_destroy
+ * releases it. */
+RF_MUST_CHECK rf_status rf_model_open_device(rf_model *model, const rf_model_options *options,
+                                             rf_error *error);
+/* To be called when the host or a copy has changed `values` (the optimizer rounds its own updates).
+ */
+RF_MUST_CHECK rf_status rf_model_round(rf_model *model, rf_error *error);
 
 /* A batch on the host. Rows are sequences of one length (pad with the mask). */
 typedef struct rf_batch {
@@ -82,13 +92,15 @@ typedef struct rf_runner_options {
                                backward */
     bool store_activations; /* test only: keep both streams at every boundary and use them instead
                                of the inverse */
-    rf_slices slices;       /* zeros: the planner chooses */
+    bool bf16_gradient_stream; /* the streams' gradients in bf16 instead of f32 */
+    rf_slices slices;          /* zeros: the planner chooses */
     rf_hooks hooks;
+    const rf_op_times *times; /* borrowed; NULL: not measured */
 } rf_runner_options;
 
 typedef struct rf_memory_plan { /* bytes */
-    size_t parameters, gradients, streams, stream_gradients, buckets, batch_data,
-        stored_activations, workspace;
+    size_t parameters, rounded_parameters, gradients, streams, stream_gradients, buckets,
+        batch_data, stored_activations, workspace;
 } rf_memory_plan;
 
 typedef struct rf_runner rf_runner;

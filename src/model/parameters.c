@@ -201,12 +201,18 @@ const rf_parameter *rf_parameters_named(const rf_parameters *parameters, const c
     return NULL;
 }
 
-rf_tensor rf_parameter_tensor(const rf_parameter *parameter, float *block)
+rf_tensor rf_parameter_tensor_as(const rf_parameter *parameter, void *block, rf_dtype dtype)
 {
-    rf_tensor tensor = {.dtype = RF_F32, .rank = parameter->rank};
-    tensor.data = block != NULL ? block + parameter->offset : NULL;
+    rf_tensor tensor = {.dtype = dtype, .rank = parameter->rank};
+    size_t offset = (size_t)parameter->offset * rf_dtype_size(dtype);
+    tensor.data = block != NULL ? (char *)block + offset : NULL;
     memcpy(tensor.shape, parameter->shape, sizeof tensor.shape);
     return tensor;
+}
+
+rf_tensor rf_parameter_tensor(const rf_parameter *parameter, float *block)
+{
+    return rf_parameter_tensor_as(parameter, block, RF_F32);
 }
 
 /* ---- first values ------------------------------------------------------------------------ */

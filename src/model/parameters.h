@@ -62,6 +62,8 @@ const rf_parameter *rf_parameters_named(const rf_parameters *parameters,
 /* Its tensor within a block (device memory; block NULL gives a tensor without data): rank as
  * stored, 2-D weights as [out, in]. */
 rf_tensor rf_parameter_tensor(const rf_parameter *parameter, float *block);
+/* The same within a block of another type, laid out alike. */
+rf_tensor rf_parameter_tensor_as(const rf_parameter *parameter, void *block, rf_dtype dtype);
 
 /* Random values into a host block. "huggingface": spec 2.4. "reformer": our default, see
  * docs/numerics.md. */

@@ -11,23 +11,28 @@ bool rf_row_slice_next(rf_row_slice *slice, int64_t rows, int64_t step)
 }
 
 static rf_tensor parameter_in(const rf_pass *pass, rf_parameter_role role, int64_t layer, int axis,
-                              float *block)
+                              void *block, rf_dtype dtype)
 {
     const rf_parameter *parameter = rf_parameters_find(pass->parameters, role, layer, axis);
     if (parameter == NULL) {
         return (rf_tensor){0};
     }
-    return rf_parameter_tensor(parameter, block);
+    return rf_parameter_tensor_as(parameter, block, dtype);
 }
 
 rf_tensor rf_pass_value(const rf_pass *pass, rf_parameter_role role, int64_t layer, int axis)
 {
-    return parameter_in(pass, role, layer, axis, pass->values);
+    return parameter_in(pass, role, layer, axis, pass->values, RF_F32);
+}
+
+rf_tensor rf_pass_weight(const rf_pass *pass, rf_parameter_role role, int64_t layer, int axis)
+{
+    return parameter_in(pass, role, layer, axis, pass->weights, pass->compute);
 }
 
 rf_tensor rf_pass_gradient(const rf_pass *pass, rf_parameter_role role, int64_t layer, int axis)
 {
-    return parameter_in(pass, role, layer, axis, pass->gradients);
+    return parameter_in(pass, role, layer, axis, pass->gradients, RF_F32);
 }
 
 rf_random_key rf_pass_key(const rf_pass *pass, rf_purpose purpose, int64_t layer)
@@ -41,7 +46,26 @@ rf_random_key rf_pass_key(const rf_pass *pass, rf_purpose purpose, int64_t layer
 rf_status rf_pass_take(rf_pass *pass, const char *what, int64_t rows, int64_t columns,
                        rf_tensor *tensor, rf_error *error)
 {
+    return rf_workspace_take_2(pass->context.workspace, what, pass->compute, rows, columns, tensor,
+                               error);
+}
+
+rf_status rf_pass_take_f32(rf_pass *pass, const char *what, int64_t rows, int64_t columns,
+                           rf_tensor *tensor, rf_error *error)
+{
     return rf_workspace_take_2(pass->context.workspace, what, RF_F32, rows, columns, tensor, error);
+}
+
+static rf_status drop(rf_pass *pass, const rf_tensor *x, const rf_tensor *y, rf_purpose purpose,
+                      int64_t layer, int64_t first_row, rf_error *error)
+{
+    return rf_op_dropout(&pass->context,
+                         &(rf_dropout){.x = *x,
+                                       .y = *y,
+                                       .probability = (float)pass->config->hidden_dropout,
+                                       .key = rf_pass_key(pass, purpose, layer),
+                                       .first_row = pass->first_sample * pass->length + first_row},
+                         error);
 }
 
 rf_status rf_pass_dropout(rf_pass *pass, const rf_tensor *x, rf_purpose purpose, int64_t layer,
@@ -50,13 +74,29 @@ rf_status rf_pass_dropout(rf_pass *pass, const rf_tensor *x, rf_purpose purpose,
     if (!pass->dropout || pass->config->hidden_dropout <= 0.0) {
         return RF_OK;
     }
-    return rf_op_dropout(&pass->context,
-                         &(rf_dropout){.x = *x,
-                                       .y = *x,
-                                       .probability = (float)pass->config->hidden_dropout,
-                                       .key = rf_pass_key(pass, purpose, layer),
-                                       .first_row = pass->first_sample * pass->length + first_row},
-                         error);
+    return drop(pass, x, x, purpose, layer, first_row, error);
+}
+
+rf_status rf_pass_incoming(rf_pass *pass, const rf_tensor *stream_gradient, rf_row_slice slice,
+                           rf_purpose purpose, int64_t layer, const rf_tensor *spare,
+                           rf_tensor *incoming, rf_error *error)
+{
+    rf_tensor rows = rf_tensor_rows(stream_gradient, slice.first, slice.count);
+    bool drops = pass->dropout && pass->config->hidden_dropout > 0.0;
+    if (!drops && rows.dtype == pass->compute) {
+        *incoming = rows;
+        return RF_OK;
+    }
+    if (spare != NULL) {
+        *incoming = *spare;
+    } else {
+        RF_TRY(rf_pass_take(pass, "branch gradient", slice.count, pass->config->hidden, incoming,
+                            error));
+    }
+    if (!drops) {
+        return rf_op_cast(&pass->context, &(rf_cast){.x = rows, .y = *incoming}, error);
+    }
+    return drop(pass, &rows, incoming, purpose, layer, slice.first, error);
 }
 
 /* The bias of a norm is declared right after its gain. */
@@ -96,15 +136,33 @@ rf_status rf_pass_norm_backward(rf_pass *pass, const rf_tensor *stream, rf_row_s
         error);
 }
 
+static rf_residual residual_of(const rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
+                               const rf_tensor *value, rf_residual_mode mode, int64_t flag)
+{
+    return (rf_residual){.stream = rf_tensor_rows(stream, slice.first, slice.count),
+                         .value = *value,
+                         .overflow = rf_tensor_rows(&pass->overflow, flag, 1),
+                         .mode = mode,
+                         .fraction_bits = pass->config->fraction_bits};
+}
+
+rf_status rf_pass_start(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
+                        const rf_tensor *value, rf_error *error)
+{
+    rf_residual residual =
+        residual_of(pass, stream, slice, value, RF_RESIDUAL_SET, 2 * pass->config->layers);
+    return rf_op_residual(&pass->context, &residual, error);
+}
+
 rf_status rf_pass_residual(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
                            const rf_tensor *value, rf_residual_mode mode, int64_t half,
-                           rf_error *error)
+                           rf_purpose purpose, rf_error *error)
 {
-    return rf_op_residual(&pass->context,
-                          &(rf_residual){.stream = rf_tensor_rows(stream, slice.first, slice.count),
-                                         .value = *value,
-                                         .overflow = rf_tensor_rows(&pass->overflow, half, 1),
-                                         .mode = mode,
-                                         .fraction_bits = pass->config->fraction_bits},
-                          error);
+    rf_residual residual = residual_of(pass, stream, slice, value, mode, half);
+    if (pass->dropout) {
+        residual.probability = (float)pass->config->hidden_dropout;
+        residual.key = rf_pass_key(pass, purpose, half / 2);
+        residual.first_row = pass->first_sample * pass->length + slice.first;
+    }
+    return rf_op_residual(&pass->context, &residual, error);
 }

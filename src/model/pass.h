@@ -19,7 +19,9 @@ typedef struct rf_pass {
     const rf_config *config;
     const rf_parameters *parameters;
     float *values;
-    float *gradients;            /* NULL: no backward */
+    rf_dtype compute; /* of activations, and of weights in products: f32 or bf16 */
+    void *weights;    /* the block of values in that type: `values` itself or its rounded copy */
+    float *gradients; /* NULL: no backward */
     int64_t batch, length, rows; /* rows = batch * length */
     int64_t rounds;
     rf_slices slices;
@@ -48,17 +50,28 @@ typedef struct rf_row_slice {
 /* Start with {0, 0}; false when there are none left. */
 bool rf_row_slice_next(rf_row_slice *slice, int64_t rows, int64_t step);
 
-/* A parameter's tensor in the block of values, and in the block of gradients. */
+/* A parameter's tensor in the block of values, in the block that products read, and in the block of
+ * gradients. */
+rf_tensor rf_pass_weight(const rf_pass *pass, rf_parameter_role role, int64_t layer, int axis);
 rf_tensor rf_pass_value(const rf_pass *pass, rf_parameter_role role, int64_t layer, int axis);
 rf_tensor rf_pass_gradient(const rf_pass *pass, rf_parameter_role role, int64_t layer, int axis);
 rf_random_key rf_pass_key(const rf_pass *pass, rf_purpose purpose, int64_t layer);
-/* Take [rows, columns] f32 from the workspace. */
+/* Take [rows, columns] from the workspace, of the type of activations, or f32. */
 RF_MUST_CHECK rf_status rf_pass_take(rf_pass *pass, const char *what, int64_t rows, int64_t columns,
                                      rf_tensor *tensor, rf_error *error);
+RF_MUST_CHECK rf_status rf_pass_take_f32(rf_pass *pass, const char *what, int64_t rows,
+                                         int64_t columns, rf_tensor *tensor, rf_error *error);
 /* In place, with hidden_dropout_prob; nothing without dropout. x [count, width] are rows
  * slice.first ... */
 RF_MUST_CHECK rf_status rf_pass_dropout(rf_pass *pass, const rf_tensor *x, rf_purpose purpose,
                                         int64_t layer, int64_t first_row, rf_error *error);
+/* The gradient of a branch's output: rows of the stream's, in the type of activations and behind
+ * the branch's dropout. A view of the stream's gradient where neither changes it, else in `spare`
+ * [count, hidden], or in memory of the workspace where that is NULL. */
+RF_MUST_CHECK rf_status rf_pass_incoming(rf_pass *pass, const rf_tensor *stream_gradient,
+                                         rf_row_slice slice, rf_purpose purpose, int64_t layer,
+                                         const rf_tensor *spare, rf_tensor *incoming,
+                                         rf_error *error);
 /* The norm of a branch over rows of a stream. y [count, hidden]. */
 RF_MUST_CHECK rf_status rf_pass_norm(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
                                      rf_parameter_role gain, int64_t layer, const rf_tensor *y,
@@ -68,11 +81,14 @@ RF_MUST_CHECK rf_status rf_pass_norm_backward(rf_pass *pass, const rf_tensor *st
                                               rf_row_slice slice, rf_parameter_role gain,
                                               int64_t layer, const rf_tensor *y_gradient,
                                               const rf_tensor *stream_gradient, rf_error *error);
-/* rows of stream (+= | -=) value, with the overflow flag of half residual `half` (2 * layer, + 1
- * for feed-forward). */
+/* rows of stream = value, with the overflow flag of the embedding. */
+RF_MUST_CHECK rf_status rf_pass_start(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
+                                      const rf_tensor *value, rf_error *error);
+/* rows of stream (+= | -=) dropout(value), with the overflow flag of half residual `half` (2 *
+ * layer, + 1 for feed-forward). */
 RF_MUST_CHECK rf_status rf_pass_residual(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
                                          const rf_tensor *value, rf_residual_mode mode,
-                                         int64_t half, rf_error *error);
+                                         int64_t half, rf_purpose purpose, rf_error *error);
 
 typedef struct rf_half_residual {
     rf_status (*forward)(rf_pass *pass, int64_t layer, const rf_tensor *accumulator,
@@ -84,7 +100,7 @@ typedef struct rf_half_residual {
 extern const rf_half_residual rf_half_attention;
 extern const rf_half_residual rf_half_feed_forward;
 
-/* Streams are [rows, hidden], f32 or fixed32; gradients f32. */
+/* Streams are [rows, hidden], f32 or fixed32; gradients f32 or bf16. */
 RF_MUST_CHECK rf_status rf_embed_forward(rf_pass *pass, const rf_tensor streams[2],
                                          rf_error *error);
 RF_MUST_CHECK rf_status rf_embed_backward(rf_pass *pass, const rf_tensor gradients[2],

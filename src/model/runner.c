@@ -36,27 +36,57 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high)
     return value > high ? high : value;
 }
 
+/* What a group of heads may take. On the CPU as much as the two streams. On a GPU, where every
+ * group repeats the norm and small products leave most of the device idle, up to 5/8 of everything
+ * else, while that is not more than 4 GiB. */
+static int64_t group_budget(const rf_model *model, const rf_runner_options *options)
+{
+    const int64_t streams = 8 * options->batch * options->length * model->config.hidden;
+    if (model->device->table->host_readable) {
+        return streams > GROUP_BYTES ? streams : GROUP_BYTES;
+    }
+    const bool learns = options->training || options->gradients;
+    const int64_t weights = model->parameters.block_count * (learns ? 18 : 6);
+    const int64_t budget = (weights + (learns ? 2 : 1) * streams) / 8 * 5;
+    return clamp(budget, GROUP_BYTES, INT64_C(4) << 30);
+}
+
+/* Heads a group, as equal as can be. A head takes queries, keys, values, the merged output and
+ * their gradients, and the rounds' outputs or two gradients of each round. */
+static int64_t choose_heads(const rf_model *model, const rf_runner_options *options, int64_t rounds)
+{
+    const rf_config *config = &model->config;
+    const bool cpu = model->device->table->host_readable;
+    const int64_t buffers = cpu ? 6 + rounds : rounds > 1 ? 8 + 2 * rounds : 8;
+    const int64_t head_bytes = (int64_t)rf_dtype_size(model->compute) * options->batch *
+                               options->length * config->head_width * buffers;
+    const int64_t most =
+        clamp(group_budget(model, options) / (head_bytes > 0 ? head_bytes : 1), 1, config->heads);
+    const int64_t groups = (config->heads + most - 1) / most;
+    return cpu ? most : (config->heads + groups - 1) / groups;
+}
+
 /* Slices large enough for the matrix products, small enough that workspace is a small part of the
  * streams. */
-static rf_slices choose_slices(const rf_device *device, const rf_config *config,
-                               const rf_runner_options *options, int64_t rounds)
+static rf_slices choose_slices(const rf_model *model, const rf_runner_options *options,
+                               int64_t rounds)
 {
+    const rf_device *device = model->device;
+    const rf_config *config = &model->config;
+    const int64_t size = (int64_t)rf_dtype_size(model->compute);
     const int64_t slice_size = (int64_t)device->table->slice_size;
     rf_slices slices = options->slices;
     int64_t rows = options->batch * options->length;
     int64_t wide = config->feed_forward > config->hidden ? config->feed_forward : config->hidden;
     if (slices.rows <= 0) {
-        slices.rows = clamp(slice_size / (4 * wide), 16, rows);
+        slices.rows = clamp(slice_size / (size * wide), 16, rows);
     }
     if (slices.head_rows <= 0) {
         slices.head_rows =
-            clamp(slice_size / (4 * (config->vocabulary + 2 * config->hidden)), 16, rows);
+            clamp(slice_size / (4 * config->vocabulary + size * 2 * config->hidden), 16, rows);
     }
     if (slices.heads <= 0) {
-        int64_t stream_bytes = 8 * rows * config->hidden;
-        int64_t head_bytes = 4 * rows * config->head_width * (6 + rounds);
-        int64_t budget = stream_bytes > GROUP_BYTES ? stream_bytes : GROUP_BYTES;
-        slices.heads = clamp(budget / (head_bytes > 0 ? head_bytes : 1), 1, config->heads);
+        slices.heads = choose_heads(model, options, rounds);
     }
     slices.rows = clamp(slices.rows, 1, rows);
     slices.head_rows = clamp(slices.head_rows, 1, rows);
@@ -97,9 +127,10 @@ static rf_status take_streams(rf_runner *runner, rf_error *error)
     }
     for (int i = 0; i < 2; i++) {
         rf_tensor *gradient = &runner->stack.gradients[i];
-        RF_TRY(take(runner, "stream gradient", RF_F32, pass->rows * hidden, &plan->stream_gradients,
+        rf_dtype type = runner->options.bf16_gradient_stream ? RF_BF16 : RF_F32;
+        RF_TRY(take(runner, "stream gradient", type, pass->rows * hidden, &plan->stream_gradients,
                     gradient, error));
-        *gradient = rf_tensor_2(gradient->data, RF_F32, pass->rows, hidden);
+        *gradient = rf_tensor_2(gradient->data, type, pass->rows, hidden);
     }
     if (runner->options.verify_reversal) {
         rf_tensor *sums = &runner->stack.checksums;
@@ -245,22 +276,27 @@ static void init(rf_runner *runner, rf_model *model, const rf_runner_options *op
     rf_pass *pass = &runner->pass;
     rf_workspace_init(&runner->persistent, device);
     rf_workspace_init(&pass->workspace, device);
-    pass->context = (rf_context){device, &pass->workspace};
+    pass->context =
+        (rf_context){.device = device, .workspace = &pass->workspace, .times = options->times};
     pass->config = &model->config;
     pass->parameters = &model->parameters;
     pass->values = model->values;
+    pass->compute = model->compute;
+    pass->weights = model->compute == RF_F32 ? (void *)model->values : model->rounded;
     pass->batch = options->batch;
     pass->length = options->length;
     pass->rows = options->batch * options->length;
     pass->rounds = options->rounds > 0 ? options->rounds : model->config.rounds;
-    pass->slices = choose_slices(model->device, &model->config, options, pass->rounds);
+    pass->slices = choose_slices(model, options, pass->rounds);
     pass->dropout = options->training;
     pass->fixed = is_fixed(&model->config, options);
     pass->head_bias = model->applies_head_bias;
     pass->head_bias_trained =
         model->trains_head_bias || (options->gradients && model->applies_head_bias);
     pass->hooks = &runner->options.hooks;
-    runner->plan.parameters = (size_t)model->parameters.block_count * sizeof(float);
+    size_t count = (size_t)model->parameters.block_count;
+    runner->plan.parameters = count * sizeof(float);
+    runner->plan.rounded_parameters = model->compute == RF_F32 ? 0 : count * sizeof(uint16_t);
 }
 
 static rf_status check_shape(rf_model *model, const rf_runner_options *options, rf_error *error)
@@ -292,8 +328,10 @@ static rf_status plan(rf_runner *runner, rf_model *model, const rf_runner_option
     runner->dry.dry = true;
     rf_workspace_init(&runner->persistent, &runner->dry);
     rf_workspace_init(&runner->pass.workspace, &runner->dry);
-    runner->pass.context = (rf_context){&runner->dry, &runner->pass.workspace};
+    runner->pass.context =
+        (rf_context){.device = &runner->dry, .workspace = &runner->pass.workspace};
     runner->pass.values = NULL;
+    runner->pass.weights = NULL;
     RF_TRY(take_persistent(runner, error));
     RF_TRY(run_dry(runner, error));
     runner->plan.workspace = runner->pass.workspace.high;

@@ -94,11 +94,12 @@ rf_status rf_check_step_project(const rf_check_scope *scope, const void *argumen
     }
     for (int i = 0; i < project->count; i++) {
         const rf_projection *one = &project->projections[i];
-        RF_TRY(rf_check_free(scope, "weight", &one->weight, RF_CHECK_F32, 2));
+        unsigned dtypes = i == 0 ? RF_CHECK_REAL : 1U << project->projections[0].weight.dtype;
+        RF_TRY(rf_check_free(scope, "weight", &one->weight, dtypes, 2));
         int64_t n = one->weight.shape[0];
         rf_tensor y = rf_tensor_2(NULL, RF_F32, project->norm.x.shape[0], n);
-        RF_TRY(rf_check_like(scope, "weight", &one->weight, rf_tensor_2(NULL, RF_F32, n, k), "x",
-                             &project->norm.x));
+        RF_TRY(rf_check_like(scope, "weight", &one->weight,
+                             rf_tensor_2(NULL, one->weight.dtype, n, k), "x", &project->norm.x));
         RF_TRY(rf_check_optional(scope, "bias", &one->bias, rf_tensor_1(NULL, RF_F32, n), "weight",
                                  &one->weight));
         RF_TRY(has_stream ? check_stream(scope, &project->residual, y, &one->weight)

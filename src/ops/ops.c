@@ -2,6 +2,7 @@
  * gemm's operands are. */
 #include "ops/ops.h"
 
+#include "base/clock.h"
 #include "ops/check.h"
 
 static const char *const names[RF_OP_COUNT] = {
@@ -15,19 +16,37 @@ const char *rf_op_name(rf_op op)
     return (unsigned)op < RF_OP_COUNT ? names[op] : "unknown operation";
 }
 
-static rf_status run_with_scratch(rf_context *context, const rf_op_entry *entry, const char *name,
-                                  const void *arguments, rf_error *error)
+static rf_status run_timed(rf_context *context, rf_op op, const void *arguments, void *scratch,
+                           rf_error *error)
 {
+    const rf_op_times *times = context->times;
+    rf_device *device = context->device;
+    if (times == NULL) {
+        return device->ops[op].run(device, arguments, scratch, error);
+    }
+    RF_TRY(rf_device_sync(device, error));
+    double start = rf_clock_seconds();
+    RF_TRY(device->ops[op].run(device, arguments, scratch, error));
+    RF_TRY(rf_device_sync(device, error));
+    times->seconds[op] += rf_clock_seconds() - start;
+    times->calls[op]++;
+    return RF_OK;
+}
+
+static rf_status run_with_scratch(rf_context *context, rf_op op, const void *arguments,
+                                  rf_error *error)
+{
+    const rf_op_entry *entry = &context->device->ops[op];
     size_t mark = rf_workspace_mark(context->workspace);
     rf_tensor scratch = {0};
     rf_status status = RF_OK;
     size_t size = entry->scratch_size != NULL ? entry->scratch_size(context->device, arguments) : 0;
     if (size > 0) {
-        RF_TRY_DONE(
-            rf_workspace_take_1(context->workspace, name, RF_U8, (int64_t)size, &scratch, error));
+        RF_TRY_DONE(rf_workspace_take_1(context->workspace, names[op], RF_U8, (int64_t)size,
+                                        &scratch, error));
     }
     if (!context->device->dry) {
-        RF_TRY_DONE(entry->run(context->device, arguments, scratch.data, error));
+        RF_TRY_DONE(run_timed(context, op, arguments, scratch.data, error));
     }
 done:
     rf_workspace_release(context->workspace, mark);
@@ -42,7 +61,7 @@ rf_status rf_op_run(rf_context *context, rf_op op, const void *arguments, rf_err
                             rf_op_name(op), device->table->name);
     }
     RF_TRY(rf_op_check(op, arguments, device->dry, error));
-    return run_with_scratch(context, &device->ops[op], names[op], arguments, error);
+    return run_with_scratch(context, op, arguments, error);
 }
 
 rf_matrix rf_matrix_of(const rf_tensor *tensor)

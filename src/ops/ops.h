@@ -28,10 +28,17 @@
 extern "C" {
 #endif
 
+/* Seconds and calls of each operation, by rf_op; the device is waited for around every call. */
+typedef struct rf_op_times {
+    double *seconds; /* [RF_OP_COUNT] */
+    int64_t *calls;  /* [RF_OP_COUNT] */
+} rf_op_times;
+
 /* What every call works in. */
 typedef struct rf_context {
     rf_device *device;
     rf_workspace *workspace;
+    const rf_op_times *times; /* NULL: nobody asks, and nothing is waited for */
 } rf_context;
 
 /* ---- gemm: c = op(a) op(b) (+ c) (+ bias in every row) ----------------------------------- */
@@ -86,11 +93,13 @@ typedef struct rf_activate {
     rf_tensor x, y;
     rf_activation kind;
 } rf_activate;
-/* x_gradient = y_gradient * activation'(x), from the input x; x_gradient may be y_gradient.
- * relu'(0) = 0, so that relu's output may stand in for its input. All real, of one type. */
+/* x_gradient = y_gradient * activation'(x) * factor, from the input x; x_gradient may be
+ * y_gradient. relu'(0) = 0, so that relu's output may stand in for its input. All real, of one
+ * type. */
 typedef struct rf_activate_backward {
     rf_tensor x, y_gradient, x_gradient;
     rf_activation kind;
+    float factor; /* 1, or of a dropout whose mask the output x shows */
 } rf_activate_backward;
 
 /* y = a + factor * b, elementwise; y may be a or b. f32. */
@@ -99,10 +108,10 @@ typedef struct rf_add {
     float factor;
 } rf_add;
 
-/* y[r, c] = x[r, c] * keep / (1 - probability); y may be x; both real, of one type. Element (r, c)
- * is kept iff rf_random_uniform(key, (first_row + r) * width + c) >= probability, so slices and
- * recomputation draw the same mask. Its own adjoint: the backward is the same call on gradients.
- * probability 0 copies. x, y [rows, width]. */
+/* y[r, c] = x[r, c] * keep / (1 - probability); y may be x, or of another type; both real. Element
+ * (r, c) is kept iff rf_random_uniform(key, (first_row + r) * width + c) >= probability, so slices
+ * and recomputation draw the same mask. Its own adjoint: the backward is the same call on
+ * gradients. probability 0 copies. x, y [rows, width]. */
 typedef struct rf_dropout {
     rf_tensor x, y;
     float probability; /* 0 <= probability < 1 */
@@ -117,7 +126,8 @@ typedef enum rf_residual_mode {
     RF_RESIDUAL_SUBTRACT,
     RF_RESIDUAL_SET
 } rf_residual_mode;
-/* stream (+= | -= | =) value. value real; stream [rows, width] f32, or fixed32 with value rounded
+/* stream (+= | -= | =) value, behind dropout (as rf_dropout draws it, not rounded in between) where
+ * `probability` is above 0. value real; stream [rows, width] f32, or fixed32 with value rounded
  * to nearest even at `fraction_bits`: integer addition, so that SUBTRACT undoes ADD exactly.
  * `overflow` [1] i32 is set to 1 (never cleared) when a value or a result leaves the range of int32
  * or is not finite; results then wrap modulo 2^32 (a non-finite value counts as 0), so that a later
@@ -127,6 +137,9 @@ typedef struct rf_residual {
     rf_tensor stream, value, overflow;
     rf_residual_mode mode;
     int fraction_bits;
+    float probability; /* 0 <= probability < 1 */
+    rf_random_key key;
+    int64_t first_row; /* of value, for the mask */
 } rf_residual;
 
 /* ---- embedding, position ----------------------------------------------------------------- */
@@ -313,8 +326,9 @@ typedef struct rf_combine_rounds {
 
 /* Per row: nll = logsumexp(logits) - logits[target], 0 where target is -100 (ignored). logits
  * [rows, vocabulary] f32, targets [rows] i32. nll         [rows] f32 prediction  optional [rows]
- * i32: argmax, lowest index wins logits_gradient  optional, like logits but real, may be logits:
- * (softmax - onehot) * factor, 0 for ignored rows */
+ * i32: argmax, lowest index wins logits_gradient  optional, like logits but real: (softmax -
+ * onehot) * factor, 0 for ignored rows; it may be the logits where it is f32, a bf16 one must not
+ * overlap them */
 typedef struct rf_cross_entropy {
     rf_tensor logits, targets, nll, prediction, logits_gradient;
     float factor;
@@ -345,6 +359,29 @@ typedef struct rf_adamw {
     int64_t update;
 } rf_adamw;
 
+/* Adafactor (Shazeer, Stern 2018) for one parameter: value [rows, columns], whose mean square
+ * gradient is kept as its row and column means, or value [n], kept whole. `update` counts from 1.
+ *   USUAL (the paper, transformers): beta2 = 1 - update^-decay, epsilon is added to g^2
+ *   TRAX:                     beta2 = 1 - (update + 1)^-decay, epsilon is added to the moments used
+ *   g = gradient * gradient_factor
+ *   matrix: r = beta2 r + (1 - beta2) mean of g^2 over the columns, c the same over the rows,
+ *           u = g * sqrt(mean(r) / r) / sqrt(c)
+ *   vector: v = beta2 v + (1 - beta2) g^2,  u = g / sqrt(v)
+ *   size = rate, or with `relative` rate * max(least_scale, rms(value) before the update)
+ *   step = size * u / max(1, rms(u) / clip)     (clip 0: no limit)
+ *   with first_moment m: m = beta1 m + (1 - beta1) step, and m is the step
+ *   value = value * (1 - weight_decay * size) - step;  TRAX: value * (1 - weight_decay) - step
+ * All f32: row_moment [rows] and column_moment [columns], or second_moment [n]; first_moment
+ * (optional, like value); `rounded` (optional, bf16 like value, written) as in rf_adamw. */
+typedef enum rf_adafactor_kind { RF_ADAFACTOR_USUAL, RF_ADAFACTOR_TRAX } rf_adafactor_kind;
+typedef struct rf_adafactor {
+    rf_tensor value, gradient, row_moment, column_moment, second_moment, first_moment, rounded;
+    rf_adafactor_kind kind;
+    bool relative;
+    double rate, decay, beta1, epsilon, least_scale, clip, weight_decay, gradient_factor;
+    int64_t update;
+} rf_adafactor;
+
 /* ---- decoding: one more token for each of a few sequences -------------------------------- */
 
 /* What a step knows of its session, in device memory, so that recorded work can be replayed: i32
@@ -372,14 +409,15 @@ typedef struct rf_step_begin {
 
 enum { RF_MAX_PROJECTIONS = 3 };
 typedef struct rf_projection {
-    rf_tensor weight; /* [n, k] f32 */
+    rf_tensor weight; /* [n, k] real, one type for all */
     rf_tensor bias;   /* optional [n] */
     rf_tensor y;      /* [rows, n] f32 */
 } rf_projection;
 
 /* What lies between two states of a stream where rows are few: layer norm, matrix products,
  * activation, and back into a stream. With z the norm's result, or its x where it has no gain:
- * y_i = activation(z weight_i^T + bias_i); with a residual the one result goes there instead. */
+ * y_i = activation(z weight_i^T + bias_i); with a residual the one result goes there instead. With
+ * bf16 weights z is rounded to bf16; sums and all else are f32. */
 typedef struct rf_step_project {
     rf_layer_norm norm; /* y is unused; without gain only x is read, [rows, k] f32 */
     int count;
@@ -478,6 +516,7 @@ typedef struct rf_sample {
     X(CROSS_ENTROPY, cross_entropy)                                                                \
     X(REDUCE, reduce)                                                                              \
     X(ADAMW, adamw)                                                                                \
+    X(ADAFACTOR, adafactor)                                                                        \
     X(STEP_BEGIN, step_begin)                                                                      \
     X(STEP_PROJECT, step_project)                                                                  \
     X(CACHE_FILL, cache_fill)                                                                      \

@@ -52,6 +52,7 @@ struct rf_device {
     void *state;                   /* the back end's own */
     int threads;                   /* CPU threads; results do not depend on it */
     bool dry;
+    bool plain_kernels; /* use the simple kernels where there are fast ones too */
 };
 
 /* The host's memory, and a GPU's (in a build without CUDA a table whose `open` refuses). */

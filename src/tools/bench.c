@@ -9,6 +9,7 @@
 #include "train/plan.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 typedef struct bench {
@@ -16,10 +17,14 @@ typedef struct bench {
     rf_model *model;
     rf_runner *runner;
     rf_optimizer optimizer;
+    size_t optimizer_size;
     int64_t updates;
     int32_t *ids;
     rf_batch batch;
     double loss;
+    double seconds[RF_OP_COUNT]; /* of the operations of one step */
+    int64_t calls[RF_OP_COUNT];
+    rf_op_times times;
 } bench;
 
 static rf_status fill(bench *b, rf_error *error)
@@ -38,6 +43,18 @@ static rf_status fill(bench *b, rf_error *error)
     return RF_OK;
 }
 
+static rf_runner_options runner_options(const bench *b)
+{
+    const rf_bench_options *options = b->options;
+    bool bf16 = options->gradient_stream != NULL && strcmp(options->gradient_stream, "bf16") == 0;
+    return (rf_runner_options){
+        .batch = options->batch,
+        .length = options->length,
+        .training = !options->forward_only,
+        .bf16_gradient_stream = bf16,
+        .slices = {.rows = options->rows_at_a_time, .heads = options->heads_at_a_time}};
+}
+
 static rf_status step(bench *b, int64_t number, rf_error *error)
 {
     rf_outcome outcome;
@@ -50,8 +67,9 @@ static rf_status step(bench *b, int64_t number, rf_error *error)
         RF_TRY(rf_runner_train(b->runner, &b->batch, 0, number, 1.0F / (float)scored, &outcome,
                                error));
         RF_TRY(rf_optimizer_norm(&b->optimizer, rf_runner_gradients(b->runner), &norm, error));
-        RF_TRY(rf_optimizer_update(&b->optimizer, b->model->values, rf_runner_gradients(b->runner),
-                                   1e-4, rf_optimizer_clip_factor(norm, 1.0), ++b->updates, error));
+        RF_TRY(rf_optimizer_update(&b->optimizer, b->model->values, b->model->rounded,
+                                   rf_runner_gradients(b->runner), 1e-4,
+                                   rf_optimizer_clip_factor(norm, 1.0), ++b->updates, error));
     }
     RF_TRY(rf_device_sync(b->model->device, error));
     b->loss = outcome.nll_sum / (double)scored;
@@ -65,6 +83,20 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* {"gemm": {"seconds": s, "calls": n}, ...} of the operations that a step calls. */
+static json_t *operations_of(const bench *b)
+{
+    json_t *object = json_object();
+    for (int op = 0; op < RF_OP_COUNT; op++) {
+        if (b->calls[op] > 0) {
+            (void)json_object_set_new(object, rf_op_name((rf_op)op),
+                                      json_pack("{s:f, s:I}", "seconds", b->seconds[op], "calls",
+                                                (json_int_t)b->calls[op]));
+        }
+    }
+    return object;
+}
+
 static rf_status report_of(const bench *b, double *seconds, int64_t repeats, size_t peak,
                            char **report, rf_error *error)
 {
@@ -76,8 +108,7 @@ static rf_status report_of(const bench *b, double *seconds, int64_t repeats, siz
     qsort(seconds, (size_t)repeats, sizeof seconds[0], compare_doubles);
     double median = repeats % 2 == 1 ? seconds[repeats / 2]
                                      : 0.5 * (seconds[repeats / 2 - 1] + seconds[repeats / 2]);
-    size_t optimizer = b->options->forward_only ? 0 : 2 * plan->parameters;
-    size_t planned = rf_plan_total(plan) + optimizer;
+    size_t planned = rf_plan_total(plan) + b->optimizer_size;
     struct rusage usage;
     (void)getrusage(RUSAGE_SELF, &usage);
     json_t *object =
@@ -88,27 +119,67 @@ static rf_status report_of(const bench *b, double *seconds, int64_t repeats, siz
                   (json_int_t)planned, "peak_bytes", (json_int_t)peak, "peak_rss_bytes",
                   (json_int_t)usage.ru_maxrss * 1024, "loss", b->loss, "parameter_count",
                   (json_int_t)b->model->parameters.total);
+    if (b->options->by_operation) {
+        (void)json_object_set_new(object, "operations", operations_of(b));
+    }
     rf_status status = rf_json_text(object, true, report, error);
     json_decref(object);
     return status;
+}
+
+/* A step of a runner of its own, since waiting around each operation is not for those that are
+ * timed whole. */
+static rf_status measure_operations(bench *b, rf_error *error)
+{
+    rf_runner_options options = runner_options(b);
+    rf_outcome outcome;
+    b->times = (rf_op_times){b->seconds, b->calls};
+    options.times = &b->times;
+    rf_runner_destroy(b->runner);
+    b->runner = NULL;
+    RF_TRY(rf_runner_create(b->model, &options, &b->runner, error));
+    for (int i = 0; i < 2; i++) { /* the first chooses algorithms */
+        memset(b->seconds, 0, sizeof b->seconds);
+        memset(b->calls, 0, sizeof b->calls);
+        if (b->options->forward_only) {
+            RF_TRY(rf_runner_forward(b->runner, &b->batch, 0, 0, &outcome, error));
+        } else {
+            float factor = 1.0F / (float)rf_batch_scored(&b->batch);
+            RF_TRY(rf_runner_train(b->runner, &b->batch, 0, 0, factor, &outcome, error));
+        }
+    }
+    return RF_OK;
+}
+
+static rf_status prepare_optimizer(bench *b, rf_error *error)
+{
+    const rf_bench_options *options = b->options;
+    rf_optimizer_options optimizer = {
+        .beta1 = 0.9,
+        .beta2 = 0.98,
+        .epsilon = 1e-9,
+        .adafactor = {.relative_step = true, .clip = 1.0, .beta1 = options->adafactor_beta1}};
+    RF_TRY(rf_optimizer_parse(options->optimizer, &optimizer.kind, error));
+    RF_TRY(rf_optimizer_size(b->model->device, &b->model->parameters, &optimizer,
+                             &b->optimizer_size, error));
+    return rf_optimizer_create(b->model->device, &b->model->parameters, &optimizer, &b->optimizer,
+                               error);
 }
 
 static rf_status prepare(bench *b, rf_error *error)
 {
     const rf_bench_options *options = b->options;
     rf_model_options model_options = {.device = options->device,
+                                      .precision = options->precision,
+                                      .kernels = options->kernels,
                                       .threads = options->threads,
                                       .stream = options->stream,
                                       .log = options->log};
-    rf_runner_options runner = {
-        .batch = options->batch, .length = options->length, .training = !options->forward_only};
+    rf_runner_options runner = runner_options(b);
     RF_TRY(rf_open_model(options->model, options->model_config, &model_options, &b->model, error));
     RF_TRY(rf_runner_create(b->model, &runner, &b->runner, error));
     if (!options->forward_only) {
-        RF_TRY(rf_optimizer_create(
-            b->model->device, &b->model->parameters,
-            &(rf_optimizer_options){.beta1 = 0.9, .beta2 = 0.98, .epsilon = 1e-9}, &b->optimizer,
-            error));
+        RF_TRY(prepare_optimizer(b, error));
     }
     return fill(b, error);
 }
@@ -154,6 +225,9 @@ rf_status rf_bench_step(const rf_bench_options *options, char **report, rf_error
     }
     size_t peak = 0;
     RF_TRY_DONE(peak_of(&b, before, &peak, error));
+    if (options->by_operation) {
+        RF_TRY_DONE(measure_operations(&b, error));
+    }
     RF_TRY_DONE(report_of(&b, seconds, options->repeats, peak, report, error));
 done:
     rf_release(memory);

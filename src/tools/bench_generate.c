@@ -13,9 +13,9 @@ typedef struct bench {
     const rf_bench_generate_options *options;
     rf_model *model;
     rf_session *session;
-    int32_t *prompt;  /* [batch, prompt], owned */
-    int32_t *tokens;  /* [batch], owned */
-    double *seconds;  /* [tokens], owned */
+    int32_t *prompt; /* [batch, prompt], owned */
+    int32_t *tokens; /* [batch], owned */
+    double *seconds; /* [tokens], owned */
     double prefill_seconds;
 } bench;
 
@@ -106,14 +106,14 @@ static rf_status report_of(const bench *b, char **report, rf_error *error)
     const double *seconds = b->seconds;
     qsort(b->seconds, (size_t)count, sizeof *b->seconds, compare_doubles);
     double median = seconds[count / 2];
-    json_t *object = json_pack(
-        "{s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "device",
-        b->model->device->table->name, "batch", (json_int_t)options->batch, "prompt",
-        (json_int_t)options->prompt, "tokens", (json_int_t)count, "prefill_seconds",
-        b->prefill_seconds, "median_milliseconds", median * 1e3, "least_milliseconds",
-        seconds[0] * 1e3, "tenth_milliseconds", seconds[count / 10] * 1e3, "ninetieth_milliseconds",
-        seconds[count * 9 / 10] * 1e3, "most_milliseconds", seconds[count - 1] * 1e3,
-        "tokens_per_second", (double)options->batch / median);
+    json_t *object =
+        json_pack("{s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "device",
+                  b->model->device->table->name, "batch", (json_int_t)options->batch, "prompt",
+                  (json_int_t)options->prompt, "tokens", (json_int_t)count, "prefill_seconds",
+                  b->prefill_seconds, "median_milliseconds", median * 1e3, "least_milliseconds",
+                  seconds[0] * 1e3, "tenth_milliseconds", seconds[count / 10] * 1e3,
+                  "ninetieth_milliseconds", seconds[count * 9 / 10] * 1e3, "most_milliseconds",
+                  seconds[count - 1] * 1e3, "tokens_per_second", (double)options->batch / median);
     rf_status status = rf_json_text(object, true, report, error);
     json_decref(object);
     return status;

@@ -4,6 +4,7 @@
 #include "model/model.h"
 #include "reformer/tools.h"
 #include "tools/open_model.h"
+#include "train/optimizer.h"
 
 /* One training step of an ordinary Transformer of these sizes, everything kept for the backward, in
  * f32: per layer two score matrices (before and after softmax) a head, queries, keys, values,
@@ -24,16 +25,16 @@ static double full_attention_bytes(const rf_config *config, int64_t parameters, 
 }
 
 static json_t *report_of(const rf_plan_options *options, const rf_model *model,
-                         const rf_memory_plan *plan, const rf_slices *slices)
+                         const rf_memory_plan *plan, size_t optimizer, const rf_slices *slices)
 {
-    size_t optimizer = options->training ? 2 * plan->parameters : 0;
     size_t peak = rf_plan_total(plan) + optimizer;
     double full = full_attention_bytes(&model->config, model->parameters.total, options->batch,
                                        options->length, options->training);
     return json_pack(
         "{s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:{s:I, s:I, s:I}}",
         "batch", (json_int_t)options->batch, "length", (json_int_t)options->length, "training",
-        options->training ? 1 : 0, "parameters", (json_int_t)plan->parameters, "gradients",
+        options->training ? 1 : 0, "parameters",
+        (json_int_t)(plan->parameters + plan->rounded_parameters), "gradients",
         (json_int_t)plan->gradients, "optimizer", (json_int_t)optimizer, "streams",
         (json_int_t)plan->streams, "stream_gradients", (json_int_t)plan->stream_gradients,
         "buckets", (json_int_t)plan->buckets, "workspace", (json_int_t)plan->workspace,
@@ -52,16 +53,19 @@ rf_status rf_plan(const rf_plan_options *options, char **report, rf_error *error
     rf_status status = RF_OK;
     *report = NULL;
     rf_model_options model_options = {.stream = options->stream, .threads = options->threads};
-    if (options->optimizer != NULL && strcmp(options->optimizer, "adamw") != 0) {
-        RF_TRY_DONE(rf_error_set(error, RF_ERR_UNSUPPORTED, "optimizer is \"%s\", expected adamw",
-                                 options->optimizer));
-    }
+    rf_optimizer_options optimizer = {.adafactor = {.beta1 = options->adafactor_beta1}};
+    size_t optimizer_size = 0;
+    RF_TRY_DONE(rf_optimizer_parse(options->optimizer, &optimizer.kind, error));
     RF_TRY_DONE(
         rf_open_model_shape(options->model, options->model_config, &model_options, &model, error));
     rf_runner_options runner = {
         .batch = options->batch, .length = options->length, .training = options->training};
     RF_TRY_DONE(rf_runner_plan(model, &runner, &plan, &slices, error));
-    object = report_of(options, model, &plan, &slices);
+    if (options->training) {
+        RF_TRY_DONE(rf_optimizer_size(model->device, &model->parameters, &optimizer,
+                                      &optimizer_size, error));
+    }
+    object = report_of(options, model, &plan, optimizer_size, &slices);
     RF_TRY_DONE(rf_json_text(object, true, report, error));
 done:
     json_decref(object);

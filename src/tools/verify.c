@@ -338,7 +338,11 @@ static bool has_anything_masked(const rf_verify_state *state)
 static rf_status load(rf_verify_state *state, rf_error *error)
 {
     const rf_verify_options *options = state->options;
+    bool chosen = options->precision != NULL && strcmp(options->precision, "auto") != 0;
+    const char *precision = chosen ? options->precision : "f32";
     rf_model_options model_options = {.device = options->device,
+                                      .precision = precision,
+                                      .kernels = options->kernels,
                                       .threads = options->threads,
                                       .stream =
                                           options->stream != NULL ? options->stream : "fixed32",

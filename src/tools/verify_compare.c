@@ -6,6 +6,11 @@
 static const double value_limit = 1e-4; /* largest absolute error of logits, hidden states, loss */
 static const double gradient_max_limit = 5e-4; /* relative to the gradient's scale */
 static const double gradient_rms_limit = 1e-4;
+/* With products in bf16 (2^-9 of a number is lost at each rounding): the loss, absolute; other
+ * values and gradients, rms relative to the reference's. */
+static const double bf16_loss_limit = 3e-3;
+static const double bf16_rms_limit = 0.05;
+static const double bf16_gradient_rms_limit = 0.15;
 
 static const char *kind_name(rf_verify_kind kind)
 {
@@ -48,6 +53,21 @@ static errors measure(const float *ours, const float *reference, int64_t count)
     return e;
 }
 
+/* max_error is judged for a single number, rms_error for a tensor. */
+static void judge_bf16(rf_verify_row *row, double tolerance)
+{
+    double factor = tolerance > 0.0 ? tolerance / value_limit : 1.0;
+    if (row->count == 1 && row->kind == RF_VERIFY_VALUES) {
+        row->limit = bf16_loss_limit * factor;
+        row->passed = row->max_error <= row->limit;
+        return;
+    }
+    double relative = row->kind == RF_VERIFY_VALUES ? bf16_rms_limit : bf16_gradient_rms_limit;
+    row->limit = relative * factor * row->reference_rms;
+    row->passed = row->rms_error <= row->limit;
+    row->note = "bf16: the rms error is judged";
+}
+
 rf_status rf_verify_compare(rf_verify_state *state, const char *name, rf_verify_kind kind,
                             const float *ours, const float *reference, int64_t count,
                             rf_error *error)
@@ -61,7 +81,10 @@ rf_status rf_verify_compare(rf_verify_state *state, const char *name, rf_verify_
                          .rms_error = e.rms,
                          .reference_rms = e.reference_rms,
                          .note = e.finite ? "" : "not finite"};
-    if (kind == RF_VERIFY_VALUES) {
+    if (state->model->compute == RF_BF16) {
+        judge_bf16(&row, tolerance);
+        row.passed = row.passed && e.finite;
+    } else if (kind == RF_VERIFY_VALUES) {
         row.limit = tolerance > 0.0 ? tolerance : value_limit;
         row.passed = e.finite && e.max <= row.limit;
     } else {

@@ -10,6 +10,8 @@
 #include <string.h>
 
 static const double flip_share_limit = 1e-4; /* buckets that may differ, of a layer */
+/* With queries in bf16: the share alone is judged. */
+static const double bf16_flip_share_limit = 0.05;
 static const double near_tie =
     1e-3; /* the two best products of a bucket that differs, relative to the best */
 
@@ -182,6 +184,20 @@ static double margin(const rf_verify_state *state, const float *query, const flo
     return worst;
 }
 
+/* [count] numbers of the device, f32 or bf16. */
+static rf_status download_floats(const rf_verify_state *state, const void *from, rf_dtype dtype,
+                                 int64_t count, float *to, rf_error *error)
+{
+    RF_TRY(rf_device_download(state->model->device, to, from, (size_t)count * rf_dtype_size(dtype),
+                              error));
+    for (int64_t i = count - 1; i >= 0 && dtype == RF_BF16; i--) { /* in place, from the end */
+        uint16_t bits;
+        memcpy(&bits, (const char *)to + (size_t)i * sizeof bits, sizeof bits);
+        to[i] = rf_bf16_to_f32(bits);
+    }
+    return RF_OK;
+}
+
 static rf_status attention(void *user, int64_t layer, int64_t first_head, const rf_tensor *query,
                            const rf_tensor *key, const rf_tensor *value, const rf_tensor *hashed,
                            rf_error *error)
@@ -214,9 +230,8 @@ static rf_status attention(void *user, int64_t layer, int64_t first_head, const 
         const char *at =
             (const char *)query->data +
             (size_t)(((batch * state->length + i % state->length) * heads + head) * width) *
-                sizeof(float);
-        RF_TRY(rf_device_download(state->model->device, vector, at, (size_t)width * sizeof(float),
-                                  error));
+                rf_dtype_size(query->dtype);
+        RF_TRY(download_floats(state, at, query->dtype, width, vector, error));
         int64_t lsh = rf_verify_lsh_index(config, layer);
         const float *rotations =
             state->rotations +
@@ -278,14 +293,16 @@ rf_status rf_verify_add_buckets(rf_verify_state *state, rf_error *error)
             (void)snprintf(note, sizeof note, "%lld differ, at most %.1e from a tie",
                            (long long)state->flips[layer], state->margins[layer]);
         }
+        bool bf16 = state->model->compute == RF_BF16;
+        double limit = bf16 ? bf16_flip_share_limit : flip_share_limit;
         rf_verify_row row = {.name = name,
                              .kind = RF_VERIFY_BUCKETS,
                              .count = count,
                              .max_error = share,
                              .rms_error = state->margins[layer],
-                             .limit = flip_share_limit,
+                             .limit = limit,
                              .passed =
-                                 share <= flip_share_limit && state->margins[layer] <= near_tie,
+                                 share <= limit && (bf16 || state->margins[layer] <= near_tie),
                              .note = note};
         RF_TRY(rf_verify_add(state, &row, error));
     }

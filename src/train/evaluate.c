@@ -101,6 +101,8 @@ static rf_status load(evaluation *work, rf_error *error)
 {
     const rf_evaluate_options *options = work->options;
     rf_model_options model_options = {.device = options->device,
+                                      .precision = options->precision,
+                                      .kernels = options->kernels,
                                       .threads = options->threads,
                                       .stream = options->stream,
                                       .lm_head_bias = options->lm_head_bias,

@@ -6,8 +6,9 @@ static const double gib = 1073741824.0;
 
 size_t rf_plan_total(const rf_memory_plan *plan)
 {
-    return plan->parameters + plan->gradients + plan->streams + plan->stream_gradients +
-           plan->buckets + plan->batch_data + plan->stored_activations + plan->workspace;
+    return plan->parameters + plan->rounded_parameters + plan->gradients + plan->streams +
+           plan->stream_gradients + plan->buckets + plan->batch_data + plan->stored_activations +
+           plan->workspace;
 }
 
 rf_status rf_plan_check(rf_device *device, size_t planned, uint64_t limit,
@@ -37,5 +38,7 @@ rf_status rf_plan_check_evaluation(rf_model *model, const rf_runner_options *opt
     rf_memory_plan plan = {0};
     rf_slices slices = {0};
     RF_TRY(rf_runner_plan(model, options, &plan, &slices, error));
-    return rf_plan_check(model->device, rf_plan_total(&plan) - plan.parameters, 0, options, error);
+    return rf_plan_check(model->device,
+                         rf_plan_total(&plan) - plan.parameters - plan.rounded_parameters, 0,
+                         options, error);
 }

@@ -1,6 +1,6 @@
 /* One update: gradients of accumulate x batch windows, clipped by their norm over all parameters,
- * and AdamW. The loss is the mean over all scored tokens of the update, so four micro-batches of
- * one are one batch of four. */
+ * and the optimizer's step. The loss is the mean over all scored tokens of the update, so four
+ * micro-batches of one are one batch of four. */
 #include "base/clock.h"
 #include "train/trainer.h"
 
@@ -95,9 +95,10 @@ static rf_status apply(rf_trainer *trainer, double loss, double norm, double rat
     if (!isfinite(loss) || !isfinite(norm)) {
         return rf_guard_not_finite(trainer, loss, norm, error);
     }
-    RF_TRY(rf_optimizer_update(
-        &trainer->optimizer, trainer->model->values, rf_runner_gradients(trainer->runner), rate,
-        rf_optimizer_clip_factor(norm, trainer->options.clip), state->updates + 1, error));
+    RF_TRY(rf_optimizer_update(&trainer->optimizer, trainer->model->values, trainer->model->rounded,
+                               rf_runner_gradients(trainer->runner), rate,
+                               rf_optimizer_clip_factor(norm, trainer->options.clip),
+                               state->updates + 1, error));
     state->updates++;
     state->skipped_in_a_row = 0;
     return RF_OK;
@@ -111,6 +112,7 @@ rf_status rf_trainer_update(rf_trainer *trainer, rf_error *error)
     double norm = 0.0;
     double rate =
         rf_schedule_rate(&trainer->schedule, state->step, rf_trainer_time_fraction(trainer));
+    rate = rf_optimizer_rate(&trainer->optimizer.options, rate, state->updates + 1);
     RF_TRY(gradients_of_step(trainer, &total, error));
     if (trainer->stop_now) {
         return RF_OK;

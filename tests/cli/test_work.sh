@@ -108,6 +108,10 @@ expect 0 plan --model "$work/a" --length 32 --inference --json
 says out '"peak_bytes": '
 expect 0 bench step --model "$work/a" --length 32 --repeats 2
 says out "tokens a second"
+expect 0 bench attention --length 96 --hidden 32 --heads 2 --head-width 16 --chunk 16 --rounds 2 --repeats 2
+says out "attention_backward"
+expect 0 bench attention --kind local --length 96 --hidden 32 --heads 2 --head-width 16 --chunk 16 --forward-only --json
+says out '"forward_ms": '
 expect 0 inspect --model "$work/a"
 says out "reformer.embeddings.word_embeddings.weight"
 expect 0 inspect --model "$work/a" --json

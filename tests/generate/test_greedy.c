@@ -65,8 +65,9 @@ static void check_case(const greedy_case *test)
     int32_t *ids = NULL;
     int64_t differing = 0;
     int64_t count = read_tokens(test, &ids);
-    assert_ok(
-        rf_model_load(test->folder, &(rf_model_options){.device = test_device()}, &model, error));
+    assert_ok(rf_model_load(test->folder,
+                            &(rf_model_options){.device = test_device(), .precision = "f32"},
+                            &model, error));
     assert_ok(rf_session_create(model, &(rf_session_options){.capacity = count}, &session, error));
     assert_ok(rf_session_append(session, ids, NULL, test->prompt, error));
     for (int64_t token = test->prompt; token < count; token++) {

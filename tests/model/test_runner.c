@@ -85,7 +85,7 @@ static void test_reversal_is_exact(void **state)
         assert_false(r.outcome.overflow);
         assert_int_equal(r.outcome.checksum_mismatches, 0);
         assert_ok(rf_optimizer_norm(&optimizer, gradients, &norm, error));
-        assert_ok(rf_optimizer_update(&optimizer, r.model->values, gradients, 1e-3,
+        assert_ok(rf_optimizer_update(&optimizer, r.model->values, NULL, gradients, 1e-3,
                                       rf_optimizer_clip_factor(norm, 1.0), i + 1, error));
     }
     rf_optimizer_clear(&optimizer);
@@ -257,8 +257,8 @@ static void test_one_batch_is_learned(void **state)
     for (int64_t i = 0; i < 150; i++) {
         assert_ok(rf_runner_zero_gradients(r.runner, error));
         step(&r, i);
-        assert_ok(rf_optimizer_update(&optimizer, r.model->values, rf_runner_gradients(r.runner),
-                                      5e-3, 1.0, i + 1, error));
+        assert_ok(rf_optimizer_update(&optimizer, r.model->values, NULL,
+                                      rf_runner_gradients(r.runner), 5e-3, 1.0, i + 1, error));
     }
     assert_true(r.outcome.nll_sum / 63.0 < 0.05);
     rf_optimizer_clear(&optimizer);

@@ -425,6 +425,147 @@ static const attention_case written[] = {
      .last_resort = true,
      .normalise = true,
      .bf16 = true},
+    {.name = "bf16 with f32 results, lsh",
+     .batch = 1,
+     .heads = 2,
+     .parts = 2,
+     .length = 150,
+     .slots = 160,
+     .block = 32,
+     .before = 1,
+     .width = 64,
+     .wrap = RF_WRAP_ALL_PARTS,
+     .order = ORDER_PADDED,
+     .causal = true,
+     .last_resort = true,
+     .normalise = true,
+     .bf16 = true,
+     .f32_results = true},
+    {.name = "bf16 with f32 results, local, odd heads",
+     .batch = 1,
+     .heads = 2,
+     .parts = 1,
+     .length = 50,
+     .slots = 50,
+     .block = 10,
+     .before = 1,
+     .after = 1,
+     .width = 7,
+     .wrap = RF_WRAP_PART,
+     .causal = true,
+     .bf16 = true,
+     .f32_results = true},
+    {.name = "bf16, odd heads, keys given",
+     .batch = 2,
+     .heads = 2,
+     .parts = 1,
+     .length = 40,
+     .slots = 40,
+     .block = 10,
+     .before = 1,
+     .width = 9,
+     .wrap = RF_WRAP_PART,
+     .bf16 = true},
+    {.name = "bf16, lsh, four rounds, dropout and mask",
+     .batch = 2,
+     .heads = 2,
+     .parts = 4,
+     .length = 300,
+     .slots = 320,
+     .block = 64,
+     .before = 1,
+     .width = 64,
+     .wrap = RF_WRAP_ALL_PARTS,
+     .order = ORDER_PADDED,
+     .mask = MASK_RANDOM,
+     .causal = true,
+     .last_resort = true,
+     .normalise = true,
+     .bf16 = true,
+     .probability = 0.1F},
+    {.name = "bf16, lsh, many blocks",
+     .batch = 1,
+     .heads = 1,
+     .parts = 3,
+     .length = 2000,
+     .slots = 2048,
+     .block = 64,
+     .before = 1,
+     .width = 64,
+     .wrap = RF_WRAP_ALL_PARTS,
+     .order = ORDER_PADDED,
+     .causal = true,
+     .last_resort = true,
+     .normalise = true,
+     .bf16 = true},
+    {.name = "bf16, lsh, blocks of 256",
+     .batch = 1,
+     .heads = 1,
+     .parts = 2,
+     .length = 1000,
+     .slots = 1024,
+     .block = 256,
+     .before = 1,
+     .width = 128,
+     .wrap = RF_WRAP_ALL_PARTS,
+     .order = ORDER_PADDED,
+     .causal = true,
+     .last_resort = true,
+     .normalise = true,
+     .bf16 = true},
+    {.name = "bf16, local, blocks of 128",
+     .batch = 1,
+     .heads = 2,
+     .parts = 1,
+     .length = 600,
+     .slots = 640,
+     .block = 128,
+     .before = 1,
+     .width = 128,
+     .wrap = RF_WRAP_PART,
+     .causal = true,
+     .bf16 = true},
+    {.name = "bf16, local, two before, no wrap",
+     .batch = 2,
+     .heads = 1,
+     .parts = 1,
+     .length = 500,
+     .slots = 512,
+     .block = 64,
+     .before = 2,
+     .width = 32,
+     .causal = true,
+     .bf16 = true},
+    {.name = "bf16, lsh, one block a round",
+     .batch = 1,
+     .heads = 2,
+     .parts = 3,
+     .length = 60,
+     .slots = 64,
+     .block = 64,
+     .before = 1,
+     .width = 64,
+     .wrap = RF_WRAP_ALL_PARTS,
+     .order = ORDER_PADDED,
+     .causal = true,
+     .last_resort = true,
+     .normalise = true,
+     .bf16 = true},
+    {.name = "bf16, lsh, one round of one block",
+     .batch = 1,
+     .heads = 2,
+     .parts = 1,
+     .length = 60,
+     .slots = 64,
+     .block = 64,
+     .before = 1,
+     .width = 64,
+     .wrap = RF_WRAP_ALL_PARTS,
+     .order = ORDER_PADDED,
+     .causal = true,
+     .last_resort = true,
+     .normalise = true,
+     .bf16 = true},
     {.name = "no tokens",
      .batch = 2,
      .heads = 1,
@@ -484,9 +625,40 @@ static attention_case random_case(int index, char *name)
     return plan;
 }
 
+/* Widths that the kernels of bf16 take, and blocks below, of and above their tiles. */
+static attention_case random_bf16_case(int index, char *name)
+{
+    static const int64_t widths[] = {8, 16, 32, 40, 64, 72, 128};
+    static const int64_t blocks[] = {4, 8, 16, 24, 32, 48, 64, 80, 128, 192};
+    attention_case plan = random_case(index, name);
+    (void)snprintf(name, 32, "random bf16 %d", index);
+    plan.bf16 = true;
+    /* A query that may attend to the key made from itself does hardly anything else, and its
+     * gradient is what bf16 leaves of a difference. */
+    plan.last_resort = plan.normalise;
+    plan.width = widths[draw(index, 30, 0, 6)];
+    plan.block = blocks[draw(index, 31, 0, 9)];
+    plan.length = draw(index, 32, 1, 6 * plan.block < 300 ? 6 * plan.block : 300);
+    plan.slots = ((plan.length + plan.block - 1) / plan.block + draw(index, 33, 0, 1)) * plan.block;
+    plan.before = draw(index, 34, 0, 2);
+    plan.after = draw(index, 35, 0, 1) * draw(index, 36, 0, 2);
+    return plan;
+}
+
+enum { BF16_CASES = 30 };
+
 attention_case attention_case_at(int index, char *name)
 {
-    return index < WRITTEN ? written[index] : random_case(index, name);
+    if (index < WRITTEN) {
+        return written[index];
+    }
+    return index < ATTENTION_CASES - BF16_CASES ? random_case(index, name)
+                                                : random_bf16_case(index, name);
+}
+
+rf_dtype attention_results(const attention_case *plan)
+{
+    return plan->bf16 && !plan->f32_results ? RF_BF16 : RF_F32;
 }
 
 /* Random slots for the tokens of each (batch, head, part), -1 in the others. */

@@ -21,15 +21,18 @@ typedef struct attention_case {
     order_kind order;
     mask_kind mask;
     bool causal, last_resort, normalise;
-    bool bf16; /* queries, keys and values */
+    bool bf16;        /* everything but norms */
+    bool f32_results; /* but for outputs and gradients */
     float probability;
 } attention_case;
 
-enum { ATTENTION_CASES = 106 };
+enum { ATTENTION_CASES = 146 };
 
 /* Case `index` of ATTENTION_CASES: written by hand first, then drawn at random from the index.
  * `name` [32] is for those. */
 attention_case attention_case_at(int index, char *name);
+/* The type of outputs and gradients. */
+rf_dtype attention_results(const attention_case *plan);
 
 /* The first buffers of every case. ORDER and MASK are there (one number) even where the plan has
  * none. */

@@ -69,7 +69,8 @@ typedef struct check_buffer {
     double low, high;  /* uniform fill; integers: both included */
     int fraction_bits; /* RF_FIXED32: the values are integers / 2^fraction_bits */
     /* Greatest difference allowed, as a share of the root mean square of the expected values. 0:
-     * 1e-6 for f32 outputs, 2e-5 for gradients, exact for all other types. Negative: exact. */
+     * 1e-6 for f32 and bf16 outputs, 2e-5 for gradients, exact for all other types. Negative:
+     * exact. Beside it every bf16 number may be off by its own rounding, unless exact. */
     double tolerance;
     const char *weight; /* DERIVED, VIRTUAL: the buffer that holds this output's gradient; NULL: it
                            does not count */

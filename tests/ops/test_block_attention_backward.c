@@ -25,8 +25,9 @@ enum {
 static void build(check_state *check)
 {
     const attention_case *plan = check->which->parameters;
-    check_buffer like_query = {
-        .dtype = RF_F32, .rank = 4, .shape = {plan->batch, plan->length, plan->heads, plan->width}};
+    check_buffer like_query = {.dtype = attention_results(plan),
+                               .rank = 4,
+                               .shape = {plan->batch, plan->length, plan->heads, plan->width}};
     check_buffer like_norm = {
         .dtype = RF_F32, .rank = 3, .shape = {plan->batch, plan->heads, plan->length}};
     attention_add_inputs(check);

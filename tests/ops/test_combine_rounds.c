@@ -12,6 +12,7 @@ typedef struct shape {
     int64_t batch, parts, length, heads, width;
     double centre, spread; /* of the norms */
     bool equal;            /* the same norm in all parts */
+    rf_dtype dtype;        /* of outputs; norms are f32 */
 } shape;
 
 static void make_equal(const check_state *check, double *values, int64_t count)
@@ -27,7 +28,7 @@ static void build(check_state *check)
     const shape *s = check->which->parameters;
     check_add(check, &(check_buffer){.name = "output",
                                      .role = CHECK_INPUT,
-                                     .dtype = RF_F32,
+                                     .dtype = s->dtype,
                                      .rank = 5,
                                      .shape = {s->batch, s->parts, s->length, s->heads, s->width},
                                      .low = -1,
@@ -42,10 +43,10 @@ static void build(check_state *check)
                                      .fill = make_equal});
     check_add(check, &(check_buffer){.name = "merged",
                                      .role = CHECK_OUTPUT,
-                                     .dtype = RF_F32,
+                                     .dtype = s->dtype,
                                      .rank = 4,
                                      .shape = {s->batch, s->length, s->heads, s->width},
-                                     .tolerance = 2e-6});
+                                     .tolerance = s->dtype == RF_BF16 ? 2e-2 : 2e-6});
     check_add(check, &(check_buffer){.name = "norm",
                                      .role = CHECK_OUTPUT,
                                      .dtype = RF_F32,
@@ -72,11 +73,13 @@ static void oracle(const check_state *check, double *const *values)
 }
 
 static const shape shapes[] = {
-    {1, 1, 1, 1, 1, 3.0, 1.0, false},    {2, 1, 9, 2, 5, 3.0, 1.0, false},
-    {2, 2, 40, 2, 16, 2.0, 2.0, false},  {1, 4, 33, 3, 7, -5.0, 60.0, false},
-    {2, 2, 5, 1, 4, -1e5, 0.0, true},    {1, 4, 5, 1, 4, -1e5, 0.0, true},
-    {1, 2, 5, 1, 4, -1e9, 0.0, true},    {0, 2, 5, 1, 4, 0.0, 1.0, false},
-    {2, 2, 300, 2, 64, 0.0, 3.0, false},
+    {1, 1, 1, 1, 1, 3.0, 1.0, false, RF_F32},     {2, 1, 9, 2, 5, 3.0, 1.0, false, RF_F32},
+    {2, 2, 40, 2, 16, 2.0, 2.0, false, RF_F32},   {1, 4, 33, 3, 7, -5.0, 60.0, false, RF_F32},
+    {2, 2, 5, 1, 4, -1e5, 0.0, true, RF_F32},     {1, 4, 5, 1, 4, -1e5, 0.0, true, RF_F32},
+    {1, 2, 5, 1, 4, -1e9, 0.0, true, RF_F32},     {0, 2, 5, 1, 4, 0.0, 1.0, false, RF_F32},
+    {2, 2, 300, 2, 64, 0.0, 3.0, false, RF_F32},  {2, 1, 9, 2, 5, 3.0, 1.0, false, RF_BF16},
+    {1, 4, 33, 3, 7, -5.0, 60.0, false, RF_BF16}, {1, 3, 20, 2, 100, 0.0, 2.0, false, RF_BF16},
+    {2, 4, 300, 2, 64, 0.0, 3.0, false, RF_BF16},
 };
 static const char *const names[] = {"one number",
                                     "one part",
@@ -86,7 +89,11 @@ static const char *const names[] = {"one number",
                                     "self-only rows, four rounds",
                                     "rows masked entirely",
                                     "no batch",
-                                    "large enough for threads"};
+                                    "large enough for threads",
+                                    "bf16, one part",
+                                    "bf16, odd heads",
+                                    "bf16, wide heads",
+                                    "bf16, large enough for threads"};
 enum { CASES = sizeof shapes / sizeof shapes[0] };
 
 /* Weights of rows that see only themselves do not sum to 1: 0.9978 in two rounds, 1.0035 in four,

@@ -12,6 +12,7 @@ typedef struct loss_shape {
     double factor;
     bool equal;   /* all logits of a row are the same */
     bool ignored; /* every target, otherwise every third */
+    bool bf16;    /* the gradient */
 } loss_shape;
 
 enum { LOGITS, TARGETS, NLL, PREDICTION, FACTOR, GRADIENT };
@@ -63,6 +64,7 @@ static void build_gradient(check_state *check)
     check_buffer gradient =
         check_matrix("logits_gradient", CHECK_GRADIENT, s->rows, s->vocabulary, 0, 0);
     gradient.of = "logits";
+    gradient.dtype = s->bf16 ? RF_BF16 : RF_F32;
     check_add(check, &factor);
     check_add(check, &gradient);
 }
@@ -179,16 +181,25 @@ static void test_rejected(void **state)
     loss = loss_of(NULL, NULL, NULL, NULL);
     loss.prediction = rf_tensor_1(NULL, RF_F32, ROWS);
     check_rejected(RF_OP_CROSS_ENTROPY, &loss, RF_ERR_ARGUMENT, "needs [4] i32");
+    loss = loss_of(NULL, NULL, NULL, NULL);
+    loss.logits_gradient.dtype = RF_F16;
+    check_rejected(RF_OP_CROSS_ENTROPY, &loss, RF_ERR_ARGUMENT, "logits_gradient is [4, 20] f16");
+    loss = loss_of(NULL, NULL, NULL, NULL);
+    loss.logits.dtype = RF_BF16;
+    check_rejected(RF_OP_CROSS_ENTROPY, &loss, RF_ERR_ARGUMENT, "logits is [4, 20] bf16");
     loss.logits = rf_tensor_2(NULL, RF_F32, ROWS, 0);
     check_rejected(RF_OP_CROSS_ENTROPY, &loss, RF_ERR_ARGUMENT, "vocabulary is 0");
 }
 
 static const loss_shape shapes[] = {
-    {7, 37, 3, 0.25, false, false}, {120, 320, 4, 0.01, false, false},
-    {5, 1, 3, 1, false, false},     {0, 9, 3, 1, false, false},
-    {4, 33, 3, 1, true, false},     {4, 33, 1e6, 1, false, false},
-    {6, 16, 3, 1, false, true},     {1, 3, 1e-6, 2, false, false},
-    {9, 5, 40, 1, false, false},
+    {7, 37, 3, 0.25, false, false, false},   {120, 320, 4, 0.01, false, false, false},
+    {5, 1, 3, 1, false, false, false},       {0, 9, 3, 1, false, false, false},
+    {4, 33, 3, 1, true, false, false},       {4, 33, 1e6, 1, false, false, false},
+    {6, 16, 3, 1, false, true, false},       {1, 3, 1e-6, 2, false, false, false},
+    {9, 5, 40, 1, false, false, false},      {7, 37, 3, 0.25, false, false, true},
+    {120, 320, 4, 0.01, false, false, true}, {3, 2500, 4, 1, false, false, true},
+    {6, 16, 3, 1, false, true, true},        {9, 5, 40, 1, false, false, true},
+    {0, 9, 3, 1, false, false, true},
 };
 static const check_case cases[] = {
     {"loss", 1, build, run, oracle, &shapes[0]},
@@ -207,6 +218,12 @@ static const check_case cases[] = {
     {"all ignored, gradient", 14, build_gradient, run_gradient, oracle, &shapes[6]},
     {"tiny logits, gradient", 15, build_gradient, run_gradient, oracle, &shapes[7]},
     {"sure rows, gradient", 16, build_gradient, run_gradient, oracle, &shapes[8]},
+    {"bf16 gradient", 17, build_gradient, run_gradient, oracle, &shapes[9]},
+    {"large, bf16 gradient", 18, build_gradient, run_gradient, oracle, &shapes[10]},
+    {"long rows, bf16 gradient", 19, build_gradient, run_gradient, oracle, &shapes[11]},
+    {"all ignored, bf16 gradient", 20, build_gradient, run_gradient, oracle, &shapes[12]},
+    {"sure rows, bf16 gradient", 21, build_gradient, run_gradient, oracle, &shapes[13]},
+    {"no rows, bf16 gradient", 22, build_gradient, run_gradient, oracle, &shapes[14]},
 };
 
 int main(int argc, char **argv)

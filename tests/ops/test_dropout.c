@@ -8,7 +8,7 @@ enum { X, Y };
 typedef struct dropout_shape {
     int64_t rows, width, first_row;
     float probability;
-    bool in_place;
+    bool in_place, bf16, bf16_y;
 } dropout_shape;
 
 static const rf_random_key key = {
@@ -20,6 +20,8 @@ static void build(check_state *check)
     check_buffer x =
         check_matrix("x", s->in_place ? CHECK_UPDATED : CHECK_INPUT, s->rows, s->width, -1, 1);
     check_buffer y = check_matrix("y", CHECK_OUTPUT, s->rows, s->width, 0, 0);
+    x.dtype = s->bf16 ? RF_BF16 : RF_F32;
+    y.dtype = s->bf16_y ? RF_BF16 : RF_F32;
     check_add(check, &x);
     if (!s->in_place) {
         check_add(check, &y);
@@ -98,12 +100,21 @@ static void test_rejected(void **state)
     dropout.y = dropout.x;
     dropout.probability = 1.0F;
     check_rejected(RF_OP_DROPOUT, &dropout, RF_ERR_ARGUMENT, "probability is 1");
+    dropout.probability = 0.5F;
+    dropout.x.dtype = RF_BF16;
+    dropout.y.dtype = RF_F16;
+    check_rejected(RF_OP_DROPOUT, &dropout, RF_ERR_ARGUMENT, "needs [3, 4] f32");
 }
 
 static const dropout_shape shapes[] = {
-    {3, 5, 0, 0.5F, false},  {200, 301, 12345, 0.1F, false},   {200, 301, 3, 0.9F, true},
-    {7, 33, 1, 0.0F, false}, {7, 33, 1, 0.0F, true},           {1, 1, 99, 0.5F, false},
-    {0, 7, 0, 0.5F, false},  {50, 1, 3000000001, 0.5F, false},
+    {3, 5, 0, 0.5F, false, false, false},       {200, 301, 12345, 0.1F, false, false, false},
+    {200, 301, 3, 0.9F, true, false, false},    {7, 33, 1, 0.0F, false, false, false},
+    {7, 33, 1, 0.0F, true, false, false},       {1, 1, 99, 0.5F, false, false, false},
+    {0, 7, 0, 0.5F, false, false, false},       {50, 1, 3000000001, 0.5F, false, false, false},
+    {200, 301, 12345, 0.1F, false, true, true}, {41, 33, 3, 0.9F, true, true, true},
+    {7, 33, 1, 0.0F, false, true, true},        {0, 7, 0, 0.5F, false, true, true},
+    {41, 301, 3, 0.1F, false, false, true},     {40, 32, 3, 0.1F, false, false, true},
+    {7, 33, 1, 0.0F, false, false, true},       {41, 33, 3, 0.5F, false, true, false},
 };
 static const check_case cases[] = {
     {"small", 1, build, run, oracle, &shapes[0]},
@@ -114,6 +125,14 @@ static const check_case cases[] = {
     {"one element", 6, build, run, oracle, &shapes[5]},
     {"no rows", 7, build, run, oracle, &shapes[6]},
     {"one column, far rows", 8, build, run, oracle, &shapes[7]},
+    {"bf16", 9, build, run, oracle, &shapes[8]},
+    {"bf16 in place", 10, build, run, oracle, &shapes[9]},
+    {"bf16 copy", 11, build, run, oracle, &shapes[10]},
+    {"bf16, no rows", 12, build, run, oracle, &shapes[11]},
+    {"f32 to bf16", 13, build, run, oracle, &shapes[12]},
+    {"f32 to bf16, whole quads", 14, build, run, oracle, &shapes[13]},
+    {"f32 to bf16, copy", 15, build, run, oracle, &shapes[14]},
+    {"bf16 to f32", 16, build, run, oracle, &shapes[15]},
 };
 
 int main(int argc, char **argv)

@@ -12,15 +12,18 @@ typedef struct activation_shape {
     rf_activation kind;
     int64_t rows, width;
     bool in_place;
+    rf_dtype dtype;
+    float factor; /* of the backward */
 } activation_shape;
 
-/* Away from the kinks of relu (0) and relu6 (6), where a difference is no derivative. */
+/* Away from the kinks of relu (0) and relu6 (6), where a difference is no derivative; far enough
+ * for a bf16 number to stay away. */
 static void avoid_kinks(const check_state *check, double *values, int64_t count)
 {
     (void)check;
     for (int64_t i = 0; i < count; i++) {
-        if (fabs(values[i]) < 1e-3 || fabs(values[i] - 6.0) < 1e-3) {
-            values[i] += 0.01;
+        if (fabs(values[i]) < 1e-3 || fabs(values[i] - 6.0) < 0.05) {
+            values[i] += 0.1;
         }
     }
 }
@@ -33,6 +36,8 @@ static void build_forward(check_state *check)
     check_buffer x =
         check_matrix("x", s->in_place ? CHECK_UPDATED : CHECK_INPUT, s->rows, s->width, -8, 8);
     check_buffer y = check_matrix("y", CHECK_OUTPUT, s->rows, s->width, 0, 0);
+    x.dtype = s->dtype;
+    y.dtype = s->dtype;
     check_add(check, &x);
     if (!s->in_place) {
         check_add(check, &y);
@@ -51,7 +56,11 @@ static rf_status run_forward(rf_context *context, const check_state *check, rf_e
 static void oracle_forward(const check_state *check, double *const *values)
 {
     const activation_shape *s = check->which->parameters;
-    oracle_activate(s->kind, s->rows * s->width, values[0], values[s->in_place ? 0 : 1]);
+    double *y = values[s->in_place ? 0 : 1];
+    oracle_activate(s->kind, s->rows * s->width, values[0], y);
+    for (int64_t i = 0; i < s->rows * s->width; i++) {
+        y[i] *= (double)s->factor;
+    }
 }
 
 /* ---- backward ---- */
@@ -68,6 +77,9 @@ static void build_backward(check_state *check)
     check_buffer y_gradient = check_matrix("y_gradient", CHECK_INPUT, s->rows, s->width, -1, 1);
     check_buffer x_gradient = check_matrix("x_gradient", CHECK_GRADIENT, s->rows, s->width, 0, 0);
     x_gradient.of = "x";
+    x.dtype = s->dtype;
+    y_gradient.dtype = s->dtype;
+    x_gradient.dtype = s->dtype;
     check_add(check, &x);
     check_add(check, &y);
     check_add(check, &y_gradient);
@@ -80,7 +92,8 @@ static rf_status run_backward(rf_context *context, const check_state *check, rf_
     rf_activate_backward backward = {.x = check_tensor(check, X),
                                      .y_gradient = check_tensor(check, Y_GRADIENT),
                                      .x_gradient = check_tensor(check, X_GRADIENT),
-                                     .kind = s->kind};
+                                     .kind = s->kind,
+                                     .factor = s->factor};
     return rf_op_activate_backward(context, &backward, error);
 }
 
@@ -138,7 +151,8 @@ static void differentiate_one(rf_activation kind, float *x, float *y_gradient, f
     rf_activate_backward backward = {.x = rf_tensor_1(x, RF_F32, count),
                                      .y_gradient = rf_tensor_1(y_gradient, RF_F32, count),
                                      .x_gradient = rf_tensor_1(x_gradient, RF_F32, count),
-                                     .kind = kind};
+                                     .kind = kind,
+                                     .factor = 1.0F};
     check_run(RF_OP_ACTIVATE_BACKWARD, &backward, 1);
 }
 
@@ -217,6 +231,56 @@ static void test_backward_in_place(void **state)
     }
 }
 
+enum { BF16_COUNT = 7 };
+
+/* bf16 from bits to bits: kinks, and what must not become finite or infinite. */
+static void test_bf16_bits(void **state)
+{
+    (void)state;
+    uint16_t x[BF16_COUNT] = {0x0000, 0x8000, 0x7F80, 0xFF80, 0x7FFF, 0x0001, 0xC000};
+    const uint16_t expected_relu[BF16_COUNT] = {0, 0x8000, 0x7F80, 0, 0x7FFF, 1, 0};
+    const uint16_t expected_slope[BF16_COUNT] = {0, 0, 0x3F80, 0, 0, 0x3F80, 0};
+    uint16_t y[BF16_COUNT];
+    uint16_t ones[BF16_COUNT];
+    uint16_t slope[BF16_COUNT];
+    uint16_t slope_of_y[BF16_COUNT];
+    for (int i = 0; i < BF16_COUNT; i++) {
+        ones[i] = 0x3F80;
+    }
+    const rf_tensor tensor = rf_tensor_1(x, RF_BF16, BF16_COUNT);
+    const rf_tensor output = rf_tensor_1(y, RF_BF16, BF16_COUNT);
+    rf_activate activate = {.x = tensor, .y = output};
+    check_run(RF_OP_ACTIVATE, &activate, 1);
+    assert_memory_equal(y, expected_relu, sizeof y);
+    rf_activate_backward backward = {.x = tensor,
+                                     .y_gradient = rf_tensor_1(ones, RF_BF16, BF16_COUNT),
+                                     .x_gradient = rf_tensor_1(slope, RF_BF16, BF16_COUNT),
+                                     .factor = 1.0F};
+    check_run(RF_OP_ACTIVATE_BACKWARD, &backward, 1);
+    assert_memory_equal(slope, expected_slope, sizeof slope);
+    /* relu's output stands in for its input */
+    backward.x = output;
+    backward.x_gradient = rf_tensor_1(slope_of_y, RF_BF16, BF16_COUNT);
+    check_run(RF_OP_ACTIVATE_BACKWARD, &backward, 1);
+    assert_memory_equal(slope_of_y, slope, sizeof slope);
+}
+
+static void test_rejected(void **state)
+{
+    (void)state;
+    rf_activate activate = {.x = rf_tensor_1(NULL, RF_BF16, 3), .y = rf_tensor_1(NULL, RF_F32, 3)};
+    check_rejected(RF_OP_ACTIVATE, &activate, RF_ERR_ARGUMENT,
+                   "y is [3] f32, but x [3] bf16 needs [3] bf16");
+    activate.x.dtype = RF_F16;
+    check_rejected(RF_OP_ACTIVATE, &activate, RF_ERR_ARGUMENT, "x is [3] f16");
+    rf_activate_backward backward = {.x = rf_tensor_1(NULL, RF_F32, 3),
+                                     .y_gradient = rf_tensor_1(NULL, RF_BF16, 3),
+                                     .x_gradient = rf_tensor_1(NULL, RF_F32, 3)};
+    check_rejected(RF_OP_ACTIVATE_BACKWARD, &backward, RF_ERR_ARGUMENT, "needs [3] f32");
+    rf_add add = {.a = rf_tensor_1(NULL, RF_BF16, 3)};
+    check_rejected(RF_OP_ADD, &add, RF_ERR_ARGUMENT, "a is [3] bf16");
+}
+
 static const char *const kind_names[KINDS] = {"relu",      "gelu",       "gelu_new", "silu",
                                               "gelu_fast", "quick_gelu", "relu2",    "relu6",
                                               "tanh",      "sigmoid",    "linear",   "mish"};
@@ -224,20 +288,24 @@ static const char *const kind_names[KINDS] = {"relu",      "gelu",       "gelu_n
 static const add_shape add_shapes[] = {
     {1, 1.0F, 2}, {40001, -0.3F, 2}, {37, 2.0F, 0}, {40000, 0.5F, 1}, {0, 1.0F, 2}};
 
-/* Per kind: forward (odd width), forward in place (large), backward; then addition. */
+/* Per kind and type: forward (odd width), forward in place (large), backward; then addition. */
 static size_t list_cases(check_case *cases)
 {
-    static activation_shape shapes[3 * KINDS];
-    static char names[3 * KINDS][40];
+    static activation_shape shapes[6 * KINDS];
+    static char names[6 * KINDS][40];
     size_t count = 0;
-    for (int kind = 0; kind < KINDS; kind++) {
+    for (int which = 0; which < 2 * KINDS; which++) {
+        const int kind = which % KINDS;
+        const rf_dtype dtype = which < KINDS ? RF_F32 : RF_BF16;
+        const char *type = which < KINDS ? "" : "bf16 ";
         activation_shape *s = &shapes[count];
-        s[0] = (activation_shape){(rf_activation)kind, kind % 3, 37, false};
-        s[1] = (activation_shape){(rf_activation)kind, 41, 1000, true};
-        s[2] = (activation_shape){(rf_activation)kind, 11, 1 + 6 * kind, false};
-        (void)snprintf(names[count], sizeof names[0], "%s", kind_names[kind]);
-        (void)snprintf(names[count + 1], sizeof names[0], "%s in place", kind_names[kind]);
-        (void)snprintf(names[count + 2], sizeof names[0], "%s backward", kind_names[kind]);
+        s[0] = (activation_shape){(rf_activation)kind, kind % 3, 37, false, dtype, 1.0F};
+        s[1] = (activation_shape){(rf_activation)kind, 41, 1000, true, dtype, 1.0F};
+        s[2] = (activation_shape){(rf_activation)kind,         11, 1 + 6 * kind, false, dtype,
+                                  kind % 2 == 0 ? 1.25F : 1.0F};
+        (void)snprintf(names[count], sizeof names[0], "%s%s", type, kind_names[kind]);
+        (void)snprintf(names[count + 1], sizeof names[0], "%s%s in place", type, kind_names[kind]);
+        (void)snprintf(names[count + 2], sizeof names[0], "%s%s backward", type, kind_names[kind]);
         for (size_t i = 0; i < 3; i++) {
             cases[count + i] = (check_case){names[count + i], 10 + count,     build_forward,
                                             run_forward,      oracle_forward, &s[i]};
@@ -257,12 +325,11 @@ static size_t list_cases(check_case *cases)
 
 int main(int argc, char **argv)
 {
-    static check_case cases[3 * KINDS + 8];
+    static check_case cases[6 * KINDS + 8];
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_extremes),
-        cmocka_unit_test(test_kinks),
-        cmocka_unit_test(test_not_a_number),
-        cmocka_unit_test(test_backward_in_place),
+        cmocka_unit_test(test_extremes),     cmocka_unit_test(test_kinks),
+        cmocka_unit_test(test_not_a_number), cmocka_unit_test(test_backward_in_place),
+        cmocka_unit_test(test_bf16_bits),    cmocka_unit_test(test_rejected),
     };
     return check_main(argc, argv, cases, list_cases(cases), tests, sizeof tests / sizeof tests[0]);
 }

@@ -14,24 +14,28 @@ enum { A, B, C, BIAS };
 
 typedef struct shape {
     int64_t m, n, k, spare; /* `spare` columns beyond those used, in every operand */
-    bool transpose_a, transpose_b, accumulate, bias;
+    bool transpose_a, transpose_b, accumulate, bias, relu;
+    rf_dtype type, c_type; /* of a and b, of c and the bias */
 } shape;
 
-static rf_matrix matrix(int64_t rows, int64_t columns, int64_t spare)
+static rf_matrix matrix(rf_dtype dtype, int64_t rows, int64_t columns, int64_t spare)
 {
     return (rf_matrix){
-        .dtype = RF_F32, .rows = rows, .columns = columns, .leading = columns + spare};
+        .dtype = dtype, .rows = rows, .columns = columns, .leading = columns + spare};
 }
 
 static rf_gemm call_of(const shape *s)
 {
-    return (rf_gemm){
-        .a = s->transpose_a ? matrix(s->k, s->m, s->spare) : matrix(s->m, s->k, s->spare),
-        .b = s->transpose_b ? matrix(s->n, s->k, s->spare) : matrix(s->k, s->n, s->spare),
-        .c = matrix(s->m, s->n, s->spare),
-        .transpose_a = s->transpose_a,
-        .transpose_b = s->transpose_b,
-        .accumulate = s->accumulate};
+    const rf_dtype type = s->type;
+    return (rf_gemm){.a = s->transpose_a ? matrix(type, s->k, s->m, s->spare)
+                                         : matrix(type, s->m, s->k, s->spare),
+                     .b = s->transpose_b ? matrix(type, s->n, s->k, s->spare)
+                                         : matrix(type, s->k, s->n, s->spare),
+                     .c = matrix(s->c_type, s->m, s->n, s->spare),
+                     .transpose_a = s->transpose_a,
+                     .transpose_b = s->transpose_b,
+                     .accumulate = s->accumulate,
+                     .relu = s->relu};
 }
 
 static void build(check_state *check)
@@ -40,7 +44,7 @@ static void build(check_state *check)
     const rf_gemm gemm = call_of(s);
     /* What stands between the rows of c must stay: then c is an update of what was there. */
     const bool keeps = s->accumulate || s->spare > 0;
-    check_buffer buffer = {.dtype = RF_F32, .rank = 2, .low = -1, .high = 1, .tolerance = 3e-6};
+    check_buffer buffer = {.rank = 2, .low = -1, .high = 1, .tolerance = 3e-6};
     /* The rounding of a sum of k terms one after the other grows like the root of k beside the sum
      * itself. */
     buffer.tolerance *= s->k > 512 ? sqrt((double)s->k / 512.0) : 1.0;
@@ -48,6 +52,7 @@ static void build(check_state *check)
     const char *names[] = {"a", "b", "c"};
     for (int i = 0; i < 3; i++) {
         buffer.name = names[i];
+        buffer.dtype = matrices[i]->dtype;
         buffer.role = i < 2 ? CHECK_INPUT : keeps ? CHECK_UPDATED : CHECK_OUTPUT;
         buffer.shape[0] = matrices[i]->rows;
         buffer.shape[1] = matrices[i]->leading;
@@ -56,7 +61,7 @@ static void build(check_state *check)
     if (s->bias) {
         check_add(check, &(check_buffer){.name = "bias",
                                          .role = CHECK_INPUT,
-                                         .dtype = RF_F32,
+                                         .dtype = s->c_type,
                                          .rank = 1,
                                          .shape = {s->n},
                                          .low = -1,
@@ -82,32 +87,72 @@ static void oracle(const check_state *check, double *const *values)
     const shape *s = check->which->parameters;
     const rf_gemm gemm = call_of(s);
     oracle_gemm(&gemm, values[A], values[B], s->bias ? values[BIAS] : NULL, values[C]);
+    for (int64_t i = 0; s->relu && i < s->m * s->n; i++) {
+        double *c = &values[C][i / s->n * gemm.c.leading + i % s->n];
+        *c = *c > 0.0 ? *c : 0.0;
+    }
 }
 
-static const shape shapes[] = {
-    {1, 1, 1, 0, false, false, false, false},      {1, 33, 70, 0, false, true, false, true},
-    {65, 1, 7, 0, true, false, false, false},      {130, 300, 70, 0, false, false, false, true},
-    {130, 300, 70, 3, false, true, true, true},    {129, 257, 40, 5, true, false, false, false},
-    {20, 30, 3000, 0, true, false, true, false},   {20, 30, 3001, 2, true, false, false, true},
-    {40, 300, 1100, 0, false, true, false, false}, {3, 5, 16384, 0, false, false, true, true},
-    {17, 19, 0, 2, false, false, false, true},     {17, 19, 0, 0, false, true, true, false},
-    {0, 5, 4, 0, false, false, false, false},      {5, 0, 4, 0, false, false, false, false},
+static const struct {
+    const char *name;
+    shape shape;
+} listed[] = {
+    {"one by one", {1, 1, 1, 0, false, false, false, false, false, RF_F32, RF_F32}},
+    {"one row", {1, 33, 70, 0, false, true, false, true, false, RF_F32, RF_F32}},
+    {"one column", {65, 1, 7, 0, true, false, false, false, false, RF_F32, RF_F32}},
+    {"several tiles", {130, 300, 70, 0, false, false, false, true, false, RF_F32, RF_F32}},
+    {"several tiles, transposed b, accumulated",
+     {130, 300, 70, 3, false, true, true, true, false, RF_F32, RF_F32}},
+    {"several tiles, transposed a, spare columns",
+     {129, 257, 40, 5, true, false, false, false, false, RF_F32, RF_F32}},
+    {"long inner dimension, accumulated",
+     {20, 30, 3000, 0, true, false, true, false, false, RF_F32, RF_F32}},
+    {"long inner dimension, spare columns, bias",
+     {20, 30, 3001, 2, true, false, false, true, false, RF_F32, RF_F32}},
+    {"long inner dimension, two tiles",
+     {40, 300, 1100, 0, false, true, false, false, false, RF_F32, RF_F32}},
+    {"all parts", {3, 5, 16384, 0, false, false, true, true, false, RF_F32, RF_F32}},
+    {"no inner dimension", {17, 19, 0, 2, false, false, false, true, false, RF_F32, RF_F32}},
+    {"no inner dimension, accumulated",
+     {17, 19, 0, 0, false, true, true, false, false, RF_F32, RF_F32}},
+    {"no rows", {0, 5, 4, 0, false, false, false, false, false, RF_F32, RF_F32}},
+    {"no columns", {5, 0, 4, 0, false, false, false, false, false, RF_F32, RF_F32}},
+    {"relu", {37, 29, 40, 2, false, false, false, true, true, RF_F32, RF_F32}},
+    {"relu, long inner dimension",
+     {20, 30, 3000, 0, true, false, false, false, true, RF_F32, RF_F32}},
+    {"relu of the bias", {17, 19, 0, 0, false, false, false, true, true, RF_F32, RF_F32}},
+    {"bf16, one by one", {1, 1, 1, 0, false, false, false, false, false, RF_BF16, RF_BF16}},
+    {"bf16, one row", {1, 33, 70, 0, false, true, false, true, false, RF_BF16, RF_BF16}},
+    {"bf16, one column", {65, 1, 7, 0, true, false, false, false, false, RF_BF16, RF_BF16}},
+    {"bf16, several tiles", {130, 300, 70, 0, false, false, false, true, false, RF_BF16, RF_BF16}},
+    {"bf16, several tiles, transposed b, accumulated",
+     {130, 300, 270, 3, false, true, true, true, false, RF_BF16, RF_BF16}},
+    {"bf16, several tiles, transposed a, spare columns",
+     {129, 257, 40, 5, true, false, false, false, false, RF_BF16, RF_BF16}},
+    {"bf16, relu", {130, 300, 600, 0, false, false, false, true, true, RF_BF16, RF_BF16}},
+    {"bf16, long inner dimension, accumulated",
+     {20, 30, 3000, 0, true, false, true, false, false, RF_BF16, RF_BF16}},
+    {"bf16, long inner dimension, spare columns, bias, relu",
+     {20, 30, 3001, 2, true, false, false, true, true, RF_BF16, RF_BF16}},
+    {"bf16, all parts", {3, 5, 16384, 0, false, false, true, true, false, RF_BF16, RF_BF16}},
+    {"bf16, no inner dimension", {17, 19, 0, 2, false, false, false, true, true, RF_BF16, RF_BF16}},
+    {"bf16, no inner dimension, accumulated",
+     {17, 19, 0, 0, false, true, true, false, false, RF_BF16, RF_BF16}},
+    {"bf16, no rows", {0, 5, 4, 0, false, false, false, false, false, RF_BF16, RF_BF16}},
+    {"bf16, no columns", {5, 0, 4, 0, false, false, false, false, false, RF_BF16, RF_BF16}},
+    {"bf16 to floats", {130, 300, 600, 0, false, false, false, true, false, RF_BF16, RF_F32}},
+    {"bf16 to floats, transposed b, accumulated",
+     {130, 300, 270, 3, false, true, true, true, false, RF_BF16, RF_F32}},
+    {"bf16 to floats, transposed a, spare columns, accumulated",
+     {129, 257, 300, 5, true, false, true, false, false, RF_BF16, RF_F32}},
+    {"bf16 to floats, long inner dimension, accumulated",
+     {20, 30, 3001, 2, true, false, true, false, false, RF_BF16, RF_F32}},
+    {"bf16 to floats, long inner dimension, relu",
+     {40, 300, 1100, 0, false, true, false, true, true, RF_BF16, RF_F32}},
+    {"bf16 to floats, no inner dimension",
+     {17, 19, 0, 0, false, true, false, false, false, RF_BF16, RF_F32}},
 };
-static const char *const names[] = {"one by one",
-                                    "one row",
-                                    "one column",
-                                    "several tiles",
-                                    "several tiles, transposed b, accumulated",
-                                    "several tiles, transposed a, spare columns",
-                                    "long inner dimension, accumulated",
-                                    "long inner dimension, spare columns, bias",
-                                    "long inner dimension, two tiles",
-                                    "all parts",
-                                    "no inner dimension",
-                                    "no inner dimension, accumulated",
-                                    "no rows",
-                                    "no columns"};
-enum { CASES = sizeof shapes / sizeof shapes[0] };
+enum { CASES = sizeof listed / sizeof listed[0] };
 
 /* The plain loop, and the tile that gemm is made of, against a sum in double. */
 static void test_tiles(void **state)
@@ -145,25 +190,78 @@ static void test_tiles(void **state)
     }
 }
 
+/* Ties go to even, relu keeps what is no number, and a sum is rounded once, with its bias: 1 + 2^-8
+ * alone would become 1. */
+static void test_bf16_bits(void **state)
+{
+    (void)state;
+    uint16_t ones[2] = {0x3F80, 0x3F80};
+    uint16_t rows[2][6] = {{0x3F80, 0x3F81, 0xBF80, 0x7FC0, 0xFF80, 0x3F80},
+                           {0, 0, 0, 0, 0, 0x3B80}}; /* 0x3B80: 2^-8 */
+    uint16_t bias[6] = {0x3B80, 0x3B80, 0x3B80, 0, 0, 0x3B80};
+    const uint16_t expected[6] = {0x3F80, 0x3F82, 0, 0, 0, 0x3F81};
+    uint16_t c[6];
+    rf_gemm gemm = {.a = {ones, RF_BF16, 1, 2, 2},
+                    .b = {rows, RF_BF16, 2, 6, 6},
+                    .c = {c, RF_BF16, 1, 6, 6},
+                    .bias = rf_tensor_1(bias, RF_BF16, 6),
+                    .relu = true};
+    check_run(RF_OP_GEMM, &gemm, 1);
+    assert_true(isnan(rf_bf16_to_f32(c[3])));
+    c[3] = 0;
+    assert_memory_equal(c, expected, sizeof c);
+}
+
 static void test_rejected(void **state)
 {
     (void)state;
-    rf_gemm gemm = call_of(&shapes[3]);
+    rf_gemm gemm = call_of(&listed[3].shape);
     gemm.b.rows = 71;
     check_rejected(RF_OP_GEMM, &gemm, RF_ERR_ARGUMENT, "71");
-    gemm = call_of(&shapes[0]);
+    gemm = call_of(&listed[0].shape);
     gemm.transpose_a = true;
     gemm.transpose_b = true;
     check_rejected(RF_OP_GEMM, &gemm, RF_ERR_ARGUMENT, "transpose");
+    gemm = call_of(&listed[0].shape);
+    gemm.relu = true;
+    gemm.accumulate = true;
+    check_rejected(RF_OP_GEMM, &gemm, RF_ERR_ARGUMENT, "relu and accumulate");
+}
+
+/* a and b of one type; c f32, or as they are; the bias as c. */
+static void test_rejected_types(void **state)
+{
+    (void)state;
+    rf_gemm gemm = call_of(&listed[0].shape);
+    gemm.b.dtype = RF_BF16;
+    check_rejected(RF_OP_GEMM, &gemm, RF_ERR_ARGUMENT, "b is [1, 1] bf16");
+    gemm.a.dtype = RF_BF16;
+    gemm.c.dtype = RF_F16;
+    check_rejected(RF_OP_GEMM, &gemm, RF_ERR_ARGUMENT, "c is [1, 1] f16");
+    gemm.c.dtype = RF_BF16;
+    gemm.bias = rf_tensor_1(NULL, RF_F32, 1);
+    check_rejected(RF_OP_GEMM, &gemm, RF_ERR_ARGUMENT,
+                   "bias is [1] f32, but c [1, 1] bf16 needs [1] bf16");
+    gemm.c.dtype = RF_F32;
+    gemm.bias.dtype = RF_BF16;
+    check_rejected(RF_OP_GEMM, &gemm, RF_ERR_ARGUMENT,
+                   "bias is [1] bf16, but c [1, 1] f32 needs [1] f32");
+    gemm = call_of(&listed[0].shape);
+    gemm.c.dtype = RF_BF16;
+    check_rejected(RF_OP_GEMM, &gemm, RF_ERR_ARGUMENT, "c is [1, 1] bf16");
 }
 
 int main(int argc, char **argv)
 {
     check_case cases[CASES];
-    for (int i = 0; i < CASES; i++) {
-        cases[i] = (check_case){names[i], (uint64_t)i + 1U, build, run, oracle, &shapes[i]};
+    for (size_t i = 0; i < CASES; i++) {
+        cases[i] = (check_case){listed[i].name, i + 1, build, run, oracle, &listed[i].shape};
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tiles),
-                                       cmocka_unit_test(test_rejected)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_bf16_bits),
+        cmocka_unit_test(test_rejected),
+        cmocka_unit_test(test_rejected_types),
+    };
     return check_main(argc, argv, cases, CASES, tests, sizeof tests / sizeof tests[0]);
 }

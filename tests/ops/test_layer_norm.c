@@ -10,6 +10,8 @@ typedef struct norm_shape {
     double epsilon;
     bool write;
     bool constant; /* all values of a row are equal */
+    bool bf16;     /* y and its gradient */
+    bool bf16_x;   /* the gradients of the streams */
 } norm_shape;
 
 enum { FRACTION_BITS = 22 };
@@ -44,6 +46,7 @@ static void build(check_state *check)
     check_buffer y = check_matrix("y", CHECK_OUTPUT, s->rows, width, 0, 0);
     /* Rounding the mean to f32 costs this where it is large against the deviation. */
     y.tolerance = 2e-6 + (s->constant ? 0.0 : 4e-7 * s->middle / s->range);
+    y.dtype = s->bf16 ? RF_BF16 : RF_F32;
     check_add(check, &gain);
     check_add(check, &bias);
     check_add(check, &y);
@@ -75,12 +78,12 @@ static void oracle(const check_state *check, double *const *values)
 
 enum { Y_GRADIENT = Y + 1, X_GRADIENT, X2_GRADIENT, GAIN_GRADIENT, BIAS_GRADIENT };
 
-static void add_gradient(check_state *check, const char *name, int of, bool write)
+static void add_gradient(check_state *check, const char *name, int of, bool write, bool bf16)
 {
     check_buffer gradient = check->buffers[of];
     gradient.name = name;
     gradient.role = write ? CHECK_GRADIENT : CHECK_GRADIENT_ADDED;
-    gradient.dtype = RF_F32;
+    gradient.dtype = bf16 ? RF_BF16 : RF_F32;
     gradient.low = -1;
     gradient.high = 1;
     gradient.fill = NULL;
@@ -96,11 +99,12 @@ static void build_backward(check_state *check)
     check->buffers[Y].weight = "y_gradient";
     check_buffer y_gradient =
         check_matrix("y_gradient", CHECK_INPUT, s->rows, s->width + s->width2, -1, 1);
+    y_gradient.dtype = s->bf16 ? RF_BF16 : RF_F32;
     check_add(check, &y_gradient);
-    add_gradient(check, "x_gradient", X, s->write);
-    add_gradient(check, "x2_gradient", X2, s->write);
-    add_gradient(check, "gain_gradient", GAIN, false);
-    add_gradient(check, "bias_gradient", BIAS, false);
+    add_gradient(check, "x_gradient", X, s->write, s->bf16_x);
+    add_gradient(check, "x2_gradient", X2, s->write, s->bf16_x);
+    add_gradient(check, "gain_gradient", GAIN, false, false);
+    add_gradient(check, "bias_gradient", BIAS, false, false);
 }
 
 static rf_status run_backward(rf_context *context, const check_state *check, rf_error *error)
@@ -138,23 +142,53 @@ static void test_rejected(void **state)
     rf_layer_norm_backward backward = {.x = norm.x, .gain = norm.gain};
     check_rejected(RF_OP_LAYER_NORM_BACKWARD, &backward, RF_ERR_ARGUMENT,
                    "gain_gradient is missing; x [3, 8] f32 needs [8] f32");
+    backward.gain_gradient = norm.gain;
+    backward.bias_gradient = norm.gain;
+    backward.y_gradient = rf_tensor_2(NULL, RF_F16, 3, 8);
+    check_rejected(RF_OP_LAYER_NORM_BACKWARD, &backward, RF_ERR_ARGUMENT,
+                   "y_gradient is [3, 8] f16");
+}
+
+/* Both streams' gradients are of one type. */
+static void test_mixed_gradients(void **state)
+{
+    (void)state;
+    const rf_tensor x = rf_tensor_2(NULL, RF_F32, 3, 4);
+    const rf_tensor columns = rf_tensor_1(NULL, RF_F32, 8);
+    const rf_layer_norm_backward backward = {.x = x,
+                                             .x2 = x,
+                                             .gain = columns,
+                                             .y_gradient = rf_tensor_2(NULL, RF_BF16, 3, 8),
+                                             .x_gradient = rf_tensor_2(NULL, RF_BF16, 3, 4),
+                                             .x2_gradient = x,
+                                             .gain_gradient = columns,
+                                             .bias_gradient = columns};
+    check_rejected(RF_OP_LAYER_NORM_BACKWARD, &backward, RF_ERR_ARGUMENT,
+                   "x2_gradient is [3, 4] f32, but x_gradient [3, 4] bf16 needs [3, 4] bf16");
 }
 
 static const norm_shape shapes[] = {
-    {5, 33, 0, RF_F32, 2, 0, 1e-12, false, false},
-    {5, 33, 0, RF_FIXED32, 2, 0, 1e-12, true, false},
-    {7, 16, 16, RF_F32, 2, 1, 1e-12, true, false},
-    {7, 19, 5, RF_FIXED32, 100, 0, 1e-5, false, false},
-    {90, 200, 100, RF_FIXED32, 3, 0, 1e-12, false, false},
-    {300, 70, 0, RF_F32, 2, 0, 1e-12, true, false},
-    {1, 1, 0, RF_F32, 2, 0, 1e-12, false, false},
-    {0, 9, 0, RF_F32, 2, 0, 1e-12, true, false},
-    {1, 3, 2, RF_F32, 2, 0, 1e-12, true, false},
-    {9, 40, 0, RF_F32, 1, 1000, 1e-12, false, false},
-    {4, 40, 0, RF_F32, 0, 0.75, 1e-12, false, true},
-    {4, 40, 0, RF_F32, 1e15, 0, 1e-12, false, false},
-    {4, 40, 0, RF_F32, 1e-8, 0, 1e-12, false, false},
-    {5000, 3, 0, RF_FIXED32, 2, 0, 1e-12, false, false},
+    {5, 33, 0, RF_F32, 2, 0, 1e-12, false, false, false, false},
+    {5, 33, 0, RF_FIXED32, 2, 0, 1e-12, true, false, false, false},
+    {7, 16, 16, RF_F32, 2, 1, 1e-12, true, false, false, false},
+    {7, 19, 5, RF_FIXED32, 100, 0, 1e-5, false, false, false, false},
+    {90, 200, 100, RF_FIXED32, 3, 0, 1e-12, false, false, false, false},
+    {300, 70, 0, RF_F32, 2, 0, 1e-12, true, false, false, false},
+    {1, 1, 0, RF_F32, 2, 0, 1e-12, false, false, false, false},
+    {0, 9, 0, RF_F32, 2, 0, 1e-12, true, false, false, false},
+    {1, 3, 2, RF_F32, 2, 0, 1e-12, true, false, false, false},
+    {9, 40, 0, RF_F32, 1, 1000, 1e-12, false, false, false, false},
+    {4, 40, 0, RF_F32, 0, 0.75, 1e-12, false, true, false, false},
+    {4, 40, 0, RF_F32, 1e15, 0, 1e-12, false, false, false, false},
+    {4, 40, 0, RF_F32, 1e-8, 0, 1e-12, false, false, false, false},
+    {5000, 3, 0, RF_FIXED32, 2, 0, 1e-12, false, false, false, false},
+    {5, 33, 0, RF_F32, 2, 0, 1e-12, false, false, true, true},
+    {7, 19, 5, RF_FIXED32, 100, 0, 1e-5, true, false, true, true},
+    {90, 200, 100, RF_FIXED32, 3, 0, 1e-12, false, false, true, true},
+    {40, 1500, 1100, RF_F32, 3, 0, 1e-12, true, false, true, false},
+    {7, 16, 16, RF_F32, 2, 1, 1e-12, false, false, false, true},
+    {6, 33, 0, RF_FIXED32, 2, 0, 1e-12, true, false, true, false},
+    {0, 9, 0, RF_F32, 2, 0, 1e-12, true, false, true, true},
 };
 static const check_case cases[] = {
     {"floats", 1, build, run, oracle, &shapes[0]},
@@ -178,10 +212,25 @@ static const check_case cases[] = {
     {"no rows backward", 19, build_backward, run_backward, oracle, &shapes[7]},
     {"one row backward", 20, build_backward, run_backward, oracle, &shapes[8]},
     {"narrow, runs of rows backward", 21, build_backward, run_backward, oracle, &shapes[13]},
+    {"bf16", 22, build, run, oracle, &shapes[14]},
+    {"bf16 of two streams in fixed point", 23, build, run, oracle, &shapes[15]},
+    {"bf16, large", 24, build, run, oracle, &shapes[16]},
+    {"bf16, wide", 25, build, run, oracle, &shapes[17]},
+    {"bf16, no rows", 26, build, run, oracle, &shapes[20]},
+    {"bf16 backward", 27, build_backward, run_backward, oracle, &shapes[14]},
+    {"bf16 of two streams backward, written", 28, build_backward, run_backward, oracle,
+     &shapes[15]},
+    {"bf16, large backward", 29, build_backward, run_backward, oracle, &shapes[16]},
+    {"bf16 to floats, wide backward, written", 30, build_backward, run_backward, oracle,
+     &shapes[17]},
+    {"floats to bf16 backward", 31, build_backward, run_backward, oracle, &shapes[18]},
+    {"bf16 to floats backward, written", 32, build_backward, run_backward, oracle, &shapes[19]},
+    {"bf16, no rows backward", 33, build_backward, run_backward, oracle, &shapes[20]},
 };
 
 int main(int argc, char **argv)
 {
-    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_rejected)};
-    return check_main(argc, argv, cases, sizeof cases / sizeof cases[0], tests, 1);
+    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_rejected),
+                                              cmocka_unit_test(test_mixed_gradients)};
+    return check_main(argc, argv, cases, sizeof cases / sizeof cases[0], tests, 2);
 }

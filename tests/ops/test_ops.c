@@ -44,7 +44,7 @@ static void test_missing_data(void **state)
     float a[3] = {1.0F, 2.0F, 3.0F};
     assert_ok(rf_device_create("cpu", 1, &device, error));
     rf_workspace_init(&workspace, device);
-    rf_context context = {device, &workspace};
+    rf_context context = {.device = device, .workspace = &workspace};
     rf_add add = addition(a, NULL, a);
     assert_int_equal(rf_op_add(&context, &add, &fault), RF_ERR_ARGUMENT);
     assert_string_equal(fault.message, "add: b [3] f32 has no data");
@@ -68,7 +68,7 @@ static void test_unsupported(void **state)
     assert_ok(rf_device_create("cpu", 1, &device, error));
     rf_workspace_init(&workspace, device);
     device->ops = nothing;
-    rf_context context = {device, &workspace};
+    rf_context context = {.device = device, .workspace = &workspace};
     rf_add add = addition(a, a, a);
     assert_int_equal(rf_op_add(&context, &add, &fault), RF_ERR_UNSUPPORTED);
     assert_string_equal(fault.message, "add: not available on device cpu");
@@ -90,7 +90,7 @@ static void test_scratch(void **state)
     assert_ok(rf_device_create("cpu", 1, &device, error));
     device->dry = true;
     rf_workspace_init(&workspace, device);
-    rf_context context = {device, &workspace};
+    rf_context context = {.device = device, .workspace = &workspace};
     assert_ok(rf_op_reduce(&context, &reduce, error));
     assert_true(workspace.high >= sizeof(double) && workspace.used == 0 && y[0] == 7.0);
     device->dry = false;

@@ -9,12 +9,14 @@ typedef struct reduce_shape {
     rf_reduce_kind kind;
     int64_t rows, width;
     double range;
+    bool bf16;
 } reduce_shape;
 
 static void build(check_state *check)
 {
     const reduce_shape *s = check->which->parameters;
     check_buffer x = check_matrix("x", CHECK_INPUT, s->rows, s->width, -s->range, 2 * s->range);
+    x.dtype = s->bf16 ? RF_BF16 : RF_F32;
     bool columns = s->kind == RF_REDUCE_COLUMN_SUM;
     check_buffer y = columns ? check_vector("y", CHECK_UPDATED, s->width, -1, 1)
                              : check_vector("y", CHECK_OUTPUT, 1, 0, 0);
@@ -90,22 +92,29 @@ static void test_rejected(void **state)
                    "y is [1] f32, but x [3, 4] f32 needs [1] f64");
     reduce.kind = RF_REDUCE_COLUMN_SUM;
     check_rejected(RF_OP_REDUCE, &reduce, RF_ERR_ARGUMENT, "needs [4] f32");
+    reduce.kind = RF_REDUCE_SUM;
+    reduce.x.dtype = RF_BF16; /* columns only */
+    check_rejected(RF_OP_REDUCE, &reduce, RF_ERR_ARGUMENT, "x is [3, 4] bf16");
     reduce.kind = RF_REDUCE_CHECKSUM;
     reduce.x.dtype = RF_F64;
     check_rejected(RF_OP_REDUCE, &reduce, RF_ERR_ARGUMENT, "x is [3, 4] f64");
 }
 
 static const reduce_shape shapes[] = {
-    {RF_REDUCE_SUM, 3, 7, 1},
-    {RF_REDUCE_SUM, 400, 501, 1},
-    {RF_REDUCE_SUM, 0, 7, 1},
-    {RF_REDUCE_SUM_SQUARES, 3, 7, 1},
-    {RF_REDUCE_SUM_SQUARES, 400, 501, 1e15},
-    {RF_REDUCE_SUM_SQUARES, 1, 1, 1e-25},
-    {RF_REDUCE_COLUMN_SUM, 3, 7, 1},
-    {RF_REDUCE_COLUMN_SUM, 300, 201, 1},
-    {RF_REDUCE_COLUMN_SUM, 0, 7, 1},
-    {RF_REDUCE_COLUMN_SUM, 1000, 1, 1},
+    {RF_REDUCE_SUM, 3, 7, 1, false},
+    {RF_REDUCE_SUM, 400, 501, 1, false},
+    {RF_REDUCE_SUM, 0, 7, 1, false},
+    {RF_REDUCE_SUM_SQUARES, 3, 7, 1, false},
+    {RF_REDUCE_SUM_SQUARES, 400, 501, 1e15, false},
+    {RF_REDUCE_SUM_SQUARES, 1, 1, 1e-25, false},
+    {RF_REDUCE_COLUMN_SUM, 3, 7, 1, false},
+    {RF_REDUCE_COLUMN_SUM, 300, 201, 1, false},
+    {RF_REDUCE_COLUMN_SUM, 0, 7, 1, false},
+    {RF_REDUCE_COLUMN_SUM, 1000, 1, 1, false},
+    {RF_REDUCE_COLUMN_SUM, 3, 7, 1, true},
+    {RF_REDUCE_COLUMN_SUM, 300, 201, 1, true},
+    {RF_REDUCE_COLUMN_SUM, 0, 7, 1, true},
+    {RF_REDUCE_COLUMN_SUM, 1000, 1, 1, true},
 };
 static const check_case cases[] = {
     {"sum", 1, build, run, oracle, &shapes[0]},
@@ -118,6 +127,10 @@ static const check_case cases[] = {
     {"many columns", 8, build, run, oracle, &shapes[7]},
     {"columns of nothing", 9, build, run, oracle, &shapes[8]},
     {"one long column", 10, build, run, oracle, &shapes[9]},
+    {"bf16 columns", 11, build, run, oracle, &shapes[10]},
+    {"many bf16 columns", 12, build, run, oracle, &shapes[11]},
+    {"bf16 columns of nothing", 13, build, run, oracle, &shapes[12]},
+    {"one long bf16 column", 14, build, run, oracle, &shapes[13]},
 };
 
 int main(int argc, char **argv)

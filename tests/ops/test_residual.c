@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { STREAM, VALUE, OVERFLOW_FLAG };
+enum { STREAM, VALUE, OVERFLOW_FLAG, MOST_ELEMENTS = 200 * 304 };
 
 typedef struct residual_shape {
     rf_dtype dtype;
@@ -15,8 +15,14 @@ typedef struct residual_shape {
     int fraction_bits;
     int64_t rows, width;
     double stream_range, value_range;
-    int flag; /* before */
+    int flag;  /* before */
+    bool bf16; /* value */
+    float probability;
+    int64_t first_row;
 } residual_shape;
+
+static const rf_random_key key = {
+    .seed = 7, .step = 3, .layer = 2, .purpose = RF_PURPOSE_ATTENTION_OUTPUT_DROPOUT};
 
 static int sign_of(rf_residual_mode mode)
 {
@@ -43,6 +49,7 @@ static void build(check_state *check)
     check_buffer value =
         check_matrix("value", CHECK_INPUT, s->rows, s->width, -s->value_range, s->value_range);
     value.fill = fill_value;
+    value.dtype = s->bf16 ? RF_BF16 : RF_F32;
     check_buffer overflow = check_vector("overflow", CHECK_UPDATED, 1, s->flag, s->flag);
     overflow.dtype = RF_I32;
     check_add(check, &stream);
@@ -57,7 +64,10 @@ static rf_status run(rf_context *context, const check_state *check, rf_error *er
                             .value = check_tensor(check, VALUE),
                             .overflow = check_tensor(check, OVERFLOW_FLAG),
                             .mode = s->mode,
-                            .fraction_bits = s->fraction_bits};
+                            .fraction_bits = s->fraction_bits,
+                            .probability = s->probability,
+                            .key = key,
+                            .first_row = s->first_row};
     return rf_op_residual(context, &residual, error);
 }
 
@@ -66,15 +76,25 @@ static void oracle(const check_state *check, double *const *values)
     const residual_shape *s = check->which->parameters;
     int sign = sign_of(s->mode);
     int64_t count = s->rows * s->width;
+    static double dropped[MOST_ELEMENTS];
+    const double *value = values[VALUE];
+    if (s->probability > 0.0F) {
+        oracle_dropout(&key, (double)s->probability, s->first_row, s->rows, s->width, values[VALUE],
+                       dropped);
+        for (int64_t i = 0; i < count; i++) { /* fixed point is that of the f32 product */
+            dropped[i] = (double)(float)dropped[i];
+        }
+        value = dropped;
+    }
     if (s->dtype == RF_FIXED32) {
-        if (oracle_residual_fixed(sign, s->fraction_bits, count, values[VALUE], values[STREAM])) {
+        if (oracle_residual_fixed(sign, s->fraction_bits, count, value, values[STREAM])) {
             values[OVERFLOW_FLAG][0] = 1.0;
         }
         return;
     }
     for (int64_t i = 0; i < count; i++) {
-        values[STREAM][i] = (sign == 0 ? 0.0 : values[STREAM][i]) +
-                            (sign == 0 ? 1.0 : (double)sign) * values[VALUE][i];
+        values[STREAM][i] =
+            (sign == 0 ? 0.0 : values[STREAM][i]) + (sign == 0 ? 1.0 : (double)sign) * value[i];
     }
 }
 
@@ -168,6 +188,24 @@ static void test_flag_of_floats(void **state)
     }
 }
 
+/* Not a number, infinite, and the greatest bf16 number, which is finite. */
+static void test_flag_of_bf16(void **state)
+{
+    (void)state;
+    const uint16_t numbers[] = {0x7F7F, 0x7FC0, 0x7F80, 0xFF80};
+    for (int i = 0; i < 4; i++) {
+        float stream[3] = {0.0F, 1.0F, 2.0F};
+        uint16_t value[3] = {0, 0x3F80, numbers[i]};
+        int32_t overflow = 0;
+        rf_residual residual = {.stream = rf_tensor_2(stream, RF_F32, 3, 1),
+                                .value = rf_tensor_2(value, RF_BF16, 3, 1),
+                                .overflow = rf_tensor_1(&overflow, RF_I32, 1)};
+        check_run(RF_OP_RESIDUAL, &residual, 1);
+        assert_int_equal(overflow, i > 0 ? 1 : 0);
+        assert_true(stream[1] == 2.0F);
+    }
+}
+
 static void test_rejected(void **state)
 {
     (void)state;
@@ -180,20 +218,35 @@ static void test_rejected(void **state)
     residual.value = rf_tensor_2(NULL, RF_F32, 3, 4);
     residual.fraction_bits = 31;
     check_rejected(RF_OP_RESIDUAL, &residual, RF_ERR_ARGUMENT, "fraction_bits is 31");
+    residual.value.dtype = RF_F16;
+    check_rejected(RF_OP_RESIDUAL, &residual, RF_ERR_ARGUMENT, "value is [3, 4] f16");
+    residual.stream.dtype = RF_BF16;
+    check_rejected(RF_OP_RESIDUAL, &residual, RF_ERR_ARGUMENT, "stream is [3, 4] bf16");
 }
 
 static const residual_shape shapes[] = {
-    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 5, 33, 400, 50, 0},
-    {RF_FIXED32, RF_RESIDUAL_SUBTRACT, 22, 200, 301, 400, 50, 0},
-    {RF_FIXED32, RF_RESIDUAL_SET, 22, 200, 301, 400, 500, 0},
-    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 200, 301, 511, 200, 0},
-    {RF_FIXED32, RF_RESIDUAL_SET, 16, 5, 33, 400, 1e7, 0},
-    {RF_FIXED32, RF_RESIDUAL_ADD, 30, 5, 7, 0.5, 1, 1},
-    {RF_F32, RF_RESIDUAL_ADD, 0, 200, 301, 4, 1, 0},
-    {RF_F32, RF_RESIDUAL_SUBTRACT, 0, 5, 33, 4, 1, 1},
-    {RF_F32, RF_RESIDUAL_SET, 0, 5, 33, 4, 1, 0},
-    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 0, 33, 400, 50, 0},
-    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 1, 1, 400, 50, 0},
+    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 5, 33, 400, 50, 0, false, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_SUBTRACT, 22, 200, 301, 400, 50, 0, false, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_SET, 22, 200, 301, 400, 500, 0, false, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 200, 301, 511, 200, 0, false, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_SET, 16, 5, 33, 400, 1e7, 0, false, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_ADD, 30, 5, 7, 0.5, 1, 1, false, 0.0F, 0},
+    {RF_F32, RF_RESIDUAL_ADD, 0, 200, 301, 4, 1, 0, false, 0.0F, 0},
+    {RF_F32, RF_RESIDUAL_SUBTRACT, 0, 5, 33, 4, 1, 1, false, 0.0F, 0},
+    {RF_F32, RF_RESIDUAL_SET, 0, 5, 33, 4, 1, 0, false, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 0, 33, 400, 50, 0, false, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 1, 1, 400, 50, 0, false, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 5, 33, 400, 50, 0, true, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_SUBTRACT, 22, 200, 301, 511, 200, 0, true, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_SET, 16, 5, 33, 400, 1e7, 0, true, 0.0F, 0},
+    {RF_F32, RF_RESIDUAL_ADD, 0, 200, 301, 4, 1, 0, true, 0.0F, 0},
+    {RF_F32, RF_RESIDUAL_SUBTRACT, 0, 5, 33, 4, 1, 1, true, 0.0F, 0},
+    {RF_F32, RF_RESIDUAL_SET, 0, 5, 33, 4, 1, 0, true, 0.0F, 0},
+    {RF_F32, RF_RESIDUAL_ADD, 0, 0, 33, 4, 1, 0, true, 0.0F, 0},
+    {RF_FIXED32, RF_RESIDUAL_ADD, 22, 200, 304, 400, 50, 0, false, 0.5F, 3},
+    {RF_FIXED32, RF_RESIDUAL_SUBTRACT, 22, 200, 304, 400, 50, 0, true, 0.5F, 12345},
+    {RF_F32, RF_RESIDUAL_ADD, 0, 200, 304, 4, 1, 0, true, 0.1F, 7},
+    {RF_F32, RF_RESIDUAL_ADD, 0, 41, 33, 4, 1, 0, false, 0.1F, 7},
 };
 static const check_case cases[] = {
     {"add", 1, build, run, oracle, &shapes[0]},
@@ -207,14 +260,24 @@ static const check_case cases[] = {
     {"set floats", 9, build, run, oracle, &shapes[8]},
     {"no rows", 10, build, run, oracle, &shapes[9]},
     {"one element", 11, build, run, oracle, &shapes[10]},
+    {"add bf16", 12, build, run, oracle, &shapes[11]},
+    {"subtract bf16 beyond the range", 13, build, run, oracle, &shapes[12]},
+    {"set bf16 beyond the range", 14, build, run, oracle, &shapes[13]},
+    {"add bf16 to floats", 15, build, run, oracle, &shapes[14]},
+    {"subtract bf16 from floats, flag kept", 16, build, run, oracle, &shapes[15]},
+    {"set floats to bf16", 17, build, run, oracle, &shapes[16]},
+    {"bf16, no rows", 18, build, run, oracle, &shapes[17]},
+    {"add behind dropout", 19, build, run, oracle, &shapes[18]},
+    {"subtract bf16 behind dropout", 20, build, run, oracle, &shapes[19]},
+    {"add bf16 to floats behind dropout", 21, build, run, oracle, &shapes[20]},
+    {"add to floats behind dropout, odd width", 22, build, run, oracle, &shapes[21]},
 };
 
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_restores),
-        cmocka_unit_test(test_flag),
-        cmocka_unit_test(test_flag_of_floats),
+        cmocka_unit_test(test_restores),       cmocka_unit_test(test_flag),
+        cmocka_unit_test(test_flag_of_floats), cmocka_unit_test(test_flag_of_bf16),
         cmocka_unit_test(test_rejected),
     };
     return check_main(argc, argv, cases, sizeof cases / sizeof cases[0], tests,

@@ -47,7 +47,8 @@ static void draw_on_cpu(rf_sample options, int64_t rows, int32_t position, const
     assert_ok(rf_device_create("cpu", 1, &device, error));
     rf_workspace_init(&workspace, device);
     assert_ok(rf_workspace_allocate(&workspace, 4096, error));
-    draw(&(rf_context){device, &workspace}, options, rows, position, seen, tokens);
+    draw(&(rf_context){.device = device, .workspace = &workspace}, options, rows, position, seen,
+         tokens);
     rf_workspace_clear(&workspace);
     rf_device_destroy(device);
 }

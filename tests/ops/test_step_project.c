@@ -24,6 +24,7 @@ typedef struct project_shape {
     int64_t n[3];                /* 0: fewer projections */
     bool norm, fixed, bias, residual;
     rf_activation activation;
+    rf_dtype weights; /* 0: f32 */
 } project_shape;
 
 static check_buffer nothing(const char *name)
@@ -65,6 +66,7 @@ static void build(check_state *check)
     for (int i = 0; i < 3; i++) {
         check_buffer weight =
             check_matrix(weights[i], CHECK_INPUT, s->n[i], s->width + s->width2, -0.5, 0.5);
+        weight.dtype = s->weights != RF_NONE ? s->weights : RF_F32;
         check_add(check, &weight);
     }
     for (int i = 0; i < 3; i++) {
@@ -76,7 +78,8 @@ static void build(check_state *check)
         if (s->residual && i == 0) {
             y = stream(s, results[i], CHECK_UPDATED, s->n[i]);
         }
-        y.tolerance = 4e-6;
+        /* A norm that lies near the middle of two bf16 numbers may be rounded either way. */
+        y.tolerance = s->weights == RF_BF16 && s->norm ? 1e-3 : 4e-6;
         check_add(check, &y);
     }
     check_buffer overflow = check_vector("overflow", CHECK_UPDATED, 1, 0, 0);
@@ -142,6 +145,9 @@ static void oracle(const check_state *check, double *const *values)
     } else {
         memcpy(z, values[X], (size_t)(s->rows * s->width) * sizeof *z);
     }
+    for (int64_t j = 0; s->weights == RF_BF16 && j < s->rows * (s->width + s->width2); j++) {
+        z[j] = oracle_round(z[j], RF_BF16, 0);
+    }
     for (int i = 0; i < 3; i++) {
         double *to = s->residual ? y : values[RESULTS + i];
         multiply(s, i, z, values, to);
@@ -197,18 +203,24 @@ static void test_rejected(void **state)
 }
 
 static const project_shape shapes[] = {
-    {1, 256, 0, {128, 128, 128}, true, true, false, false, RF_ACTIVATION_LINEAR},
-    {3, 64, 0, {70, 9, 0}, true, false, false, false, RF_ACTIVATION_LINEAR},
-    {2, 33, 0, {50, 0, 0}, true, true, true, false, RF_ACTIVATION_GELU},
-    {1, 128, 0, {300, 0, 0}, true, true, true, false, RF_ACTIVATION_RELU},
-    {1, 128, 128, {258, 0, 0}, true, true, true, false, RF_ACTIVATION_LINEAR},
-    {4, 20, 12, {31, 0, 0}, true, false, false, false, RF_ACTIVATION_LINEAR},
-    {1, 4096, 0, {64, 0, 0}, false, true, true, true, RF_ACTIVATION_LINEAR},
-    {5, 100, 0, {60, 0, 0}, false, false, false, true, RF_ACTIVATION_LINEAR},
-    {8, 72, 0, {48, 0, 0}, true, true, true, false, RF_ACTIVATION_RELU},
-    {9, 64, 0, {40, 24, 0}, true, true, true, false, RF_ACTIVATION_TANH},
-    {12, 64, 0, {40, 0, 0}, false, true, true, true, RF_ACTIVATION_LINEAR},
-    {1, 1, 0, {1, 0, 0}, false, false, false, false, RF_ACTIVATION_LINEAR},
+    {1, 256, 0, {128, 128, 128}, true, true, false, false, RF_ACTIVATION_LINEAR, RF_NONE},
+    {3, 64, 0, {70, 9, 0}, true, false, false, false, RF_ACTIVATION_LINEAR, RF_NONE},
+    {2, 33, 0, {50, 0, 0}, true, true, true, false, RF_ACTIVATION_GELU, RF_NONE},
+    {1, 128, 0, {300, 0, 0}, true, true, true, false, RF_ACTIVATION_RELU, RF_NONE},
+    {1, 128, 128, {258, 0, 0}, true, true, true, false, RF_ACTIVATION_LINEAR, RF_NONE},
+    {4, 20, 12, {31, 0, 0}, true, false, false, false, RF_ACTIVATION_LINEAR, RF_NONE},
+    {1, 4096, 0, {64, 0, 0}, false, true, true, true, RF_ACTIVATION_LINEAR, RF_NONE},
+    {5, 100, 0, {60, 0, 0}, false, false, false, true, RF_ACTIVATION_LINEAR, RF_NONE},
+    {8, 72, 0, {48, 0, 0}, true, true, true, false, RF_ACTIVATION_RELU, RF_NONE},
+    {9, 64, 0, {40, 24, 0}, true, true, true, false, RF_ACTIVATION_TANH, RF_NONE},
+    {12, 64, 0, {40, 0, 0}, false, true, true, true, RF_ACTIVATION_LINEAR, RF_NONE},
+    {1, 1, 0, {1, 0, 0}, false, false, false, false, RF_ACTIVATION_LINEAR, RF_NONE},
+    {1, 256, 0, {128, 60, 99}, true, true, false, false, RF_ACTIVATION_LINEAR, RF_BF16},
+    {3, 100, 28, {77, 0, 0}, true, true, true, false, RF_ACTIVATION_RELU, RF_BF16},
+    {2, 1024, 0, {40, 0, 0}, false, true, true, true, RF_ACTIVATION_LINEAR, RF_BF16},
+    {10, 72, 0, {40, 24, 0}, true, true, true, false, RF_ACTIVATION_GELU, RF_BF16},
+    {9, 64, 0, {48, 0, 0}, false, false, false, true, RF_ACTIVATION_LINEAR, RF_BF16},
+    {1, 33, 0, {50, 0, 0}, false, false, true, false, RF_ACTIVATION_RELU, RF_BF16},
 };
 static const check_case cases[] = {
     {"query, value and key", 1, build, run, oracle, &shapes[0]},
@@ -223,6 +235,12 @@ static const check_case cases[] = {
     {"nine rows", 10, build, run, oracle, &shapes[9]},
     {"twelve rows into a stream", 11, build, run, oracle, &shapes[10]},
     {"one number", 12, build, run, oracle, &shapes[11]},
+    {"bf16: query, value and key", 13, build, run, oracle, &shapes[12]},
+    {"bf16: two streams, relu", 14, build, run, oracle, &shapes[13]},
+    {"bf16: into a fixed stream", 15, build, run, oracle, &shapes[14]},
+    {"bf16: ten rows", 16, build, run, oracle, &shapes[15]},
+    {"bf16: nine rows into a stream", 17, build, run, oracle, &shapes[16]},
+    {"bf16: odd width", 18, build, run, oracle, &shapes[17]},
 };
 
 int main(int argc, char **argv)

@@ -1,7 +1,7 @@
 /* AdamW (Loshchilov, Hutter 2019, algorithm 2) with bias correction: three streams read and
- * written, one read. Factors that do not depend on the element are computed in double and rounded
- * once. */
-#include "ops/cpu/cpu.h"
+ * written, one read; the optional rounded copy is made of a block while it is in cache. Factors
+ * that do not depend on the element are computed in double and rounded once. */
+#include "ops/cpu/real.h"
 
 #include <math.h>
 
@@ -58,13 +58,17 @@ rf_status rf_cpu_adamw(rf_device *device, const void *arguments, void *scratch, 
     const float *gradient = adamw->gradient.data;
     float *first = adamw->first_moment.data;
     float *second = adamw->second_moment.data;
+    uint16_t *rounded = rf_tensor_is_absent(&adamw->rounded) ? NULL : adamw->rounded.data;
     int64_t count = rf_tensor_count(&adamw->value);
     int64_t blocks = rf_cpu_blocks(count, BLOCK);
 #pragma omp parallel for schedule(static) num_threads(rf_cpu_threads(device, blocks, BLOCK))
     for (int64_t b = 0; b < blocks; b++) {
         int64_t at = b * BLOCK;
-        update_block(&factors, value + at, gradient + at, first + at, second + at,
-                     rf_cpu_block_length(count, BLOCK, b));
+        int64_t length = rf_cpu_block_length(count, BLOCK, b);
+        update_block(&factors, value + at, gradient + at, first + at, second + at, length);
+        if (rounded != NULL) {
+            rf_cpu_round(value + at, rounded + at, length);
+        }
     }
     return RF_OK;
 }

@@ -59,6 +59,14 @@ RF_VECTOR_CLONES static void scale_row(float *to, const float *from, int64_t cou
     }
 }
 
+/* The same, rounded to bf16. */
+static void round_row(uint16_t *to, const float *from, int64_t count, float factor)
+{
+    for (int64_t i = 0; i < count; i++) {
+        to[i] = rf_f32_to_bf16(from[i] * factor);
+    }
+}
+
 /* Output's rows of the tile's tokens = the tile's sums x factors [rows]. */
 static void write_rows(const call *in, const rf_attention_run *run, const rf_attention_space *space,
                        const rf_attention_tile *tile, const float *factors)
@@ -66,11 +74,17 @@ static void write_rows(const call *in, const rf_attention_run *run, const rf_att
     const rf_attention_plan *plan = in->cut.plan;
     const int64_t width = in->cut.width;
     const int64_t first = (run->batch * plan->parts + run->part) * plan->length;
-    float *output = in->attention->output.data;
+    const rf_tensor *output = &in->attention->output;
     for (int64_t row = 0; row < tile->rows; row++) {
-        if (tile->tokens[row] >= 0) {
-            float *to = output + ((first + tile->tokens[row]) * plan->heads + run->head) * width;
-            scale_row(to, space->result + row * width, width, factors[row]);
+        if (tile->tokens[row] < 0) {
+            continue;
+        }
+        const int64_t at = ((first + tile->tokens[row]) * plan->heads + run->head) * width;
+        const float *from = space->result + row * width;
+        if (output->dtype == RF_BF16) {
+            round_row((uint16_t *)output->data + at, from, width, factors[row]);
+        } else {
+            scale_row((float *)output->data + at, from, width, factors[row]);
         }
     }
 }

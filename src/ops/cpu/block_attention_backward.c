@@ -7,7 +7,7 @@
  * alone: parts go one after the other; within a part neighbouring runs share key blocks, so runs
  * are coloured, and those of one colour share none; runs that wrap meet tokens of any run, so they
  * come last, one after the other per (batch, head). So every sum has one order, without atomics.
- * Five products per tile. */
+ * Five products per tile. bf16 tensors are worked on as f32 copies. */
 #include "ops/cpu/block_attention_rows.h"
 #include "ops/cpu/gemm_tile.h"
 
@@ -15,26 +15,82 @@
 
 /* One call. */
 typedef struct call {
-    const rf_block_attention_backward *backward;
+    const rf_block_attention_backward *given;
+    rf_block_attention_backward wide; /* the same with output and gradients in f32: in scratch where
+                                         they are given in bf16 */
     rf_attention_cut cut;
     rf_attention_source source;
     int64_t colours;
-    void *scratch; /* of the threads' spaces */
+    size_t used;   /* bytes of scratch before the threads' spaces */
+    void *scratch; /* those; NULL while only counting */
 } call;
+
+/* What is in f32 where the caller has bf16: two inputs, then the gradients. */
+enum { WIDE_INPUTS = 2, WIDE_TENSORS = 5 };
+
+static void list_tensors(rf_block_attention_backward *backward, rf_tensor *tensors[WIDE_TENSORS])
+{
+    tensors[0] = &backward->output;
+    tensors[1] = &backward->output_gradient;
+    tensors[2] = &backward->query_gradient;
+    tensors[3] = &backward->value_gradient;
+    tensors[4] = &backward->key_gradient;
+}
+
+/* Room in scratch for copies of what is bf16. */
+static void place_copies(call *in, char *scratch)
+{
+    rf_tensor *tensors[WIDE_TENSORS];
+    list_tensors(&in->wide, tensors);
+    for (int i = 0; i < WIDE_TENSORS; i++) {
+        if (tensors[i]->dtype == RF_BF16) {
+            tensors[i]->dtype = RF_F32;
+            tensors[i]->data = scratch != NULL ? scratch + in->used : NULL;
+            in->used += (rf_tensor_size(tensors[i]) + 63) / 64 * 64;
+        }
+    }
+}
 
 static call call_of(const rf_block_attention_backward *backward, void *scratch)
 {
     const rf_attention_plan *plan = &backward->plan;
-    call in = {.backward = backward,
+    call in = {.given = backward,
+               .wide = *backward,
                .cut = rf_cpu_attention_cut(plan, backward->query.shape[3]),
                .source = rf_cpu_attention_source(&backward->query, &backward->key, &backward->value,
-                                                 scratch)};
-    if (scratch != NULL) {
-        in.scratch =
-            (char *)scratch + rf_cpu_attention_widened_size(&backward->query, &backward->key);
+                                                 scratch),
+               .used = rf_cpu_attention_widened_size(&backward->query, &backward->key)};
+    if (plan->normalise_keys) {
+        in.wide.key_gradient = (rf_tensor){0};
     }
+    place_copies(&in, scratch);
+    in.scratch = scratch != NULL ? (char *)scratch + in.used : NULL;
     in.colours = 1 + rf_cpu_blocks(plan->before + plan->after, in.cut.run_blocks);
     return in;
+}
+
+/* Output and its gradient to their copies, or (`back`) the gradients from theirs. */
+static void convert(call *in, bool back)
+{
+    rf_block_attention_backward given = *in->given;
+    rf_tensor *narrow[WIDE_TENSORS];
+    rf_tensor *wide[WIDE_TENSORS];
+    list_tensors(&given, narrow);
+    list_tensors(&in->wide, wide);
+    for (int i = back ? WIDE_INPUTS : 0; i < (back ? WIDE_TENSORS : WIDE_INPUTS); i++) {
+        if (narrow[i]->dtype != RF_BF16 || rf_tensor_is_absent(wide[i])) {
+            continue;
+        }
+        const int64_t count = rf_tensor_count(wide[i]);
+        uint16_t *halves = narrow[i]->data;
+        float *floats = wide[i]->data;
+        for (int64_t j = 0; j < count && !back; j++) {
+            floats[j] = rf_bf16_to_f32(halves[j]);
+        }
+        for (int64_t j = 0; j < count && back; j++) {
+            halves[j] = rf_f32_to_bf16(floats[j]);
+        }
+    }
 }
 
 RF_VECTOR_CLONES static float dot(const float *a, const float *b, int64_t count)
@@ -77,7 +133,7 @@ static void find_deltas(const call *in, const rf_attention_run *run,
                         const rf_attention_space *space, const rf_attention_tile *tile,
                         float *deltas)
 {
-    const float *output = in->backward->output.data;
+    const float *output = in->wide.output.data;
     const int64_t width = in->cut.width;
     for (int64_t row = 0; row < tile->rows; row++) {
         const int64_t later =
@@ -109,8 +165,8 @@ static void differentiate_row(const call *in, const rf_attention_run *run,
     const rf_attention_columns columns = {.positions = space->positions + tile->first,
                                           .tokens = space->tokens + tile->first,
                                           .count = tile->count};
-    const float *norm = (const float *)in->backward->norm.data +
-                        (run->batch * plan->heads + run->head) * plan->length;
+    const float *norm =
+        (const float *)in->wide.norm.data + (run->batch * plan->heads + run->head) * plan->length;
     if (plan->probability > 0.0F) {
         rf_cpu_attention_keep(&in->cut, run, tile, token, space->keep);
         rf_cpu_attention_multiply(gradients, space->keep, tile->count);
@@ -160,9 +216,9 @@ static void differentiate_tile(const call *in, const rf_attention_run *run,
 {
     const int64_t width = in->cut.width;
     const int64_t first = tile->first * width;
-    float *query_gradient = in->backward->query_gradient.data;
+    float *query_gradient = in->wide.query_gradient.data;
     rf_cpu_attention_gather_rows(&in->cut, run, tile, in->source.query, space->queries);
-    rf_cpu_attention_gather_rows(&in->cut, run, tile, in->backward->output_gradient.data,
+    rf_cpu_attention_gather_rows(&in->cut, run, tile, in->wide.output_gradient.data,
                                  space->output_gradients);
     multiply_rows(tile, width, space->queries, space->keys + first, space->scores);
     multiply_rows(tile, width, space->output_gradients, space->values + first,
@@ -198,9 +254,9 @@ static void scatter_keys(const call *in, const rf_attention_run *run,
 {
     const rf_attention_plan *plan = in->cut.plan;
     const int64_t width = in->cut.width;
-    float *query_gradient = in->backward->query_gradient.data;
-    float *key_gradient = plan->normalise_keys ? NULL : in->backward->key_gradient.data;
-    float *value_gradient = in->backward->value_gradient.data;
+    float *query_gradient = in->wide.query_gradient.data;
+    float *key_gradient = plan->normalise_keys ? NULL : in->wide.key_gradient.data;
+    float *value_gradient = in->wide.value_gradient.data;
     const int64_t end = (run->first_present + run->present) * plan->block;
     for (int64_t slot = run->first_present * plan->block; slot < end; slot++) {
         const int32_t later =
@@ -278,7 +334,7 @@ static void differentiate_wrapping(const call *in, int64_t part, int threads)
 
 static void zero_outputs(const call *in, int threads)
 {
-    const rf_block_attention_backward *backward = in->backward;
+    const rf_block_attention_backward *backward = &in->wide;
     const rf_tensor *outputs[] = {&backward->query_gradient, &backward->value_gradient,
                                   &backward->key_gradient};
     const int count = in->cut.plan->normalise_keys ? 2 : 3;
@@ -296,19 +352,19 @@ size_t rf_cpu_block_attention_backward_scratch_size(const rf_device *device, con
 {
     const rf_block_attention_backward *backward = arguments;
     const call in = call_of(backward, NULL);
-    return rf_cpu_attention_widened_size(&backward->query, &backward->key) +
-           (size_t)device->threads * rf_cpu_attention_space_size(&in.cut, true);
+    return in.used + (size_t)device->threads * rf_cpu_attention_space_size(&in.cut, true);
 }
 
 rf_status rf_cpu_block_attention_backward(rf_device *device, const void *arguments, void *scratch,
                                           rf_error *error)
 {
     (void)error;
-    const call in = call_of(arguments, scratch);
+    call in = call_of(arguments, scratch);
     const rf_attention_plan *plan = in.cut.plan;
     const int64_t runs = plan->batch * plan->heads * in.cut.runs;
     const int threads =
         rf_cpu_threads(device, runs, in.cut.run_keys * in.cut.columns * in.cut.width);
+    convert(&in, false);
     zero_outputs(&in, threads);
     for (int64_t part = 0; part < plan->parts; part++) {
         for (int64_t colour = 0; colour < in.colours && colour < in.cut.runs; colour++) {
@@ -316,5 +372,6 @@ rf_status rf_cpu_block_attention_backward(rf_device *device, const void *argumen
         }
         differentiate_wrapping(&in, part, threads);
     }
+    convert(&in, true);
     return RF_OK;
 }

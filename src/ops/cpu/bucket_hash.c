@@ -2,7 +2,8 @@
  * random rotations, then a signed argmax per factor. The columns of all rounds and factors stand
  * side by side, so that a block of them is one matrix product, however few columns a factor has; a
  * running best carries a factor over several blocks. Time 2 x length x width x rounds x columns;
- * scratch the rotations (where they are drawn here) and one block of products per thread. */
+ * scratch the rotations (where they are drawn here) and one block of products per thread, and of
+ * queries where these are bf16. */
 #include "ops/cpu/cpu.h"
 #include "ops/cpu/gemm_tile.h"
 
@@ -179,17 +180,40 @@ static void read_products(const rf_bucket_hash *hash, const row_block *block, wo
     }
 }
 
-/* rotations [width, rounds x columns]: those of the block's head. */
-static void hash_rows(const rf_bucket_hash *hash, const row_block *block, const float *rotations,
-                      int64_t all_columns, workplace *place)
+/* The block's queries as f32: where they stand, or widened to `queries` [rows, width]. */
+static void find_queries(const rf_bucket_hash *hash, const row_block *block, float *queries,
+                         rf_cpu_tile *tile)
 {
     const int64_t *shape = hash->query.shape; /* [batch, length, heads, width] */
     const int64_t first_row = block->batch * shape[1] + block->row;
-    rf_cpu_tile tile = {
-        .m = block->rows, .k = shape[3], .b_leading = all_columns, .c_leading = BLOCK_COLUMNS};
-    tile.a = (const float *)hash->query.data + (first_row * shape[2] + block->head) * shape[3];
-    tile.a_leading = shape[2] * shape[3];
-    tile.c = place->products;
+    const int64_t first = (first_row * shape[2] + block->head) * shape[3];
+    if (hash->query.dtype == RF_F32) {
+        tile->a = (const float *)hash->query.data + first;
+        tile->a_leading = shape[2] * shape[3];
+        return;
+    }
+    for (int64_t row = 0; row < block->rows; row++) {
+        const uint16_t *from =
+            (const uint16_t *)hash->query.data + first + row * shape[2] * shape[3];
+        for (int64_t i = 0; i < shape[3]; i++) {
+            queries[row * shape[3] + i] = rf_bf16_to_f32(from[i]);
+        }
+    }
+    tile->a = queries;
+    tile->a_leading = shape[3];
+}
+
+/* rotations [width, rounds x columns]: those of the block's head; queries: see find_queries. */
+static void hash_rows(const rf_bucket_hash *hash, const row_block *block, const float *rotations,
+                      float *queries, workplace *place)
+{
+    const int64_t all_columns = hash->rounds * columns_of(hash);
+    rf_cpu_tile tile = {.m = block->rows,
+                        .k = hash->query.shape[3],
+                        .b_leading = all_columns,
+                        .c = place->products,
+                        .c_leading = BLOCK_COLUMNS};
+    find_queries(hash, block, queries, &tile);
     cursor at = {.scale = 1};
     for (int64_t column = 0; column < all_columns; column += BLOCK_COLUMNS) {
         const int64_t left = all_columns - column;
@@ -221,9 +245,16 @@ static size_t rotations_size(const rf_bucket_hash *hash)
     return rf_tensor_is_absent(&hash->rotations) ? (size_t)count * sizeof(float) : 0;
 }
 
+/* Queries that one thread widens at once. */
+static int64_t widened_count(const rf_bucket_hash *hash)
+{
+    return hash->query.dtype == RF_BF16 ? BLOCK_ROWS * hash->query.shape[3] : 0;
+}
+
 size_t rf_cpu_bucket_hash_scratch_size(const rf_device *device, const void *arguments)
 {
-    return (size_t)device->threads * sizeof(workplace) + rotations_size(arguments);
+    const size_t widened = (size_t)widened_count(arguments) * sizeof(float);
+    return (size_t)device->threads * (sizeof(workplace) + widened) + rotations_size(arguments);
 }
 
 rf_status rf_cpu_bucket_hash(rf_device *device, const void *arguments, void *scratch,
@@ -234,7 +265,8 @@ rf_status rf_cpu_bucket_hash(rf_device *device, const void *arguments, void *scr
     const int64_t *shape = hash->query.shape; /* [batch, length, heads, width] */
     const int64_t all_columns = hash->rounds * columns_of(hash);
     workplace *places = scratch;
-    float *drawn = (float *)(void *)(places + device->threads);
+    float *queries = (float *)(void *)(places + device->threads);
+    float *drawn = queries + device->threads * widened_count(hash);
     const float *rotations = drawn;
     if (rf_tensor_is_absent(&hash->rotations)) {
         draw_rotations(device, hash, all_columns, drawn);
@@ -250,8 +282,9 @@ rf_status rf_cpu_bucket_hash(rf_device *device, const void *arguments, void *scr
                            .head = index / row_blocks % shape[2]};
         block.row = index % row_blocks * BLOCK_ROWS;
         block.rows = rf_cpu_block_length(shape[1], BLOCK_ROWS, index % row_blocks);
-        hash_rows(hash, &block, rotations + block.head * shape[3] * all_columns, all_columns,
-                  places + omp_get_thread_num());
+        const int thread = omp_get_thread_num();
+        hash_rows(hash, &block, rotations + block.head * shape[3] * all_columns,
+                  queries + thread * widened_count(hash), places + thread);
     }
     return RF_OK;
 }

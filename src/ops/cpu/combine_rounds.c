@@ -11,11 +11,14 @@
 /* The sizes of a call, and its data. */
 typedef struct shape {
     int64_t batch, parts, length, heads, width;
-    const float *output;   /* [batch, parts, length, heads, width] */
+    bool bf16;             /* output and merged */
+    const void *output;    /* [batch, parts, length, heads, width] */
     const float *log_norm; /* [batch, heads, parts, length] */
-    float *merged;         /* [batch, length, heads, width] */
+    void *merged;          /* [batch, length, heads, width] */
     float *norm;           /* [batch, heads, length] */
 } shape;
+
+enum { PIECE = 64 }; /* columns that are summed at once */
 
 /* log_norm [parts] at stride `length`. */
 static float merge_norms(const float *log_norm, int64_t parts, int64_t length)
@@ -31,21 +34,47 @@ static float merge_norms(const float *log_norm, int64_t parts, int64_t length)
     return highest + logf(sum);
 }
 
+/* sums [count] += weight x the numbers of output from index `from` on. */
+RF_VECTOR_CLONES static void add_piece(const shape *of, int64_t from, int64_t count, float weight,
+                                       float *sums)
+{
+    const float *floats = (const float *)of->output + from;
+    const uint16_t *halves = (const uint16_t *)of->output + from;
+    for (int64_t i = 0; i < count && !of->bf16; i++) {
+        sums[i] += weight * floats[i];
+    }
+    for (int64_t i = 0; i < count && of->bf16; i++) {
+        sums[i] += weight * rf_cpu_float((uint32_t)halves[i] << 16);
+    }
+}
+
+static void write_piece(const shape *of, int64_t to, int64_t count, const float *sums)
+{
+    if (!of->bf16) {
+        memcpy((float *)of->merged + to, sums, (size_t)count * sizeof(float));
+        return;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        ((uint16_t *)of->merged)[to + i] = rf_f32_to_bf16(sums[i]);
+    }
+}
+
 /* One token of one head. */
 static void merge_token(const shape *of, int64_t b, int64_t token, int64_t head)
 {
     const float *log_norm = of->log_norm + (b * of->heads + head) * of->parts * of->length + token;
-    float *merged = of->merged + ((b * of->length + token) * of->heads + head) * of->width;
+    const int64_t merged = ((b * of->length + token) * of->heads + head) * of->width;
     const float norm = merge_norms(log_norm, of->parts, of->length);
     of->norm[(b * of->heads + head) * of->length + token] = norm;
-    memset(merged, 0, (size_t)of->width * sizeof(float));
-    for (int64_t part = 0; part < of->parts; part++) {
-        const int64_t row = (b * of->parts + part) * of->length + token;
-        const float *output = of->output + (row * of->heads + head) * of->width;
-        const float weight = expf(log_norm[part * of->length] - norm);
-        for (int64_t i = 0; i < of->width; i++) {
-            merged[i] += weight * output[i];
+    for (int64_t column = 0; column < of->width; column += PIECE) {
+        const int64_t count = of->width - column < PIECE ? of->width - column : PIECE;
+        float sums[PIECE] = {0};
+        for (int64_t part = 0; part < of->parts; part++) {
+            const int64_t row = (b * of->parts + part) * of->length + token;
+            add_piece(of, (row * of->heads + head) * of->width + column, count,
+                      expf(log_norm[part * of->length] - norm), sums);
         }
+        write_piece(of, merged + column, count, sums);
     }
 }
 
@@ -61,6 +90,7 @@ rf_status rf_cpu_combine_rounds(rf_device *device, const void *arguments, void *
                       .length = output[2],
                       .heads = output[3],
                       .width = output[4],
+                      .bf16 = combine->output.dtype == RF_BF16,
                       .output = combine->output.data,
                       .log_norm = combine->log_norm.data,
                       .merged = combine->merged.data,

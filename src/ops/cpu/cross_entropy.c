@@ -1,7 +1,7 @@
 /* Softmax cross entropy: per row the greatest logit, the sum of exp(logit - greatest), then nll,
  * prediction and gradient from them, so that nothing overflows. Two reads of the logits (three and
  * a write with the gradient), all but the first from cache. */
-#include "ops/cpu/cpu.h"
+#include "ops/cpu/real.h"
 
 #include <math.h>
 
@@ -44,13 +44,13 @@ RF_VECTOR_CLONES static float sum_exp(const float *x, int64_t count, float great
     return rf_cpu_sum_lanes(lanes);
 }
 
-/* gradient may be x. */
+/* y may be x. */
 RF_VECTOR_CLONES static void softmax(const float *x, int64_t count, float greatest, float factor,
-                                     float *gradient)
+                                     float *y)
 {
 #pragma omp simd
     for (int64_t i = 0; i < count; i++) {
-        gradient[i] = rf_cpu_exp(x[i] - greatest) * factor;
+        y[i] = rf_cpu_exp(x[i] - greatest) * factor;
     }
 }
 
@@ -63,15 +63,44 @@ static int32_t first_of(const float *x, int64_t count, float value)
     return i < count ? (int32_t)i : 0; /* 0: all are NaN */
 }
 
+/* gradient's row `row`, from that row of the logits; factor is the loss's over the sum of
+ * exponentials. */
+static void write_gradient(const rf_tensor *gradient, int64_t row, const float *logits,
+                           float greatest, float factor)
+{
+    float run[RF_REAL_RUN];
+    int64_t vocabulary = gradient->shape[1];
+    for (int64_t first = 0; first < vocabulary; first += RF_REAL_RUN) {
+        int64_t count = vocabulary - first < RF_REAL_RUN ? vocabulary - first : RF_REAL_RUN;
+        int64_t at = row * vocabulary + first;
+        float *target = rf_cpu_real_target(gradient, at, run);
+        softmax(logits + first, count, greatest, factor, target);
+        rf_cpu_real_store(gradient, at, count, target);
+    }
+}
+
+static void write_one(const rf_tensor *gradient, int64_t at, float value)
+{
+    float run[1];
+    float *target = rf_cpu_real_target(gradient, at, run);
+    *target = value;
+    rf_cpu_real_store(gradient, at, 1, target);
+}
+
+static void write_zeros(const rf_tensor *gradient, int64_t row)
+{
+    size_t size = (size_t)gradient->shape[1] * rf_dtype_size(gradient->dtype);
+    memset((char *)gradient->data + (size_t)row * size, 0, size);
+}
+
 static void do_row(const rf_cross_entropy *loss, int64_t row)
 {
     int64_t vocabulary = loss->logits.shape[1];
     const float *logits = (const float *)loss->logits.data + row * vocabulary;
     int32_t target = ((const int32_t *)loss->targets.data)[row];
     float *nll = (float *)loss->nll.data + row;
-    float *gradient = rf_tensor_is_absent(&loss->logits_gradient)
-                          ? NULL
-                          : (float *)loss->logits_gradient.data + row * vocabulary;
+    const rf_tensor *gradient = &loss->logits_gradient;
+    bool has_gradient = !rf_tensor_is_absent(gradient);
     RF_ASSERT(target == IGNORED || (target >= 0 && target < vocabulary));
     bool ignored = target == IGNORED;
     float greatest = max_of(logits, vocabulary);
@@ -80,18 +109,19 @@ static void do_row(const rf_cross_entropy *loss, int64_t row)
     }
     if (ignored) {
         *nll = 0.0F;
-        if (gradient != NULL) {
-            memset(gradient, 0, (size_t)vocabulary * sizeof(float));
+        if (has_gradient) {
+            write_zeros(gradient, row);
         }
         return;
     }
     float sum = sum_exp(logits, vocabulary, greatest);
     double exact = log((double)sum) + ((double)greatest - (double)logits[target]);
     *nll = (float)exact;
-    if (gradient != NULL) {
-        softmax(logits, vocabulary, greatest, loss->factor / sum, gradient);
+    if (has_gradient) {
+        write_gradient(gradient, row, logits, greatest, loss->factor / sum);
         /* p - 1 would cancel where p is near 1; p = exp(-nll) keeps the digits. */
-        gradient[target] = (float)(expm1(-exact) * (double)loss->factor);
+        write_one(gradient, row * vocabulary + target,
+                  (float)(expm1(-exact) * (double)loss->factor));
     }
 }
 

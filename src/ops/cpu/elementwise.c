@@ -2,7 +2,7 @@
  * as in PyTorch and Hugging Face's table of activations (Hendrycks, Gimpel 2016 for GELU; Misra
  * 2019 for mish). Each formula is a function of one number that is inlined into one loop per kind,
  * so that gcc can make vectors of it (all but tanh, which calls libm). */
-#include "ops/cpu/cpu.h"
+#include "ops/cpu/real.h"
 
 #include <math.h>
 
@@ -350,21 +350,54 @@ static const activation activations[RF_ACTIVATION_COUNT] = {
     [RF_ACTIVATION_MISH] = {mish_forward, mish_backward},
 };
 
+static void activate_block(const rf_activate *activate, int64_t first, int64_t end)
+{
+    float run[RF_REAL_RUN];
+    for (int64_t at = first; at < end; at += RF_REAL_RUN) {
+        int64_t count = end - at < RF_REAL_RUN ? end - at : RF_REAL_RUN;
+        const float *x = rf_cpu_real_read(&activate->x, at, count, run);
+        float *y = rf_cpu_real_target(&activate->y, at, run);
+        activations[activate->kind].forward(x, y, count);
+        rf_cpu_real_store(&activate->y, at, count, y);
+    }
+}
+
 rf_status rf_cpu_activate(rf_device *device, const void *arguments, void *scratch, rf_error *error)
 {
     const rf_activate *activate = arguments;
     (void)scratch;
     (void)error;
-    const float *x = activate->x.data;
-    float *y = activate->y.data;
     int64_t count = rf_tensor_count(&activate->x);
     int64_t blocks = rf_cpu_blocks(count, BLOCK);
 #pragma omp parallel for schedule(static) num_threads(rf_cpu_threads(device, blocks, BLOCK))
     for (int64_t b = 0; b < blocks; b++) {
-        activations[activate->kind].forward(x + b * BLOCK, y + b * BLOCK,
-                                            rf_cpu_block_length(count, BLOCK, b));
+        activate_block(activate, b * BLOCK, b * BLOCK + rf_cpu_block_length(count, BLOCK, b));
     }
     return RF_OK;
+}
+
+RF_VECTOR_CLONES static void scale_run(float *x, float factor, int64_t count)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) {
+        x[i] *= factor;
+    }
+}
+
+static void differentiate_block(const rf_activate_backward *backward, int64_t first, int64_t end)
+{
+    float runs[2][RF_REAL_RUN];
+    for (int64_t at = first; at < end; at += RF_REAL_RUN) {
+        int64_t count = end - at < RF_REAL_RUN ? end - at : RF_REAL_RUN;
+        const float *x = rf_cpu_real_read(&backward->x, at, count, runs[0]);
+        const float *y_gradient = rf_cpu_real_read(&backward->y_gradient, at, count, runs[1]);
+        float *x_gradient = rf_cpu_real_target(&backward->x_gradient, at, runs[1]);
+        activations[backward->kind].backward(x, y_gradient, x_gradient, count);
+        if (backward->factor != 1.0F) {
+            scale_run(x_gradient, backward->factor, count);
+        }
+        rf_cpu_real_store(&backward->x_gradient, at, count, x_gradient);
+    }
 }
 
 rf_status rf_cpu_activate_backward(rf_device *device, const void *arguments, void *scratch,
@@ -373,16 +406,11 @@ rf_status rf_cpu_activate_backward(rf_device *device, const void *arguments, voi
     const rf_activate_backward *backward = arguments;
     (void)scratch;
     (void)error;
-    const float *x = backward->x.data;
-    const float *y_gradient = backward->y_gradient.data;
-    float *x_gradient = backward->x_gradient.data;
     int64_t count = rf_tensor_count(&backward->x);
     int64_t blocks = rf_cpu_blocks(count, BLOCK);
 #pragma omp parallel for schedule(static) num_threads(rf_cpu_threads(device, blocks, BLOCK))
     for (int64_t b = 0; b < blocks; b++) {
-        int64_t first = b * BLOCK;
-        activations[backward->kind].backward(x + first, y_gradient + first, x_gradient + first,
-                                             rf_cpu_block_length(count, BLOCK, b));
+        differentiate_block(backward, b * BLOCK, b * BLOCK + rf_cpu_block_length(count, BLOCK, b));
     }
     return RF_OK;
 }

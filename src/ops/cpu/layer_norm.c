@@ -5,11 +5,11 @@
  * Gradients of gain and bias are sums over all rows: a fixed number of row blocks each make their
  * own in scratch, in runs of 128 rows so that long sums are sums of short ones, and the blocks are
  * added in order. */
-#include "ops/cpu/cpu.h"
+#include "ops/cpu/real.h"
 
 #include <math.h>
 
-enum { ROWS = 16, MAX_ROW_BLOCKS = 32, RUN_ROWS = 128 };
+enum { ROWS = 16, MAX_ROW_BLOCKS = 32, RUN_ROWS = 128, SCRATCH_ROWS = 6 };
 
 /* One stream's part of a row: x[i] is value i. */
 typedef struct stream_part {
@@ -107,25 +107,45 @@ RF_INLINE void normalise_part(stream_part part, bool fixed, moments m, const flo
     }
 }
 
-RF_INLINE void normalise(const stream_row *row, bool fixed, float epsilon, const float *gain,
-                         const float *bias, float *y)
+/* Values [first, first + count) of a part. */
+RF_INLINE stream_part piece_of(stream_part part, int64_t first, int64_t count)
 {
-    moments m = moments_of(row, fixed, epsilon);
-    int64_t width = row->parts[0].width;
-    normalise_part(row->parts[0], fixed, m, gain, bias, y);
-    normalise_part(row->parts[1], fixed, m, gain + width, bias + width, y + width);
+    part.data = (const char *)part.data + (size_t)first * sizeof(float);
+    part.width = count;
+    return part;
 }
 
-RF_VECTOR_CLONES static void normalise_float(const stream_row *row, float epsilon,
-                                             const float *gain, const float *bias, float *y)
+/* `at` is where the row starts in y. */
+RF_INLINE void normalise(const stream_row *row, bool fixed, const rf_layer_norm *norm, int64_t at)
 {
-    normalise(row, false, epsilon, gain, bias, y);
+    float run[RF_REAL_RUN];
+    const float *gain = norm->gain.data;
+    const float *bias = norm->bias.data;
+    moments m = moments_of(row, fixed, norm->epsilon);
+    int64_t column = 0;
+    for (int i = 0; i < 2; i++) {
+        int64_t width = row->parts[i].width;
+        for (int64_t first = 0; first < width; first += RF_REAL_RUN) {
+            int64_t count = width - first < RF_REAL_RUN ? width - first : RF_REAL_RUN;
+            stream_part piece = piece_of(row->parts[i], first, count);
+            float *y = rf_cpu_real_target(&norm->y, at + column, run);
+            normalise_part(piece, fixed, m, gain + column, bias + column, y);
+            rf_cpu_real_store(&norm->y, at + column, count, y);
+            column += count;
+        }
+    }
 }
 
-RF_VECTOR_CLONES static void normalise_fixed(const stream_row *row, float epsilon,
-                                             const float *gain, const float *bias, float *y)
+RF_VECTOR_CLONES static void normalise_float(const stream_row *row, const rf_layer_norm *norm,
+                                             int64_t at)
 {
-    normalise(row, true, epsilon, gain, bias, y);
+    normalise(row, false, norm, at);
+}
+
+RF_VECTOR_CLONES static void normalise_fixed(const stream_row *row, const rf_layer_norm *norm,
+                                             int64_t at)
+{
+    normalise(row, true, norm, at);
 }
 
 static void normalise_rows(const rf_layer_norm *norm, int64_t first, int64_t count)
@@ -134,9 +154,7 @@ static void normalise_rows(const rf_layer_norm *norm, int64_t first, int64_t cou
     bool fixed = norm->x.dtype == RF_FIXED32;
     for (int64_t r = first; r < first + count; r++) {
         stream_row row = row_at(&norm->x, &norm->x2, norm->fraction_bits, r);
-        float *y = (float *)norm->y.data + r * width;
-        (fixed ? normalise_fixed : normalise_float)(&row, norm->epsilon, norm->gain.data,
-                                                    norm->bias.data, y);
+        (fixed ? normalise_fixed : normalise_float)(&row, norm, r * width);
     }
 }
 
@@ -247,24 +265,50 @@ differentiate_fixed(const stream_row *row, const rf_layer_norm_backward *backwar
     differentiate(row, true, backward, y_gradient, x_gradients, sums);
 }
 
-static float *gradient_row(const rf_tensor *gradient, int64_t row)
+/* What a block works in. `real` [2, width] holds a row of y_gradient and one of x's gradients where
+ * they are bf16. */
+typedef struct block_scratch {
+    column_sums block, run;
+    float *real;
+} block_scratch;
+
+/* The floats of row `row` of a stream's gradient: in place, or in `to`, with what they add to. */
+static float *open_row(const rf_tensor *gradient, int64_t row, bool write, float *to)
 {
-    return rf_tensor_is_absent(gradient) ? NULL
-                                         : (float *)gradient->data + row * gradient->shape[1];
+    if (rf_tensor_is_absent(gradient)) {
+        return to; /* nothing is written: that part has no width */
+    }
+    const int64_t width = gradient->shape[1];
+    if (!write) {
+        (void)rf_cpu_real_read(gradient, row * width, width, to);
+    }
+    return rf_cpu_real_target(gradient, row * width, to);
+}
+
+static void close_row(const rf_tensor *gradient, int64_t row, const float *from)
+{
+    if (!rf_tensor_is_absent(gradient)) {
+        rf_cpu_real_store(gradient, row * gradient->shape[1], gradient->shape[1], from);
+    }
 }
 
 static void differentiate_rows(const rf_layer_norm_backward *backward, int64_t first, int64_t end,
-                               const column_sums *sums)
+                               const block_scratch *scratch)
 {
     int64_t width = backward->y_gradient.shape[1];
     bool fixed = backward->x.dtype == RF_FIXED32;
+    float *gradients = scratch->real + width;
     for (int64_t r = first; r < end; r++) {
         stream_row row = row_at(&backward->x, &backward->x2, backward->fraction_bits, r);
-        const float *y_gradient = (const float *)backward->y_gradient.data + r * width;
-        float *const x_gradients[2] = {gradient_row(&backward->x_gradient, r),
-                                       gradient_row(&backward->x2_gradient, r)};
+        const float *y_gradient =
+            rf_cpu_real_read(&backward->y_gradient, r * width, width, scratch->real);
+        float *const x_gradients[2] = {
+            open_row(&backward->x_gradient, r, backward->write, gradients),
+            open_row(&backward->x2_gradient, r, backward->write, gradients + row.parts[0].width)};
         (fixed ? differentiate_fixed : differentiate_float)(&row, backward, y_gradient, x_gradients,
-                                                            sums);
+                                                            &scratch->run);
+        close_row(&backward->x_gradient, r, x_gradients[0]);
+        close_row(&backward->x2_gradient, r, x_gradients[1]);
     }
 }
 
@@ -282,19 +326,21 @@ static int64_t rows_per_block(int64_t rows)
     return per_block > ROWS ? per_block : ROWS;
 }
 
-/* Scratch of a block, [4, width]: sums of gain and bias gradients, and the same of the run. */
+/* scratch [SCRATCH_ROWS, width]: sums of gain and bias gradients, the same of the run, and two rows
+ * for what is bf16. */
 static void differentiate_block(const rf_layer_norm_backward *backward, int64_t first, int64_t end,
                                 float *scratch)
 {
     int64_t width = backward->y_gradient.shape[1];
     size_t two = (size_t)(2 * width) * sizeof(float);
-    float *run = scratch + 2 * width;
-    const column_sums sums = {.gain = run, .bias = run + width};
-    memset(scratch, 0, two);
+    const block_scratch parts = {.block = {scratch, scratch + width},
+                                 .run = {scratch + 2 * width, scratch + 3 * width},
+                                 .real = scratch + 4 * width};
+    memset(parts.block.gain, 0, two);
     for (int64_t r = first; r < end; r += RUN_ROWS) {
-        memset(run, 0, two);
-        differentiate_rows(backward, r, r + RUN_ROWS < end ? r + RUN_ROWS : end, &sums);
-        add_to(scratch, run, 2 * width);
+        memset(parts.run.gain, 0, two);
+        differentiate_rows(backward, r, r + RUN_ROWS < end ? r + RUN_ROWS : end, &parts);
+        add_to(parts.block.gain, parts.run.gain, 2 * width);
     }
 }
 
@@ -304,7 +350,8 @@ size_t rf_cpu_layer_norm_backward_scratch_size(const rf_device *device, const vo
     (void)device;
     int64_t rows = backward->y_gradient.shape[0];
     int64_t blocks = rf_cpu_blocks(rows, rows_per_block(rows));
-    return (size_t)(blocks * 4 * backward->y_gradient.shape[1]) * sizeof(float);
+    int64_t width = backward->y_gradient.shape[1];
+    return (size_t)(blocks * SCRATCH_ROWS * width) * sizeof(float);
 }
 
 rf_status rf_cpu_layer_norm_backward(rf_device *device, const void *arguments, void *scratch,
@@ -316,17 +363,18 @@ rf_status rf_cpu_layer_norm_backward(rf_device *device, const void *arguments, v
     int64_t width = backward->y_gradient.shape[1];
     int64_t per_block = rows_per_block(rows);
     int64_t blocks = rf_cpu_blocks(rows, per_block);
-    float *sums = scratch; /* [blocks, 4, width] */
+    int64_t size = SCRATCH_ROWS * width;
+    float *sums = scratch; /* [blocks, SCRATCH_ROWS, width] */
     int threads = rf_cpu_threads(device, blocks, per_block * width);
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t b = 0; b < blocks; b++) {
         int64_t first = b * per_block;
         int64_t end = first + rf_cpu_block_length(rows, per_block, b);
-        differentiate_block(backward, first, end, sums + b * 4 * width);
+        differentiate_block(backward, first, end, sums + b * size);
     }
     for (int64_t b = 0; b < blocks; b++) {
-        add_to(backward->gain_gradient.data, sums + b * 4 * width, width);
-        add_to(backward->bias_gradient.data, sums + (b * 4 + 1) * width, width);
+        add_to(backward->gain_gradient.data, sums + b * size, width);
+        add_to(backward->bias_gradient.data, sums + b * size + width, width);
     }
     return RF_OK;
 }

@@ -1,7 +1,7 @@
 /* Sums. Scalars: fixed blocks give partial sums in double, which are added in order; one read of
  * memory. Column sums: a thread owns columns and walks the rows, 128 at a time, so that a long
  * column is a sum of short sums. Checksum: integers, where order does not matter. */
-#include "ops/cpu/cpu.h"
+#include "ops/cpu/real.h"
 
 enum { BLOCK = 65536, COLUMNS = 64, ROWS = 128 };
 
@@ -53,18 +53,21 @@ RF_VECTOR_CLONES static uint64_t checksum_block(const uint32_t *words, int64_t f
     return sum;
 }
 
-/* Columns [0, columns) of x [rows, width], columns <= COLUMNS. */
-RF_VECTOR_CLONES static void add_columns(const float *x, int64_t rows, int64_t width,
-                                         int64_t columns, float *y)
+/* y [columns] += the columns [column, column + columns) of x [rows, width]; columns <= COLUMNS. x
+ * is of bf16 numbers if `bf16`, of floats otherwise. */
+RF_INLINE void add_columns(const rf_tensor *x, bool bf16, int64_t column, int64_t columns, float *y)
 {
+    const int64_t rows = x->shape[0];
+    const int64_t width = x->shape[1];
     float total[COLUMNS] = {0.0F};
     for (int64_t first = 0; first < rows; first += ROWS) {
         float part[COLUMNS] = {0.0F};
         int64_t end = first + ROWS < rows ? first + ROWS : rows;
         for (int64_t r = first; r < end; r++) {
-            const float *row = x + r * width;
+            const float *floats = (const float *)x->data + r * width + column;
+            const uint16_t *halves = (const uint16_t *)x->data + r * width + column;
             for (int64_t c = 0; c < columns; c++) {
-                part[c] += row[c];
+                part[c] += bf16 ? rf_cpu_widen_one(halves[c]) : floats[c];
             }
         }
         for (int64_t c = 0; c < columns; c++) {
@@ -76,17 +79,30 @@ RF_VECTOR_CLONES static void add_columns(const float *x, int64_t rows, int64_t w
     }
 }
 
+RF_VECTOR_CLONES static void add_columns_f32(const rf_tensor *x, int64_t column, int64_t columns,
+                                             float *y)
+{
+    add_columns(x, false, column, columns, y);
+}
+
+RF_VECTOR_CLONES static void add_columns_bf16(const rf_tensor *x, int64_t column, int64_t columns,
+                                              float *y)
+{
+    add_columns(x, true, column, columns, y);
+}
+
 static void column_sum(const rf_device *device, const rf_reduce *reduce)
 {
-    const float *x = reduce->x.data;
+    const rf_tensor *x = &reduce->x;
     float *y = reduce->y.data;
-    int64_t rows = reduce->x.shape[0];
-    int64_t width = reduce->x.shape[1];
+    int64_t width = x->shape[1];
     int64_t blocks = rf_cpu_blocks(width, COLUMNS);
-#pragma omp parallel for schedule(static) num_threads(rf_cpu_threads(device, blocks, rows *COLUMNS))
+    int threads = rf_cpu_threads(device, blocks, x->shape[0] * COLUMNS);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t b = 0; b < blocks; b++) {
-        add_columns(x + b * COLUMNS, rows, width, rf_cpu_block_length(width, COLUMNS, b),
-                    y + b * COLUMNS);
+        int64_t columns = rf_cpu_block_length(width, COLUMNS, b);
+        (x->dtype == RF_BF16 ? add_columns_bf16 : add_columns_f32)(x, b * COLUMNS, columns,
+                                                                   y + b * COLUMNS);
     }
 }
 

@@ -2,7 +2,7 @@
  * addition is one of integers, so that taking back is exact (Gomez et al. 2017 made reversible
  * layers; integers remove their rounding). One read of the value, one read and write of the stream.
  */
-#include "ops/cpu/cpu.h"
+#include "ops/cpu/real.h"
 
 #include <math.h>
 
@@ -100,9 +100,10 @@ RF_VECTOR_CLONES static uint32_t set_float(float *stream, const float *value, in
     return bad;
 }
 
-static uint32_t change_block(const rf_residual *residual, int64_t first, int64_t count)
+/* value [count] */
+static uint32_t change_run(const rf_residual *residual, int64_t first, int64_t count,
+                           const float *value)
 {
-    const float *value = (const float *)residual->value.data + first;
     if (residual->stream.dtype == RF_F32) {
         float *stream = (float *)residual->stream.data + first;
         return residual->mode == RF_RESIDUAL_SET
@@ -119,6 +120,25 @@ static uint32_t change_block(const rf_residual *residual, int64_t first, int64_t
                                              : subtract_fixed(stream, value, count, scale);
 }
 
+static uint32_t change_block(const rf_residual *residual, int64_t first, int64_t end)
+{
+    float run[RF_REAL_RUN];
+    float dropped[RF_REAL_RUN];
+    uint64_t origin = (uint64_t)(residual->first_row * residual->value.shape[1]);
+    uint32_t bad = 0;
+    for (int64_t at = first; at < end; at += RF_REAL_RUN) {
+        int64_t count = end - at < RF_REAL_RUN ? end - at : RF_REAL_RUN;
+        const float *value = rf_cpu_real_read(&residual->value, at, count, run);
+        if (residual->probability > 0.0F) {
+            rf_cpu_drop(&residual->key, residual->probability, origin + (uint64_t)at, value,
+                        dropped, count);
+            value = dropped;
+        }
+        bad |= change_run(residual, at, count, value);
+    }
+    return bad;
+}
+
 rf_status rf_cpu_residual(rf_device *device, const void *arguments, void *scratch, rf_error *error)
 {
     const rf_residual *residual = arguments;
@@ -131,7 +151,7 @@ rf_status rf_cpu_residual(rf_device *device, const void *arguments, void *scratc
                                                     : bad)                                         \
     num_threads(rf_cpu_threads(device, blocks, BLOCK))
     for (int64_t b = 0; b < blocks; b++) {
-        bad |= change_block(residual, b * BLOCK, rf_cpu_block_length(count, BLOCK, b));
+        bad |= change_block(residual, b * BLOCK, b * BLOCK + rf_cpu_block_length(count, BLOCK, b));
     }
     if (bad != 0) {
         *(int32_t *)residual->overflow.data = 1;

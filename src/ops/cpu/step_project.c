@@ -46,10 +46,11 @@ static places places_of(const rf_device *device, const rf_step_project *project,
 {
     int64_t rows = project->norm.x.shape[0];
     int64_t n = project->projections[0].weight.shape[0];
+    rf_dtype dtype = project->projections[0].weight.dtype;
     places at = {.z = project->norm.x};
     size_t most = 0;
-    if (has_norm(project)) {
-        at.z = rf_tensor_2(scratch, RF_F32, rows, input_width(project));
+    if (has_norm(project) || dtype != RF_F32) {
+        at.z = rf_tensor_2(scratch, dtype, rows, input_width(project));
         at.size = rf_cpu_aligned(rf_tensor_size(&at.z));
     }
     if (has_stream(project)) {
@@ -81,6 +82,8 @@ rf_status rf_cpu_step_project(rf_device *device, const void *arguments, void *sc
         rf_layer_norm norm = project->norm;
         norm.y = at.z;
         RF_TRY(rf_cpu_layer_norm(device, &norm, NULL, error));
+    } else if (at.z.dtype != RF_F32) {
+        RF_TRY(rf_cpu_cast(device, &(rf_cast){.x = project->norm.x, .y = at.z}, NULL, error));
     }
     for (int i = 0; i < project->count; i++) {
         rf_tensor y = result_of(project, i, &at);

@@ -1,6 +1,7 @@
 /* AdamW (Loshchilov, Hutter 2019, algorithm 2) with bias correction: a thread takes four
- * neighbours; three streams read and written, one read. Factors that do not depend on the element
- * are computed in double and rounded once, as in ops/cpu/adamw.c. */
+ * neighbours; three streams read and written, one read, and the rounded copy written where there is
+ * one. Factors that do not depend on the element are computed in double and rounded once, as in
+ * ops/cpu/adamw.c. */
 #include "ops/cuda/cuda.cuh"
 
 #include <math.h>
@@ -18,7 +19,8 @@ struct factor_set {
 /* All [count]. */
 __global__ void adamw_kernel(const factor_set f, float *__restrict__ value,
                              const float *__restrict__ gradient, float *__restrict__ first,
-                             float *__restrict__ second, int64_t count, bool aligned)
+                             float *__restrict__ second, __nv_bfloat16 *__restrict__ rounded,
+                             int64_t count, bool aligned)
 {
     for (int64_t i = 4 * rf_cuda_first(); i < count; i += 4 * rf_cuda_stride()) {
         const rf_cuda_quad<float> g4 = rf_cuda_load_quad(gradient, i, count, aligned);
@@ -38,6 +40,9 @@ __global__ void adamw_kernel(const factor_set f, float *__restrict__ value,
         rf_cuda_store_quad(value, i, count, aligned, value4);
         rf_cuda_store_quad(first, i, count, aligned, first4);
         rf_cuda_store_quad(second, i, count, aligned, second4);
+        if (rounded != nullptr) {
+            rf_cuda_store_reals(rounded, i, count, aligned, value4);
+        }
     }
 }
 
@@ -68,13 +73,15 @@ rf_status rf_cuda_adamw(rf_device *device, const void *arguments, void *, rf_err
     const float *gradient = rf_cuda_data<const float>(&adamw->gradient);
     float *first = rf_cuda_data<float>(&adamw->first_moment);
     float *second = rf_cuda_data<float>(&adamw->second_moment);
+    __nv_bfloat16 *rounded = rf_cuda_data<__nv_bfloat16>(&adamw->rounded);
     if (count == 0) {
         return RF_OK;
     }
     const bool aligned = rf_cuda_is_aligned(value, 4) && rf_cuda_is_aligned(gradient, 4) &&
-                         rf_cuda_is_aligned(first, 4) && rf_cuda_is_aligned(second, 4);
+                         rf_cuda_is_aligned(first, 4) && rf_cuda_is_aligned(second, 4) &&
+                         rf_cuda_is_aligned(rounded, 4);
     adamw_kernel<<<rf_cuda_grid(device, count, 4 * rf_cuda_threads), rf_cuda_threads, 0,
                    rf_cuda_stream(device)>>>(factors_of(adamw), value, gradient, first, second,
-                                             count, aligned);
+                                             rounded, count, aligned);
     return rf_cuda_launched(device, "adamw", error);
 }

@@ -22,13 +22,13 @@ constexpr int each = tile / side;
 constexpr int walkers = threads / tile; /* threads that read one token's products */
 
 /* A call, as the kernel needs it. */
-struct hashing {
+template <typename T> struct hashing {
     int64_t tiles; /* of a sequence */
     int64_t length, heads, width, rounds;
     int64_t all_columns; /* rounds x columns */
     int factor_count;
     int factors[RF_MAX_BUCKET_FACTORS];
-    const float *query;      /* [batch, length, heads, width] */
+    const T *query;          /* [batch, length, heads, width] */
     const float *rotations;  /* [heads, width, all_columns]: those of the group's heads */
     const uint8_t *key_mask; /* [batch, length] or NULL */
     int32_t *buckets;        /* [batch, heads, rounds, length] */
@@ -103,7 +103,8 @@ __device__ __forceinline__ best merge_walkers(best found)
 /* Stage columns [k, k + depth) of the queries and rows [k, k + depth) of the rotations' columns
  * [column, column + tile); 0 beyond the ends. query: the first token's row; rotations [width,
  * all_columns]: those of the head. */
-__device__ void stage(const hashing &call, const float *__restrict__ query,
+template <typename T>
+__device__ void stage(const hashing<T> &call, const T *__restrict__ query,
                       const float *__restrict__ rotations, int64_t tokens, int64_t column,
                       int64_t k, hash_memory &memory)
 {
@@ -113,7 +114,7 @@ __device__ void stage(const hashing &call, const float *__restrict__ query,
         const int64_t at = k + i % depth;
         const bool is_there = token < tokens && at < call.width;
         memory.queries[token][i % depth] =
-            is_there ? query[token * call.heads * call.width + at] : 0.0F;
+            is_there ? rf_cuda_load(query[token * call.heads * call.width + at], 1.0F) : 0.0F;
     }
     for (int i = thread; i < tile * depth; i += threads) {
         const int64_t at = k + i / tile;
@@ -153,7 +154,8 @@ static_assert(each == 4, "a thread's columns are one float4");
 
 /* memory.products [tile][tile] = queries x rotations' columns [column, column + tile). All threads
  * call; ends with a barrier. */
-__device__ void find_products(const hashing &call, const float *__restrict__ query,
+template <typename T>
+__device__ void find_products(const hashing<T> &call, const T *__restrict__ query,
                               const float *__restrict__ rotations, int64_t tokens, int64_t column,
                               hash_memory &memory)
 {
@@ -177,7 +179,8 @@ __device__ void find_products(const hashing &call, const float *__restrict__ que
 
 /* The factor at the cursor is complete: its digit goes to the bucket, and the bucket of a complete
  * round to `to` [rounds, length] (of this token; NULL: not this thread's to write). */
-__device__ __forceinline__ void finish_factor(const hashing &call, int32_t half, bool is_masked,
+template <typename T>
+__device__ __forceinline__ void finish_factor(const hashing<T> &call, int32_t half, bool is_masked,
                                               int32_t *__restrict__ to, cursor &at)
 {
     const best found = merge_walkers(at.found);
@@ -200,7 +203,8 @@ __device__ __forceinline__ void finish_factor(const hashing &call, int32_t half,
 }
 
 /* Take in `count` products of this thread's token, every walkers-th of them. */
-__device__ __forceinline__ void read_products(const hashing &call,
+template <typename T>
+__device__ __forceinline__ void read_products(const hashing<T> &call,
                                               const float *__restrict__ products, int count,
                                               bool is_masked, int32_t *__restrict__ to, cursor &at)
 {
@@ -219,15 +223,14 @@ __device__ __forceinline__ void read_products(const hashing &call,
     }
 }
 
-__global__ void __launch_bounds__(threads) hash_tokens(const hashing call)
+template <typename T> __global__ void __launch_bounds__(threads) hash_tokens(const hashing<T> call)
 {
     __shared__ hash_memory memory;
     const int64_t first = blockIdx.x % call.tiles * tile;
     const int64_t sequence = blockIdx.x / call.tiles; /* (batch, head) */
     const int64_t batch = sequence / call.heads;
     const int64_t head = sequence % call.heads;
-    const float *query =
-        call.query + ((batch * call.length + first) * call.heads + head) * call.width;
+    const T *query = call.query + ((batch * call.length + first) * call.heads + head) * call.width;
     const float *rotations = call.rotations + head * call.width * call.all_columns;
     const int64_t tokens = min(call.length - first, static_cast<int64_t>(tile));
     const int token = static_cast<int>(threadIdx.x) / walkers;
@@ -270,10 +273,10 @@ int64_t rotations_count(const rf_bucket_hash *hash)
     return hash->query.shape[2] * hash->query.shape[3] * hash->rounds * columns_of(hash);
 }
 
-hashing hashing_of(const rf_bucket_hash *hash)
+template <typename T> hashing<T> hashing_of(const rf_bucket_hash *hash)
 {
     const int64_t *shape = hash->query.shape; /* [batch, length, heads, width] */
-    hashing call = {};
+    hashing<T> call = {};
     call.tiles = rf_cuda_blocks(shape[1], tile);
     call.length = shape[1];
     call.heads = shape[2];
@@ -284,27 +287,16 @@ hashing hashing_of(const rf_bucket_hash *hash)
     for (int i = 0; i < hash->factor_count; i++) {
         call.factors[i] = static_cast<int>(hash->factors[i]);
     }
-    call.query = static_cast<const float *>(hash->query.data);
+    call.query = static_cast<const T *>(hash->query.data);
     call.key_mask = rf_cuda_data<const uint8_t>(&hash->key_mask);
     call.buckets = static_cast<int32_t *>(hash->buckets.data);
     return call;
 }
 
-} // namespace
-
-size_t rf_cuda_bucket_hash_scratch_size(const rf_device *, const void *arguments)
+template <typename T>
+rf_status run(rf_device *device, const rf_bucket_hash *hash, void *scratch, rf_error *error)
 {
-    const rf_bucket_hash *hash = static_cast<const rf_bucket_hash *>(arguments);
-    return rf_tensor_is_absent(&hash->rotations)
-               ? static_cast<size_t>(rotations_count(hash)) * sizeof(float)
-               : 0;
-}
-
-rf_status rf_cuda_bucket_hash(rf_device *device, const void *arguments, void *scratch,
-                              rf_error *error)
-{
-    const rf_bucket_hash *hash = static_cast<const rf_bucket_hash *>(arguments);
-    hashing call = hashing_of(hash);
+    hashing<T> call = hashing_of<T>(hash);
     const int64_t blocks = hash->query.shape[0] * call.heads * call.tiles;
     const int64_t before = hash->first_head * call.width *
                            call.all_columns; /* rotations of the heads before the group */
@@ -327,6 +319,24 @@ rf_status rf_cuda_bucket_hash(rf_device *device, const void *arguments, void *sc
     } else {
         call.rotations = static_cast<const float *>(hash->rotations.data) + before;
     }
-    hash_tokens<<<static_cast<unsigned>(blocks), threads, 0, rf_cuda_stream(device)>>>(call);
+    hash_tokens<T><<<static_cast<unsigned>(blocks), threads, 0, rf_cuda_stream(device)>>>(call);
     return rf_cuda_launched(device, "bucket_hash", error);
+}
+
+} // namespace
+
+size_t rf_cuda_bucket_hash_scratch_size(const rf_device *, const void *arguments)
+{
+    const rf_bucket_hash *hash = static_cast<const rf_bucket_hash *>(arguments);
+    return rf_tensor_is_absent(&hash->rotations)
+               ? static_cast<size_t>(rotations_count(hash)) * sizeof(float)
+               : 0;
+}
+
+rf_status rf_cuda_bucket_hash(rf_device *device, const void *arguments, void *scratch,
+                              rf_error *error)
+{
+    const rf_bucket_hash *hash = static_cast<const rf_bucket_hash *>(arguments);
+    return hash->query.dtype == RF_BF16 ? run<__nv_bfloat16>(device, hash, scratch, error)
+                                        : run<float>(device, hash, scratch, error);
 }

@@ -90,6 +90,19 @@ static __global__ void rf_cuda_column_finish_kernel(const float *__restrict__ pa
     }
 }
 
+/* Add the chunks' partial sums [chunks, Sums, width] to results[s] [width] each, in order. */
+template <int Sums>
+static void rf_cuda_finish_columns(cudaStream_t stream, const rf_cuda_column_cut &cut,
+                                   const float *partial, float *const (&results)[Sums])
+{
+    const dim3 threads(rf_cuda_column_block, rf_cuda_column_lanes);
+    const unsigned columns = static_cast<unsigned>(rf_cuda_blocks(cut.width, rf_cuda_column_block));
+    for (int s = 0; s < Sums; s++) {
+        rf_cuda_column_finish_kernel<<<columns, threads, 0, stream>>>(partial, cut, Sums, s,
+                                                                      results[s]);
+    }
+}
+
 /* Add the sums of `terms` over all rows to results[s] [width] each. Nothing where there are no rows
  * or columns. */
 template <int Sums, typename Terms>
@@ -106,10 +119,7 @@ static void rf_cuda_add_columns(cudaStream_t stream, const Terms &terms,
     rf_cuda_column_partial_kernel<Sums, Terms>
         <<<dim3(columns, static_cast<unsigned>(cut.chunks)), threads, 0, stream>>>(terms, cut,
                                                                                    partial);
-    for (int s = 0; s < Sums; s++) {
-        rf_cuda_column_finish_kernel<<<columns, threads, 0, stream>>>(partial, cut, Sums, s,
-                                                                      results[s]);
-    }
+    rf_cuda_finish_columns<Sums>(stream, cut, partial, results);
 }
 
 #endif

@@ -4,22 +4,27 @@
  * norm) output_r
  *
  * with the norm rounded once, after the sum over all rounds (near -1e5, where float is coarse, the
- * weights visibly do not sum to 1, and the reference's do not either). One thread an element, or
- * four where rows can be read 16 bytes at a time; threads of a row find the same weights again,
- * which hides behind the memory: per element 4 x (parts + 1) bytes. */
+ * weights visibly do not sum to 1, and the reference's do not either). One thread 16 bytes of a row
+ * where these can be moved at once, else an element; threads of a row find the same weights again,
+ * which hides behind the memory: per element its size x (parts + 1). */
 #include "ops/cuda/cuda.cuh"
 
 namespace
 {
 
 /* The sizes of a call, and its data. */
-struct combination {
+template <typename T> struct combination {
     int64_t count; /* pieces of `Vector` elements in merged */
     int64_t parts, length, heads, width;
-    const float *output;   /* [batch, parts, length, heads, width] */
+    const T *output;       /* [batch, parts, length, heads, width] */
     const float *log_norm; /* [batch, heads, parts, length] */
-    float *merged;         /* [batch, length, heads, width] */
+    T *merged;             /* [batch, length, heads, width] */
     float *norm;           /* [batch, heads, length] */
+};
+
+/* What one instruction moves. */
+template <typename T, int Vector> struct alignas(Vector * sizeof(T)) piece {
+    T v[Vector];
 };
 
 /* log_norm [parts] at stride `length`. The last sum may not be contracted with what logf ends with:
@@ -38,7 +43,8 @@ __device__ float merge_norms(const float *__restrict__ log_norm, int64_t parts, 
 }
 
 /* Piece `index` of merged: columns [column, column + Vector) of one head of one token. */
-template <int Vector> __device__ void merge_piece(const combination &of, int64_t index)
+template <typename T, int Vector>
+__device__ void merge_piece(const combination<T> &of, int64_t index)
 {
     const int64_t column = index * Vector % of.width;
     const int64_t row = index * Vector / of.width; /* (batch, token, head) */
@@ -55,30 +61,59 @@ template <int Vector> __device__ void merge_piece(const combination &of, int64_t
     for (int64_t part = 0; part < of.parts; part++) {
         const int64_t from = ((batch * of.parts + part) * of.length + token) * of.heads + head;
         const float weight = expf(log_norm[part * of.length] - norm);
-        const float *__restrict__ output = of.output + from * of.width + column;
-        if constexpr (Vector == 4) {
-            const float4 four = *reinterpret_cast<const float4 *>(output);
-            sums[0] += weight * four.x;
-            sums[1] += weight * four.y;
-            sums[2] += weight * four.z;
-            sums[3] += weight * four.w;
-        } else {
-            sums[0] += weight * output[0];
+        const piece<T, Vector> output =
+            *reinterpret_cast<const piece<T, Vector> *>(of.output + from * of.width + column);
+#pragma unroll
+        for (int i = 0; i < Vector; i++) {
+            sums[i] += weight * rf_cuda_load(output.v[i], 1.0F);
         }
     }
-    float *__restrict__ merged = of.merged + row * of.width + column;
-    if constexpr (Vector == 4) {
-        *reinterpret_cast<float4 *>(merged) = make_float4(sums[0], sums[1], sums[2], sums[3]);
-    } else {
-        merged[0] = sums[0];
+    piece<T, Vector> merged;
+#pragma unroll
+    for (int i = 0; i < Vector; i++) {
+        merged.v[i] = rf_cuda_store<T>(sums[i]);
+    }
+    *reinterpret_cast<piece<T, Vector> *>(of.merged + row * of.width + column) = merged;
+}
+
+template <typename T, int Vector> __global__ void combine(const combination<T> of)
+{
+    for (int64_t index = rf_cuda_first(); index < of.count; index += rf_cuda_stride()) {
+        merge_piece<T, Vector>(of, index);
     }
 }
 
-template <int Vector> __global__ void combine(const combination of)
+/* Can pieces of a row of `width` elements be moved at once? */
+bool is_aligned(const void *pointer, int64_t width, int64_t vector)
 {
-    for (int64_t index = rf_cuda_first(); index < of.count; index += rf_cuda_stride()) {
-        merge_piece<Vector>(of, index);
+    return reinterpret_cast<uintptr_t>(pointer) % 16 == 0 && width % vector == 0;
+}
+
+template <typename T>
+rf_status run(rf_device *device, const rf_combine_rounds *call, rf_error *error)
+{
+    const int64_t *shape = call->output.shape; /* [batch, parts, length, heads, width] */
+    constexpr int vector = 16 / sizeof(T);
+    combination<T> of = {};
+    of.count = rf_tensor_count(&call->merged);
+    of.parts = shape[1];
+    of.length = shape[2];
+    of.heads = shape[3];
+    of.width = shape[4];
+    of.output = static_cast<const T *>(call->output.data);
+    of.log_norm = static_cast<const float *>(call->log_norm.data);
+    of.merged = static_cast<T *>(call->merged.data);
+    of.norm = static_cast<float *>(call->norm.data);
+    const cudaStream_t stream = rf_cuda_stream(device);
+    if (is_aligned(of.output, of.width, vector) && is_aligned(of.merged, of.width, vector)) {
+        of.count /= vector;
+        combine<T, vector>
+            <<<rf_cuda_grid(device, of.count, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(of);
+    } else {
+        combine<T, 1>
+            <<<rf_cuda_grid(device, of.count, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(of);
     }
+    return rf_cuda_launched(device, "combine_rounds", error);
 }
 
 rf_status copy(rf_device *device, const rf_combine_rounds *combine, rf_error *error)
@@ -101,31 +136,12 @@ rf_status copy(rf_device *device, const rf_combine_rounds *combine, rf_error *er
 rf_status rf_cuda_combine_rounds(rf_device *device, const void *arguments, void *, rf_error *error)
 {
     const rf_combine_rounds *call = static_cast<const rf_combine_rounds *>(arguments);
-    const int64_t *shape = call->output.shape; /* [batch, parts, length, heads, width] */
-    combination of = {};
-    of.count = rf_tensor_count(&call->merged);
-    if (of.count == 0) {
+    if (rf_tensor_count(&call->merged) == 0) {
         return RF_OK;
     }
-    if (shape[1] == 1) {
+    if (call->output.shape[1] == 1) {
         return copy(device, call, error);
     }
-    of.parts = shape[1];
-    of.length = shape[2];
-    of.heads = shape[3];
-    of.width = shape[4];
-    of.output = static_cast<const float *>(call->output.data);
-    of.log_norm = static_cast<const float *>(call->log_norm.data);
-    of.merged = static_cast<float *>(call->merged.data);
-    of.norm = static_cast<float *>(call->norm.data);
-    const cudaStream_t stream = rf_cuda_stream(device);
-    if (rf_cuda_is_aligned(of.output, of.width) && rf_cuda_is_aligned(of.merged, of.width)) {
-        of.count /= 4;
-        combine<4>
-            <<<rf_cuda_grid(device, of.count, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(of);
-    } else {
-        combine<1>
-            <<<rf_cuda_grid(device, of.count, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(of);
-    }
-    return rf_cuda_launched(device, "combine_rounds", error);
+    return call->output.dtype == RF_BF16 ? run<__nv_bfloat16>(device, call, error)
+                                         : run<float>(device, call, error);
 }

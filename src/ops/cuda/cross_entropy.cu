@@ -9,12 +9,12 @@ namespace
 
 constexpr int32_t ignored = -100;
 
-struct loss_call {
+template <typename T> struct loss_call {
     const float *logits;    /* [rows, vocabulary] */
     const int32_t *targets; /* [rows] */
     float *nll;             /* [rows] */
     int32_t *prediction;    /* [rows] or NULL */
-    float *gradient;        /* [rows, vocabulary] or NULL; may be logits */
+    T *gradient;            /* [rows, vocabulary] or NULL; may be logits where it is f32 */
     int64_t rows, vocabulary;
     float factor;
 };
@@ -56,8 +56,8 @@ __device__ __forceinline__ float sum_exp(const float *x, int64_t count, float gr
 
 /* What remains of a row that is scored. at_target was read before any thread wrote to the row,
  * which may be the logits' own. */
-template <int Threads>
-__device__ __forceinline__ void finish_row(const loss_call &call, int64_t row, float greatest,
+template <int Threads, typename T>
+__device__ __forceinline__ void finish_row(const loss_call<T> &call, int64_t row, float greatest,
                                            float sum, float at_target)
 {
     const int64_t target = call.targets[row];
@@ -70,17 +70,17 @@ __device__ __forceinline__ void finish_row(const loss_call &call, int64_t row, f
         return;
     }
     const float *logits = call.logits + row * call.vocabulary;
-    float *gradient = call.gradient + row * call.vocabulary;
+    T *gradient = call.gradient + row * call.vocabulary;
     const float factor = call.factor / sum;
     for (int64_t i = threadIdx.x; i < call.vocabulary; i += Threads) {
         /* p - 1 would cancel where p is near 1; p = exp(-nll) keeps the digits. */
-        gradient[i] = i == target
-                          ? static_cast<float>(expm1(-exact) * static_cast<double>(call.factor))
-                          : expf(logits[i] - greatest) * factor;
+        gradient[i] = rf_cuda_store<T>(
+            i == target ? static_cast<float>(expm1(-exact) * static_cast<double>(call.factor))
+                        : expf(logits[i] - greatest) * factor);
     }
 }
 
-template <int Threads> __global__ void cross_entropy_kernel(const loss_call call)
+template <int Threads, typename T> __global__ void cross_entropy_kernel(const loss_call<T> call)
 {
     __shared__ float shared[Threads / rf_cuda_warp];
     __shared__ int32_t shared_places[Threads / rf_cuda_warp];
@@ -101,7 +101,7 @@ template <int Threads> __global__ void cross_entropy_kernel(const loss_call call
             /* The barriers of the sum stand between the last thread's look at the row and the first
              * one's write. */
             const float sum = sum_exp<Threads>(logits, call.vocabulary, greatest, shared);
-            finish_row<Threads>(call, row, greatest, sum, at_target);
+            finish_row<Threads, T>(call, row, greatest, sum, at_target);
             continue;
         }
         if (threadIdx.x == 0) {
@@ -109,8 +109,27 @@ template <int Threads> __global__ void cross_entropy_kernel(const loss_call call
         }
         for (int64_t i = threadIdx.x; i < call.vocabulary && call.gradient != nullptr;
              i += Threads) {
-            call.gradient[row * call.vocabulary + i] = 0.0F;
+            call.gradient[row * call.vocabulary + i] = rf_cuda_store<T>(0.0F);
         }
+    }
+}
+
+template <typename T> void launch(const rf_device *device, const rf_cross_entropy *loss)
+{
+    const loss_call<T> call = {rf_cuda_data<const float>(&loss->logits),
+                               rf_cuda_data<const int32_t>(&loss->targets),
+                               rf_cuda_data<float>(&loss->nll),
+                               rf_cuda_data<int32_t>(&loss->prediction),
+                               rf_cuda_data<T>(&loss->logits_gradient),
+                               loss->logits.shape[0],
+                               loss->logits.shape[1],
+                               loss->factor};
+    const int64_t small_vocabulary = 1024;
+    const unsigned grid = rf_cuda_grid(device, call.rows, 1);
+    if (call.vocabulary <= small_vocabulary) {
+        cross_entropy_kernel<32, T><<<grid, 32, 0, rf_cuda_stream(device)>>>(call);
+    } else {
+        cross_entropy_kernel<256, T><<<grid, 256, 0, rf_cuda_stream(device)>>>(call);
     }
 }
 
@@ -119,23 +138,10 @@ template <int Threads> __global__ void cross_entropy_kernel(const loss_call call
 rf_status rf_cuda_cross_entropy(rf_device *device, const void *arguments, void *, rf_error *error)
 {
     const rf_cross_entropy *loss = static_cast<const rf_cross_entropy *>(arguments);
-    const loss_call call = {rf_cuda_data<const float>(&loss->logits),
-                            rf_cuda_data<const int32_t>(&loss->targets),
-                            rf_cuda_data<float>(&loss->nll),
-                            rf_cuda_data<int32_t>(&loss->prediction),
-                            rf_cuda_data<float>(&loss->logits_gradient),
-                            loss->logits.shape[0],
-                            loss->logits.shape[1],
-                            loss->factor};
-    const int64_t small_vocabulary = 1024;
-    if (call.rows == 0) {
+    if (loss->logits.shape[0] == 0) {
         return RF_OK;
     }
-    const unsigned grid = rf_cuda_grid(device, call.rows, 1);
-    if (call.vocabulary <= small_vocabulary) {
-        cross_entropy_kernel<32><<<grid, 32, 0, rf_cuda_stream(device)>>>(call);
-    } else {
-        cross_entropy_kernel<256><<<grid, 256, 0, rf_cuda_stream(device)>>>(call);
-    }
+    rf_cuda_by_real(loss->logits_gradient.dtype,
+                    [&](auto number) { launch<decltype(number)>(device, loss); });
     return rf_cuda_launched(device, "cross_entropy", error);
 }

@@ -81,6 +81,16 @@ template <typename T> static inline T *rf_cuda_data(const rf_tensor *tensor)
     return rf_tensor_is_absent(tensor) ? nullptr : static_cast<T *>(tensor->data);
 }
 
+/* call(number of a real tensor's type): the launch for f32 or for bf16. */
+template <typename Call> static inline void rf_cuda_by_real(rf_dtype dtype, const Call &call)
+{
+    if (dtype == RF_BF16) {
+        call(__nv_bfloat16());
+    } else {
+        call(float());
+    }
+}
+
 /* Can quads of T (see below) be moved whole, in each row of `width` elements that starts at
  * `pointer`? NULL can. */
 template <typename T> static inline bool rf_cuda_is_aligned(const T *pointer, int64_t width)
@@ -168,6 +178,32 @@ __device__ __forceinline__ void rf_cuda_store_quad(T *y, int64_t i, int64_t coun
             y[i + j] = quad.v[j];
         }
     }
+}
+
+/* The same for real tensors (f32 or bf16), as floats. */
+template <typename T>
+__device__ __forceinline__ rf_cuda_quad<float> rf_cuda_load_reals(const T *x, int64_t i,
+                                                                  int64_t count, bool aligned)
+{
+    const rf_cuda_quad<T> stored = rf_cuda_load_quad(x, i, count, aligned);
+    rf_cuda_quad<float> quad;
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        quad.v[j] = rf_cuda_load(stored.v[j], 1.0F);
+    }
+    return quad;
+}
+
+template <typename T>
+__device__ __forceinline__ void rf_cuda_store_reals(T *y, int64_t i, int64_t count, bool aligned,
+                                                    const rf_cuda_quad<float> &quad)
+{
+    rf_cuda_quad<T> stored;
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        stored.v[j] = rf_cuda_store<T>(quad.v[j]);
+    }
+    rf_cuda_store_quad(y, i, count, aligned, stored);
 }
 
 /* 2^-bits for fixed point, 1 for other types. */

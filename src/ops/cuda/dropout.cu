@@ -8,8 +8,9 @@ namespace
 
 /* x, y [count], y may be x; element i has random number origin + i. Block b of the generator covers
  * elements 4 b - skip ... + 3, with skip = origin mod 4. */
-__global__ void dropout_kernel(const float *x, float *y, int64_t count, uint64_t origin,
-                               rf_random_key key, uint32_t keep_from, float scale)
+template <typename T, typename Y>
+__global__ void dropout_kernel(const T *x, Y *y, int64_t count, uint64_t origin, rf_random_key key,
+                               uint32_t keep_from, float scale)
 {
     const int64_t skip = static_cast<int64_t>(origin % 4);
     for (int64_t b = rf_cuda_first(); 4 * b - skip < count; b += rf_cuda_stride()) {
@@ -20,19 +21,20 @@ __global__ void dropout_kernel(const float *x, float *y, int64_t count, uint64_t
         for (int j = 0; j < 4; j++) {
             const int64_t i = 4 * b - skip + j;
             if (i >= 0 && i < count) {
-                const float kept = x[i] * scale;
-                y[i] = (bits[j] >> 8) >= keep_from ? kept : 0.0F;
+                const float kept = rf_cuda_load(x[i], 1.0F) * scale;
+                y[i] = rf_cuda_store<Y>((bits[j] >> 8) >= keep_from ? kept : 0.0F);
             }
         }
     }
 }
 
 /* The usual case: skip is 0 and everything is aligned. */
-__global__ void dropout_quads_kernel(const float *x, float *y, int64_t count, uint64_t origin,
+template <typename T, typename Y>
+__global__ void dropout_quads_kernel(const T *x, Y *y, int64_t count, uint64_t origin,
                                      rf_random_key key, uint32_t keep_from, float scale)
 {
     for (int64_t i = 4 * rf_cuda_first(); i < count; i += 4 * rf_cuda_stride()) {
-        rf_cuda_quad<float> quad = rf_cuda_load_quad(x, i, count, true);
+        rf_cuda_quad<float> quad = rf_cuda_load_reals(x, i, count, true);
         uint32_t bits[4];
         rf_core_random_block(&key, origin + static_cast<uint64_t>(i), bits);
 #pragma unroll
@@ -40,8 +42,24 @@ __global__ void dropout_quads_kernel(const float *x, float *y, int64_t count, ui
             const float kept = quad.v[j] * scale;
             quad.v[j] = (bits[j] >> 8) >= keep_from ? kept : 0.0F;
         }
-        rf_cuda_store_quad(y, i, count, true, quad);
+        rf_cuda_store_reals(y, i, count, true, quad);
     }
+}
+
+/* probability is above 0. */
+template <typename T, typename Y> void launch(const rf_device *device, const rf_dropout *dropout)
+{
+    const int64_t count = rf_tensor_count(&dropout->x);
+    const T *x = rf_cuda_data<const T>(&dropout->x);
+    Y *y = rf_cuda_data<Y>(&dropout->y);
+    const uint64_t origin = static_cast<uint64_t>(dropout->first_row * dropout->x.shape[1]);
+    const uint32_t keep_from = rf_core_keep_from(dropout->probability);
+    const float scale = 1.0F / (1.0F - dropout->probability);
+    const bool aligned = origin % 4 == 0 && rf_cuda_is_aligned(x, 4) && rf_cuda_is_aligned(y, 4);
+    const unsigned grid = rf_cuda_grid(device, count + 3, 4 * rf_cuda_threads);
+    (aligned ? dropout_quads_kernel<T, Y>
+             : dropout_kernel<T, Y>)<<<grid, rf_cuda_threads, 0, rf_cuda_stream(device)>>>(
+        x, y, count, origin, dropout->key, keep_from, scale);
 }
 
 } // namespace
@@ -50,23 +68,20 @@ rf_status rf_cuda_dropout(rf_device *device, const void *arguments, void *, rf_e
 {
     const rf_dropout *dropout = static_cast<const rf_dropout *>(arguments);
     const int64_t count = rf_tensor_count(&dropout->x);
-    const float *x = rf_cuda_data<const float>(&dropout->x);
-    float *y = rf_cuda_data<float>(&dropout->y);
+    const void *x = dropout->x.data;
+    void *y = dropout->y.data;
     if (count == 0 || (dropout->probability == 0.0F && x == y)) {
         return RF_OK;
     }
-    const cudaStream_t stream = rf_cuda_stream(device);
-    if (dropout->probability == 0.0F) {
+    if (dropout->probability == 0.0F && dropout->x.dtype == dropout->y.dtype) {
         const size_t size = rf_tensor_size(&dropout->x);
-        return rf_cuda_status(device, cudaMemcpyAsync(y, x, size, cudaMemcpyDeviceToDevice, stream),
-                              "dropout", error);
+        return rf_cuda_status(
+            device, cudaMemcpyAsync(y, x, size, cudaMemcpyDeviceToDevice, rf_cuda_stream(device)),
+            "dropout", error);
     }
-    const uint64_t origin = static_cast<uint64_t>(dropout->first_row * dropout->x.shape[1]);
-    const uint32_t keep_from = rf_core_keep_from(dropout->probability);
-    const float scale = 1.0F / (1.0F - dropout->probability);
-    const bool aligned = origin % 4 == 0 && rf_cuda_is_aligned(x, 4) && rf_cuda_is_aligned(y, 4);
-    const unsigned grid = rf_cuda_grid(device, count + 3, 4 * rf_cuda_threads);
-    (aligned ? dropout_quads_kernel : dropout_kernel)<<<grid, rf_cuda_threads, 0, stream>>>(
-        x, y, count, origin, dropout->key, keep_from, scale);
+    rf_cuda_by_real(dropout->x.dtype, [&](auto from) {
+        rf_cuda_by_real(dropout->y.dtype,
+                        [&](auto to) { launch<decltype(from), decltype(to)>(device, dropout); });
+    });
     return rf_cuda_launched(device, "dropout", error);
 }

@@ -179,32 +179,32 @@ struct mish {
 /* ---- kernels ---- */
 
 /* x, y [count]; y may be x. */
-template <typename Formula>
-__global__ void forward_kernel(const float *x, float *y, int64_t count, bool aligned)
+template <typename Formula, typename T>
+__global__ void forward_kernel(const T *x, T *y, int64_t count, bool aligned)
 {
     for (int64_t i = 4 * rf_cuda_first(); i < count; i += 4 * rf_cuda_stride()) {
-        rf_cuda_quad<float> quad = rf_cuda_load_quad(x, i, count, aligned);
+        rf_cuda_quad<float> quad = rf_cuda_load_reals(x, i, count, aligned);
 #pragma unroll
         for (int j = 0; j < 4; j++) {
             quad.v[j] = Formula::of(quad.v[j]);
         }
-        rf_cuda_store_quad(y, i, count, aligned, quad);
+        rf_cuda_store_reals(y, i, count, aligned, quad);
     }
 }
 
 /* x, y_gradient, x_gradient [count]; the last two may be one. */
-template <typename Formula>
-__global__ void backward_kernel(const float *x, const float *y_gradient, float *x_gradient,
+template <typename Formula, typename T>
+__global__ void backward_kernel(const T *x, const T *y_gradient, T *x_gradient, float factor,
                                 int64_t count, bool aligned)
 {
     for (int64_t i = 4 * rf_cuda_first(); i < count; i += 4 * rf_cuda_stride()) {
-        const rf_cuda_quad<float> at = rf_cuda_load_quad(x, i, count, aligned);
-        rf_cuda_quad<float> quad = rf_cuda_load_quad(y_gradient, i, count, aligned);
+        const rf_cuda_quad<float> at = rf_cuda_load_reals(x, i, count, aligned);
+        rf_cuda_quad<float> quad = rf_cuda_load_reals(y_gradient, i, count, aligned);
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            quad.v[j] *= Formula::slope(at.v[j]);
+            quad.v[j] = quad.v[j] * Formula::slope(at.v[j]) * factor;
         }
-        rf_cuda_store_quad(x_gradient, i, count, aligned, quad);
+        rf_cuda_store_reals(x_gradient, i, count, aligned, quad);
     }
 }
 
@@ -226,27 +226,38 @@ __global__ void add_kernel(const float *a, const float *b, float factor, float *
 /* ---- the kinds ---- */
 
 template <typename Formula>
-void forward(const rf_device *device, const float *x, float *y, int64_t count)
+void forward(const rf_device *device, const rf_activate *activate, int64_t count)
 {
-    const bool aligned = rf_cuda_is_aligned(x, 4) && rf_cuda_is_aligned(y, 4);
-    forward_kernel<Formula><<<rf_cuda_grid(device, count, 4 * rf_cuda_threads), rf_cuda_threads, 0,
-                              rf_cuda_stream(device)>>>(x, y, count, aligned);
+    rf_cuda_by_real(activate->x.dtype, [&](auto number) {
+        typedef decltype(number) real;
+        const real *x = rf_cuda_data<const real>(&activate->x);
+        real *y = rf_cuda_data<real>(&activate->y);
+        const bool aligned = rf_cuda_is_aligned(x, 4) && rf_cuda_is_aligned(y, 4);
+        forward_kernel<Formula, real>
+            <<<rf_cuda_grid(device, count, 4 * rf_cuda_threads), rf_cuda_threads, 0,
+               rf_cuda_stream(device)>>>(x, y, count, aligned);
+    });
 }
 
 template <typename Formula>
-void backward(const rf_device *device, const float *x, const float *y_gradient, float *x_gradient,
-              int64_t count)
+void backward(const rf_device *device, const rf_activate_backward *call, int64_t count)
 {
-    const bool aligned = rf_cuda_is_aligned(x, 4) && rf_cuda_is_aligned(y_gradient, 4) &&
-                         rf_cuda_is_aligned(x_gradient, 4);
-    backward_kernel<Formula><<<rf_cuda_grid(device, count, 4 * rf_cuda_threads), rf_cuda_threads, 0,
-                               rf_cuda_stream(device)>>>(x, y_gradient, x_gradient, count, aligned);
+    rf_cuda_by_real(call->x.dtype, [&](auto number) {
+        typedef decltype(number) real;
+        const real *x = rf_cuda_data<const real>(&call->x);
+        const real *y_gradient = rf_cuda_data<const real>(&call->y_gradient);
+        real *x_gradient = rf_cuda_data<real>(&call->x_gradient);
+        const bool aligned = rf_cuda_is_aligned(x, 4) && rf_cuda_is_aligned(y_gradient, 4) &&
+                             rf_cuda_is_aligned(x_gradient, 4);
+        backward_kernel<Formula, real>
+            <<<rf_cuda_grid(device, count, 4 * rf_cuda_threads), rf_cuda_threads, 0,
+               rf_cuda_stream(device)>>>(x, y_gradient, x_gradient, call->factor, count, aligned);
+    });
 }
 
 struct activation {
-    void (*forward)(const rf_device *device, const float *x, float *y, int64_t count);
-    void (*backward)(const rf_device *device, const float *x, const float *y_gradient,
-                     float *x_gradient, int64_t count);
+    void (*forward)(const rf_device *device, const rf_activate *activate, int64_t count);
+    void (*backward)(const rf_device *device, const rf_activate_backward *call, int64_t count);
 };
 
 template <typename Formula> constexpr activation activation_of()
@@ -275,8 +286,7 @@ rf_status rf_cuda_activate(rf_device *device, const void *arguments, void *, rf_
     if (count == 0) {
         return RF_OK;
     }
-    activations[activate->kind].forward(device, rf_cuda_data<const float>(&activate->x),
-                                        rf_cuda_data<float>(&activate->y), count);
+    activations[activate->kind].forward(device, activate, count);
     return rf_cuda_launched(device, "activate", error);
 }
 
@@ -288,9 +298,7 @@ rf_status rf_cuda_activate_backward(rf_device *device, const void *arguments, vo
     if (count == 0) {
         return RF_OK;
     }
-    activations[call->kind].backward(device, rf_cuda_data<const float>(&call->x),
-                                     rf_cuda_data<const float>(&call->y_gradient),
-                                     rf_cuda_data<float>(&call->x_gradient), count);
+    activations[call->kind].backward(device, call, count);
     return rf_cuda_launched(device, "activate_backward", error);
 }
 

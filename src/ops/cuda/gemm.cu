@@ -21,9 +21,9 @@ namespace
 /* What decides about the algorithm. Padding is zero, so that keys are compared as bytes. */
 struct plan_key {
     int64_t m, n, k, a_leading, b_leading, c_leading;
-    int32_t dtype; /* of a and b */
+    int32_t dtype, c_dtype; /* of a and b, and of c */
     uint32_t a_alignment, b_alignment, c_alignment;
-    int32_t transpose_a, transpose_b, accumulate, has_bias;
+    int32_t transpose_a, transpose_b, accumulate, has_bias, relu;
 };
 
 /* Named as cuBLASLt sees them: `left` is our b, `right` our a. */
@@ -32,7 +32,7 @@ struct plan {
     cublasLtMatmulDesc_t product;
     cublasLtMatrixLayout_t left, right, result;
     cublasLtMatmulAlgo_t algorithm;
-    bool adds_bias; /* false: a kernel of ours does */
+    bool finishes; /* adds the bias and takes relu; false: a kernel of ours does */
 };
 
 struct plan_list {
@@ -75,6 +75,7 @@ plan_key key_of(const rf_gemm *gemm)
     key.b_leading = gemm->b.leading;
     key.c_leading = gemm->c.leading;
     key.dtype = static_cast<int32_t>(gemm->a.dtype);
+    key.c_dtype = static_cast<int32_t>(gemm->c.dtype);
     key.a_alignment = alignment_of(gemm->a.data);
     key.b_alignment = alignment_of(gemm->b.data);
     key.c_alignment = alignment_of(gemm->c.data);
@@ -83,6 +84,8 @@ plan_key key_of(const rf_gemm *gemm)
     key.accumulate = gemm->accumulate;
     /* An epilogue reads the bias 16 bytes at a time. */
     key.has_bias = !rf_tensor_is_absent(&gemm->bias) && alignment_of(gemm->bias.data) >= 16;
+    /* Relu comes after the bias. */
+    key.relu = gemm->relu && (key.has_bias != 0 || rf_tensor_is_absent(&gemm->bias));
     return key;
 }
 
@@ -125,10 +128,26 @@ cublasStatus_t first_fault(std::initializer_list<cublasStatus_t> codes)
     return CUBLAS_STATUS_SUCCESS;
 }
 
+/* The bias has c's type, which is what cuBLASLt takes it to be. */
+cublasStatus_t describe_epilogue(plan *made, const void *bias)
+{
+    const cublasLtEpilogue_t relu =
+        made->key.has_bias != 0 ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU;
+    const cublasLtEpilogue_t linear =
+        made->key.has_bias != 0 ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+    const cublasStatus_t code =
+        set(made->product, CUBLASLT_MATMUL_DESC_EPILOGUE, made->key.relu != 0 ? relu : linear);
+    if (code != CUBLAS_STATUS_SUCCESS || made->key.has_bias == 0) {
+        return code;
+    }
+    return set(made->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+}
+
 cublasStatus_t describe(plan *made, const void *bias)
 {
     const plan_key *key = &made->key;
     const cudaDataType_t type = key->dtype == RF_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+    const cudaDataType_t result = key->c_dtype == RF_BF16 ? CUDA_R_16BF : CUDA_R_32F;
     const uint64_t m = static_cast<uint64_t>(key->m);
     const uint64_t n = static_cast<uint64_t>(key->n);
     const uint64_t k = static_cast<uint64_t>(key->k);
@@ -137,12 +156,10 @@ cublasStatus_t describe(plan *made, const void *bias)
     if (code != CUBLAS_STATUS_SUCCESS) {
         return code;
     }
-    if (made->adds_bias) {
-        const cublasStatus_t bias_code =
-            first_fault({set(made->product, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS),
-                         set(made->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias)});
-        if (bias_code != CUBLAS_STATUS_SUCCESS) {
-            return bias_code;
+    if (made->finishes) {
+        const cublasStatus_t epilogue_code = describe_epilogue(made, bias);
+        if (epilogue_code != CUBLAS_STATUS_SUCCESS) {
+            return epilogue_code;
         }
     }
     return first_fault(
@@ -154,7 +171,7 @@ cublasStatus_t describe(plan *made, const void *bias)
                                     key->transpose_b != 0 ? n : k, key->b_leading),
          cublasLtMatrixLayoutCreate(&made->right, type, key->transpose_a != 0 ? m : k,
                                     key->transpose_a != 0 ? k : m, key->a_leading),
-         cublasLtMatrixLayoutCreate(&made->result, CUDA_R_32F, n, m, key->c_leading)});
+         cublasLtMatrixLayoutCreate(&made->result, result, n, m, key->c_leading)});
 }
 
 /* Ask for the algorithm. */
@@ -169,8 +186,11 @@ cublasStatus_t choose(const rf_cuda_state *state, plan *made)
     }
     memset(&found, 0, sizeof found);
     const size_t workspace = rf_cuda_products_workspace_size;
+    /* Parts of a long inner dimension are added in f32, not in c's type. */
+    const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     code =
-        first_fault({set(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace),
+        first_fault({set(wish, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, reductions),
+                     set(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace),
                      set(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, made->key.b_alignment),
                      set(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, made->key.a_alignment),
                      set(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, made->key.c_alignment),
@@ -188,15 +208,16 @@ cublasStatus_t choose(const rf_cuda_state *state, plan *made)
     return count > 0 ? found.state : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
-/* With the bias in the epilogue where that can be had. */
+/* With bias and relu in the epilogue where that can be had. */
 rf_status make_plan(const rf_device *device, const plan_key *key, const void *bias, plan *made,
                     rf_error *error)
 {
     cublasStatus_t code = CUBLAS_STATUS_NOT_SUPPORTED;
-    for (int epilogue = key->has_bias; epilogue >= 0 && code != CUBLAS_STATUS_SUCCESS; epilogue--) {
+    const int wanted = key->has_bias != 0 || key->relu != 0 ? 1 : 0;
+    for (int epilogue = wanted; epilogue >= 0 && code != CUBLAS_STATUS_SUCCESS; epilogue--) {
         memset(made, 0, sizeof *made);
         made->key = *key;
-        made->adds_bias = epilogue != 0;
+        made->finishes = epilogue != 0;
         code = describe(made, bias);
         if (code == CUBLAS_STATUS_SUCCESS) {
             code = choose(rf_cuda_state_of(device), made);
@@ -270,7 +291,7 @@ rf_status multiply(const rf_device *device, const rf_gemm *gemm, const plan *by,
     const rf_cuda_state *state = rf_cuda_state_of(device);
     const float one = 1.0F;
     const float keep = gemm->accumulate ? 1.0F : 0.0F;
-    if (by->adds_bias) {
+    if (by->finishes && by->key.has_bias != 0) {
         const void *bias = gemm->bias.data;
         RF_TRY(lt_status(device, set(by->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias),
                          "setting the bias", &by->key, error));
@@ -284,15 +305,18 @@ rf_status multiply(const rf_device *device, const rf_gemm *gemm, const plan *by,
                      "running it", &by->key, error);
 }
 
-/* c [m, n] with leading dimension: zeroed if asked for, then plus bias [n] or NULL in every row. */
-__global__ void finish_kernel(float *__restrict__ c, int64_t m, int64_t n, int64_t leading,
-                              bool zero, const float *__restrict__ bias)
+/* c [m, n] with leading dimension: zeroed if asked for, then plus bias [n] or NULL in every row,
+ * then relu. */
+template <typename T>
+__global__ void finish_kernel(T *__restrict__ c, int64_t m, int64_t n, int64_t leading, bool zero,
+                              const T *__restrict__ bias, bool relu)
 {
     for (int64_t i = rf_cuda_first(); i < m * n; i += rf_cuda_stride()) {
         const int64_t column = i % n;
-        float *at = c + i / n * leading + column;
-        const float start = zero ? 0.0F : *at;
-        *at = bias != nullptr ? start + bias[column] : start;
+        T *at = c + i / n * leading + column;
+        float sum = zero ? 0.0F : rf_cuda_load(*at, 1.0F);
+        sum += bias != nullptr ? rf_cuda_load(bias[column], 1.0F) : 0.0F;
+        *at = rf_cuda_store<T>(relu && sum < 0.0F ? 0.0F : sum);
     }
 }
 
@@ -300,10 +324,13 @@ void finish(const rf_device *device, const rf_gemm *gemm, bool zero)
 {
     const int64_t m = gemm->c.rows;
     const int64_t n = gemm->c.columns;
-    finish_kernel<<<rf_cuda_grid(device, m * n, rf_cuda_threads), rf_cuda_threads, 0,
-                    rf_cuda_stream(device)>>>(static_cast<float *>(gemm->c.data), m, n,
-                                              gemm->c.leading, zero,
-                                              rf_cuda_data<const float>(&gemm->bias));
+    rf_cuda_by_real(gemm->c.dtype, [&](auto number) {
+        typedef decltype(number) real;
+        finish_kernel<real>
+            <<<rf_cuda_grid(device, m * n, rf_cuda_threads), rf_cuda_threads, 0,
+               rf_cuda_stream(device)>>>(static_cast<real *>(gemm->c.data), m, n, gemm->c.leading,
+                                         zero, rf_cuda_data<const real>(&gemm->bias), gemm->relu);
+    });
 }
 
 } // namespace
@@ -312,7 +339,7 @@ rf_status rf_cuda_gemm(rf_device *device, const void *arguments, void *, rf_erro
 {
     const rf_gemm *gemm = static_cast<const rf_gemm *>(arguments);
     const int64_t k = gemm->transpose_a ? gemm->a.rows : gemm->a.columns;
-    const bool has_bias = !rf_tensor_is_absent(&gemm->bias);
+    const bool finishes = !rf_tensor_is_absent(&gemm->bias) || gemm->relu;
     (void)rf_cuda_stream(device);
     if (gemm->c.rows == 0 || gemm->c.columns == 0) {
         return RF_OK;
@@ -324,7 +351,8 @@ rf_status rf_cuda_gemm(rf_device *device, const void *arguments, void *, rf_erro
     const plan *by = nullptr;
     RF_TRY(find_plan(device, gemm, &by, error));
     RF_TRY(multiply(device, gemm, by, error));
-    if (has_bias && !by->adds_bias) {
+    if (finishes &&
+        !(by->finishes && (by->key.has_bias != 0) == !rf_tensor_is_absent(&gemm->bias))) {
         finish(device, gemm, false);
     }
     return rf_cuda_launched(device, "gemm", error);

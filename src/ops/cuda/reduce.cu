@@ -85,13 +85,13 @@ void scalar(const rf_device *device, const rf_reduce *reduce, void *scratch)
         <<<1, rf_cuda_threads, 0, stream>>>(partial, chunks, rf_cuda_data<sum>(&reduce->y));
 }
 
-struct matrix_terms {
-    const float *x; /* [rows, width] */
+template <typename T> struct matrix_terms {
+    const T *x; /* [rows, width] */
     int64_t width;
     __device__ __forceinline__ void operator()(int64_t row, int64_t column,
                                                float (&values)[1]) const
     {
-        values[0] = x[row * width + column];
+        values[0] = rf_cuda_load(x[row * width + column], 1.0F);
     }
 };
 
@@ -99,9 +99,12 @@ void columns(const rf_device *device, const rf_reduce *reduce, void *scratch)
 {
     const rf_cuda_column_cut cut = rf_cuda_cut_columns(reduce->x.shape[0], reduce->x.shape[1]);
     float *const results[1] = {rf_cuda_data<float>(&reduce->y)};
-    rf_cuda_add_columns<1>(rf_cuda_stream(device),
-                           matrix_terms{rf_cuda_data<const float>(&reduce->x), cut.width}, cut,
-                           static_cast<float *>(scratch), results);
+    rf_cuda_by_real(reduce->x.dtype, [&](auto number) {
+        typedef decltype(number) real;
+        const matrix_terms<real> terms = {rf_cuda_data<const real>(&reduce->x), cut.width};
+        rf_cuda_add_columns<1>(rf_cuda_stream(device), terms, cut, static_cast<float *>(scratch),
+                               results);
+    });
 }
 
 } // namespace

@@ -21,20 +21,21 @@ constexpr int64_t enough_warps = 4096;     /* to fill a device; fewer, and outpu
 constexpr int64_t least_part = 256;        /* elements of a part */
 constexpr size_t plain_shared = 40 * 1024; /* what a kernel may use without asking */
 
-struct product {
-    const float *weight; /* [n, k] */
-    const float *bias;   /* [n] or NULL */
-    float *y;            /* [rows, n]; NULL with a stream */
-    int64_t n, first;    /* first: its outputs among all */
+/* T: of weights. */
+template <typename T> struct product {
+    const T *weight;   /* [n, k] */
+    const float *bias; /* [n] or NULL */
+    float *y;          /* [rows, n]; NULL with a stream */
+    int64_t n, first;  /* first: its outputs among all */
 };
 
-/* X: float, or int32_t with unit = 2^-fraction_bits. */
-template <typename X> struct projecting {
+/* X: of streams, float, or int32_t with unit = 2^-fraction_bits. */
+template <typename X, typename T> struct projecting {
     const X *x, *x2; /* [rows, width], [rows, k - width] */
     int64_t width, k, rows;
     float unit, epsilon;
     const float *gain, *shift; /* [k]; NULL: x as it is */
-    product products[RF_MAX_PROJECTIONS];
+    product<T> products[RF_MAX_PROJECTIONS];
     int count;
     int64_t outputs; /* of all products */
     int split;
@@ -45,6 +46,12 @@ template <typename X> struct projecting {
     bool is_fixed;
     float scale; /* 2^fraction_bits */
 };
+
+/* What a product with weights of type T sees of a number. */
+template <typename T> __device__ __forceinline__ float rounded_to(float value)
+{
+    return rf_cuda_load(rf_cuda_store<T>(value), 1.0F);
+}
 
 /* ---- the norm ---- */
 
@@ -67,8 +74,8 @@ __device__ float row_sum(float value, int each, float *shared)
 }
 
 /* z [Rows, k] in shared memory: the normalised rows; those that are not there are 0. */
-template <int Rows, typename X>
-__device__ void normalise(const projecting<X> &call, float *z, float *shared)
+template <int Rows, typename X, typename T>
+__device__ void normalise(const projecting<X, T> &call, float *z, float *shared)
 {
     constexpr int each = warps / Rows;
     const int row = static_cast<int>(threadIdx.x) / rf_cuda_warp / each;
@@ -92,7 +99,8 @@ __device__ void normalise(const projecting<X> &call, float *z, float *shared)
     const float variance = row_sum(squares, each, shared) / count;
     const float inverse = 1.0F / sqrtf(variance + call.epsilon);
     for (int64_t c = first; c < call.k; c += step) {
-        to[c] = is_there ? (to[c] - mean) * inverse * call.gain[c] + call.shift[c] : 0.0F;
+        const float value = (to[c] - mean) * inverse * call.gain[c] + call.shift[c];
+        to[c] = is_there ? rounded_to<T>(value) : 0.0F;
     }
     __syncthreads();
 }
@@ -112,8 +120,8 @@ __device__ __forceinline__ uint32_t fixed_of(float value, float scale, bool *bad
                : 0U;
 }
 
-template <typename X>
-__device__ void change_stream(const projecting<X> &call, int64_t index, float value)
+template <typename X, typename T>
+__device__ void change_stream(const projecting<X, T> &call, int64_t index, float value)
 {
     bool bad = false;
     const float sign = call.mode == RF_RESIDUAL_SUBTRACT ? -1.0F : 1.0F;
@@ -139,21 +147,22 @@ __device__ void change_stream(const projecting<X> &call, int64_t index, float va
 /* ---- products ---- */
 
 /* The next `ahead` quads of this lane. */
-__device__ __forceinline__ void load_quads(const float *__restrict__ weight, int64_t c, int64_t end,
-                                           bool aligned, rf_cuda_quad<float> quads[ahead])
+template <typename T>
+__device__ __forceinline__ void load_quads(const T *__restrict__ weight, int64_t c, int64_t end,
+                                           bool aligned, rf_cuda_quad<T> quads[ahead])
 {
 #pragma unroll
     for (int i = 0; i < ahead; i++) {
         const int64_t column = c + 4 * rf_cuda_warp * i;
         quads[i] =
-            column < end ? rf_cuda_load_quad(weight, column, end, aligned) : rf_cuda_quad<float>{};
+            column < end ? rf_cuda_load_quad(weight, column, end, aligned) : rf_cuda_quad<T>{};
     }
 }
 
 /* sums[r] += quads . z[r] for `rows` rows of z, which are `stride` apart; those beyond count as the
- * last. */
-template <int Rows>
-__device__ __forceinline__ void multiply(const rf_cuda_quad<float> quads[ahead],
+ * last. z has been rounded for the weights where it is in shared memory. */
+template <int Rows, bool HasNorm, typename T>
+__device__ __forceinline__ void multiply(const rf_cuda_quad<T> quads[ahead],
                                          const float *__restrict__ z, int64_t stride, int64_t rows,
                                          int64_t c, int64_t end, bool aligned, float sums[Rows])
 {
@@ -165,8 +174,13 @@ __device__ __forceinline__ void multiply(const rf_cuda_quad<float> quads[ahead],
             for (int r = 0; r < Rows; r++) {
                 const float *from = z + (r < rows ? r : rows - 1) * stride;
                 const rf_cuda_quad<float> q = rf_cuda_load_quad(from, column, end, aligned);
-                sums[r] += (quads[i].v[0] * q.v[0] + quads[i].v[1] * q.v[1]) +
-                           (quads[i].v[2] * q.v[2] + quads[i].v[3] * q.v[3]);
+                float products[4];
+#pragma unroll
+                for (int j = 0; j < 4; j++) {
+                    const float factor = HasNorm ? q.v[j] : rounded_to<T>(q.v[j]);
+                    products[j] = rf_cuda_load(quads[i].v[j], 1.0F) * factor;
+                }
+                sums[r] += (products[0] + products[1]) + (products[2] + products[3]);
             }
         }
     }
@@ -174,10 +188,10 @@ __device__ __forceinline__ void multiply(const rf_cuda_quad<float> quads[ahead],
 
 /* Which product an output belongs to. Indices are constants, so that the call stays where kernels
  * find their parameters. */
-template <typename X>
-__device__ __forceinline__ product product_of(const projecting<X> &call, int64_t output)
+template <typename X, typename T>
+__device__ __forceinline__ product<T> product_of(const projecting<X, T> &call, int64_t output)
 {
-    product of = call.products[0];
+    product<T> of = call.products[0];
 #pragma unroll
     for (int i = 1; i < RF_MAX_PROJECTIONS; i++) {
         if (i < call.count && output >= call.products[i].first) {
@@ -188,11 +202,11 @@ __device__ __forceinline__ product product_of(const projecting<X> &call, int64_t
 }
 
 /* One output of one row, from the sums of its parts in order. */
-template <typename X>
-__device__ void finish(const projecting<X> &call, int64_t output, int64_t row, const float *parts,
-                       int stride)
+template <typename X, typename T>
+__device__ void finish(const projecting<X, T> &call, int64_t output, int64_t row,
+                       const float *parts, int stride)
 {
-    const product of = product_of(call, output);
+    const product<T> of = product_of(call, output);
     const int64_t column = output - of.first;
     float value = 0.0F;
     for (int i = 0; i < call.split; i++) {
@@ -207,8 +221,8 @@ __device__ void finish(const projecting<X> &call, int64_t output, int64_t row, c
     }
 }
 
-template <int Rows, bool HasNorm, typename X>
-__global__ void __launch_bounds__(threads) project(const projecting<X> call)
+template <int Rows, bool HasNorm, typename X, typename T>
+__global__ void __launch_bounds__(threads) project(const projecting<X, T> call)
 {
     extern __shared__ __align__(16) float normalised[]; /* [Rows, k] */
     __shared__ float parts[warps][Rows];
@@ -223,10 +237,10 @@ __global__ void __launch_bounds__(threads) project(const projecting<X> call)
     int64_t end = begin + 4 * quads_of_part;
     end = end < call.k ? end : call.k;
     end = output < call.outputs ? end : 0; /* nothing to read */
-    const product of = product_of(call, output < call.outputs ? output : 0);
-    const float *weight = of.weight + (output < call.outputs ? output - of.first : 0) * call.k;
-    rf_cuda_quad<float> now[ahead];
-    rf_cuda_quad<float> next[ahead];
+    const product<T> of = product_of(call, output < call.outputs ? output : 0);
+    const T *weight = of.weight + (output < call.outputs ? output - of.first : 0) * call.k;
+    rf_cuda_quad<T> now[ahead];
+    rf_cuda_quad<T> next[ahead];
     load_quads(weight, begin + 4 * lane, end, call.aligned, now);
     const float *z = normalised;
     if constexpr (HasNorm) {
@@ -238,7 +252,7 @@ __global__ void __launch_bounds__(threads) project(const projecting<X> call)
     constexpr int64_t step = 4 * rf_cuda_warp * ahead;
     for (int64_t c = begin + 4 * lane; c < end; c += step) {
         load_quads(weight, c + step, end, call.aligned, next);
-        multiply<Rows>(now, z, call.k, call.rows, c, end, call.aligned, sums);
+        multiply<Rows, HasNorm>(now, z, call.k, call.rows, c, end, call.aligned, sums);
 #pragma unroll
         for (int i = 0; i < ahead; i++) {
             now[i] = next[i];
@@ -270,11 +284,11 @@ int split_of(int64_t outputs, int64_t k)
     return split;
 }
 
-template <typename X> projecting<X> call_of(const rf_step_project *project)
+template <typename X, typename T> projecting<X, T> call_of(const rf_step_project *project)
 {
     const rf_layer_norm *norm = &project->norm;
     const rf_residual *residual = &project->residual;
-    projecting<X> call = {};
+    projecting<X, T> call = {};
     call.x = static_cast<const X *>(norm->x.data);
     call.x2 = rf_cuda_data<const X>(&norm->x2);
     call.width = norm->x.shape[1];
@@ -290,7 +304,7 @@ template <typename X> projecting<X> call_of(const rf_step_project *project)
                        : rf_cuda_is_aligned(rf_cuda_data<const float>(&norm->x), call.k);
     for (int i = 0; i < project->count; i++) {
         const rf_projection *one = &project->projections[i];
-        call.products[i] = {rf_cuda_data<const float>(&one->weight),
+        call.products[i] = {rf_cuda_data<const T>(&one->weight),
                             rf_cuda_data<const float>(&one->bias), rf_cuda_data<float>(&one->y),
                             one->weight.shape[0], call.outputs};
         call.outputs += one->weight.shape[0];
@@ -319,38 +333,43 @@ size_t shared_size(const rf_step_project *project)
                      sizeof(float);
 }
 
-template <int Rows, typename X>
-rf_status launch_rows(const rf_device *device, const rf_step_project *arguments, rf_error *error)
+template <int Rows, bool HasNorm, typename X, typename T>
+rf_status launch_kernel(const rf_device *device, const rf_step_project *arguments, rf_error *error)
 {
-    const projecting<X> call = call_of<X>(arguments);
+    const projecting<X, T> call = call_of<X, T>(arguments);
     const size_t shared = shared_size(arguments);
     const unsigned blocks = static_cast<unsigned>(rf_cuda_blocks(call.outputs, warps / call.split));
     const cudaStream_t stream = rf_cuda_stream(device);
-    if (call.gain == nullptr) {
-        if constexpr (sizeof(X) == sizeof(float)) {
-            project<Rows, false, float><<<blocks, threads, 0, stream>>>(call_of<float>(arguments));
-        }
-        return rf_cuda_launched(device, "step_project", error);
-    }
     if (shared > plain_shared) {
         RF_TRY(rf_cuda_status(device,
-                              cudaFuncSetAttribute(project<Rows, true, X>,
+                              cudaFuncSetAttribute(project<Rows, HasNorm, X, T>,
                                                    cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                    static_cast<int>(shared)),
                               "step_project", error));
     }
-    project<Rows, true, X><<<blocks, threads, shared, stream>>>(call);
+    project<Rows, HasNorm, X, T><<<blocks, threads, shared, stream>>>(call);
     return rf_cuda_launched(device, "step_project", error);
 }
 
-template <typename X>
-rf_status launch(const rf_device *device, const rf_step_project *project, rf_error *error)
+template <bool HasNorm, typename X, typename T>
+rf_status launch_rows(const rf_device *device, const rf_step_project *project, rf_error *error)
 {
     const int64_t rows = project->norm.x.shape[0];
-    return rows == 1   ? launch_rows<1, X>(device, project, error)
-           : rows == 2 ? launch_rows<2, X>(device, project, error)
-           : rows <= 4 ? launch_rows<4, X>(device, project, error)
-                       : launch_rows<8, X>(device, project, error);
+    return rows == 1   ? launch_kernel<1, HasNorm, X, T>(device, project, error)
+           : rows == 2 ? launch_kernel<2, HasNorm, X, T>(device, project, error)
+           : rows <= 4 ? launch_kernel<4, HasNorm, X, T>(device, project, error)
+                       : launch_kernel<8, HasNorm, X, T>(device, project, error);
+}
+
+template <typename T>
+rf_status launch(const rf_device *device, const rf_step_project *project, rf_error *error)
+{
+    if (rf_tensor_is_absent(&project->norm.gain)) {
+        return launch_rows<false, float, T>(device, project, error);
+    }
+    return project->norm.x.dtype == RF_FIXED32
+               ? launch_rows<true, int32_t, T>(device, project, error)
+               : launch_rows<true, float, T>(device, project, error);
 }
 
 /* ---- the operations one after the other ---- */
@@ -411,8 +430,8 @@ places places_of(const rf_device *device, const rf_step_project *project, void *
     char *memory = static_cast<char *>(scratch);
     places at = {};
     at.z = project->norm.x;
-    if (has_norm(project)) {
-        at.z = rf_tensor_2(memory, RF_F32, rows, weight->shape[1]);
+    if (has_norm(project) || weight->dtype != RF_F32) {
+        at.z = rf_tensor_2(memory, weight->dtype, rows, weight->shape[1]);
         at.size += rf_cuda_align(rf_tensor_size(&at.z));
     }
     if (has_stream(project)) {
@@ -452,6 +471,11 @@ rf_status project_by_parts(rf_device *device, const rf_step_project *project, vo
     if (has_norm(project)) {
         const rf_layer_norm norm = norm_of(project, at);
         RF_TRY(device->ops[RF_OP_LAYER_NORM].run(device, &norm, at.scratch, error));
+    } else if (at.z.dtype != RF_F32) {
+        rf_cast cast = {};
+        cast.x = project->norm.x;
+        cast.y = at.z;
+        RF_TRY(device->ops[RF_OP_CAST].run(device, &cast, nullptr, error));
     }
     for (int i = 0; i < project->count; i++) {
         const rf_gemm gemm = gemm_of(project, i, at);
@@ -491,9 +515,9 @@ rf_status rf_cuda_step_project(rf_device *device, const void *arguments, void *s
     if (!is_small(device, project)) {
         return project_by_parts(device, project, scratch, error);
     }
-    const bool is_fixed = project->norm.x.dtype == RF_FIXED32;
-    RF_TRY(is_fixed ? launch<int32_t>(device, project, error)
-                    : launch<float>(device, project, error));
+    RF_TRY(project->projections[0].weight.dtype == RF_BF16
+               ? launch<__nv_bfloat16>(device, project, error)
+               : launch<float>(device, project, error));
     for (int i = 0; i < project->count && project->activation != RF_ACTIVATION_RELU; i++) {
         RF_TRY(activate(device, project, i, error));
     }

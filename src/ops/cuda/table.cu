@@ -26,6 +26,7 @@ extern "C" const rf_op_entry rf_ops_cuda[RF_OP_COUNT] = {
     /* cross_entropy */ {rf_cuda_cross_entropy, nullptr},
     /* reduce */ {rf_cuda_reduce, rf_cuda_reduce_scratch_size},
     /* adamw */ {rf_cuda_adamw, nullptr},
+    /* adafactor */ {rf_cuda_adafactor, rf_cuda_adafactor_scratch_size},
     /* step_begin */ {rf_cuda_step_begin, nullptr},
     /* step_project */ {rf_cuda_step_project, rf_cuda_step_project_scratch_size},
     /* cache_fill */ {rf_cuda_cache_fill, nullptr},
@@ -37,6 +38,6 @@ extern "C" const rf_op_entry rf_ops_cuda[RF_OP_COUNT] = {
 
 /* A reordered or lengthened list must not go unseen. */
 static_assert(RF_OP_GEMM == 0 && RF_OP_POSITION == 9 && RF_OP_BUCKET_HASH == 13 &&
-                  RF_OP_COMBINE_ROUNDS == 17 && RF_OP_ADAMW == 20 && RF_OP_CACHE_APPEND == 25 &&
-                  RF_OP_COUNT == 28,
+                  RF_OP_COMBINE_ROUNDS == 17 && RF_OP_ADAMW == 20 && RF_OP_ADAFACTOR == 21 &&
+                  RF_OP_CACHE_APPEND == 26 && RF_OP_COUNT == 29,
               "the table above follows RF_OPERATIONS");

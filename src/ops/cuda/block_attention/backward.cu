@@ -6,12 +6,11 @@
  * sums their gradients, the second owns keys and sums their gradients and those of values; each sum
  * has one owner and one order, without atomics. A warp owns 16 rows and takes 16 entries of the
  * list at a time: two products, P and its gradient in registers, rounded to bf16 as operands of the
- * products that are summed. Output gradients are rounded to bf16 once a call, in the pass that
- * finds output gradient . output.
+ * products that are summed. Gradients are summed in f32 in scratch and rounded at the end.
  *
  * Memory traffic per part and tile of n blocks, in bytes a token: owners 4 x width, gradients 8 or
  * 16 x width (read and written), the list 4 x width for each of n + window - 1 blocks; 14 x width
- * operations a pair. Scratch: two numbers a token and head, and its output gradient in bf16. */
+ * operations a pair. Scratch: two numbers a token and head, and its gradients in f32. */
 #include "ops/cuda/block_attention/fast.cuh"
 
 namespace
@@ -46,11 +45,10 @@ template <int Width> struct carried {
     float first_sums[Width / 8][4], second_sums[Width / 8][4];
 };
 
-/* rounded = output gradient in bf16, deltas = rounded . output, so that where one key has all the
- * weight its gradient and the delta cancel as they should; one warp a row. */
-__global__ void prepare_gradients(const rf_attention_cut cut, const float *__restrict__ output,
-                                  const float *__restrict__ output_gradient,
-                                  float *__restrict__ deltas, __nv_bfloat16 *__restrict__ rounded)
+/* deltas = output gradient . output; one warp a row. */
+__global__ void find_deltas(const rf_attention_cut cut, const __nv_bfloat16 *__restrict__ output,
+                            const __nv_bfloat16 *__restrict__ output_gradient,
+                            float *__restrict__ deltas)
 {
     const int lane = static_cast<int>(threadIdx.x) % rf_cuda_warp;
     const int64_t rows = cut.batch * cut.length * cut.heads;
@@ -59,12 +57,10 @@ __global__ void prepare_gradients(const rf_attention_cut cut, const float *__res
         float sum = 0.0F;
         for (int column = 2 * lane; column < cut.width; column += 2 * rf_cuda_warp) {
             const int64_t at = row * cut.width + column;
-            const float2 gradient = *reinterpret_cast<const float2 *>(output_gradient + at);
-            const float2 value = *reinterpret_cast<const float2 *>(output + at);
-            const uint32_t pair = rf_mma_pack(gradient.x, gradient.y);
-            *reinterpret_cast<uint32_t *>(rounded + at) = pair;
-            sum += __uint_as_float(pair << 16) * value.x;
-            sum += __uint_as_float(pair & 0xFFFF0000U) * value.y;
+            const uint32_t gradient = *reinterpret_cast<const uint32_t *>(output_gradient + at);
+            const uint32_t value = *reinterpret_cast<const uint32_t *>(output + at);
+            sum += __uint_as_float(gradient << 16) * __uint_as_float(value << 16);
+            sum += __uint_as_float(gradient & 0xFFFF0000U) * __uint_as_float(value & 0xFFFF0000U);
         }
         sum = rf_cuda_warp_sum(sum);
         if (lane == 0) {
@@ -395,31 +391,35 @@ __global__ void __launch_bounds__(2 * Owners, Width > 64 ? 2 : 3)
 
 /* Where scratch is cut. */
 struct scratch_cut {
-    size_t factors, rounded, size; /* offsets; deltas come first */
+    size_t factors, size;                                   /* offsets; deltas come first */
+    rf_tensor query_gradient, value_gradient, key_gradient; /* in f32 */
 };
 
-scratch_cut cut_scratch(const rf_block_attention_backward *backward)
+scratch_cut cut_scratch(const rf_block_attention_backward *backward, void *scratch)
 {
     const rf_attention_plan *plan = &backward->plan;
     const size_t rows = static_cast<size_t>(plan->batch * plan->length * plan->heads);
     scratch_cut cut = {};
     cut.factors = rf_cuda_align(rows * sizeof(float));
-    cut.rounded = cut.factors + (plan->normalise_keys ? rf_cuda_align(rows * sizeof(float)) : 0);
-    cut.size =
-        cut.rounded + rows * static_cast<size_t>(backward->query.shape[3]) * sizeof(__nv_bfloat16);
+    cut.size = cut.factors + (plan->normalise_keys ? rf_cuda_align(rows * sizeof(float)) : 0);
+    cut.query_gradient = rf_attention_room(&backward->query_gradient, scratch, &cut.size);
+    cut.value_gradient = rf_attention_room(&backward->value_gradient, scratch, &cut.size);
+    if (!plan->normalise_keys) {
+        cut.key_gradient = rf_attention_room(&backward->key_gradient, scratch, &cut.size);
+    }
     return cut;
 }
 
 backward_call call_of(const rf_block_attention_backward *backward, void *scratch, int32_t tile)
 {
-    const scratch_cut parts = cut_scratch(backward);
+    const scratch_cut parts = cut_scratch(backward, scratch);
     const bool through_key = backward->plan.normalise_keys;
     char *memory = static_cast<char *>(scratch);
     backward_call call = {};
     call.cut = rf_attention_cut_of(&backward->plan, backward->query.shape[3], tile);
     call.through_key = through_key;
     call.queries.first = static_cast<const __nv_bfloat16 *>(backward->query.data);
-    call.queries.second = reinterpret_cast<const __nv_bfloat16 *>(memory + parts.rounded);
+    call.queries.second = static_cast<const __nv_bfloat16 *>(backward->output_gradient.data);
     call.queries.norms = static_cast<const float *>(backward->norm.data);
     call.queries.deltas = reinterpret_cast<const float *>(memory);
     call.keys.first =
@@ -427,30 +427,38 @@ backward_call call_of(const rf_block_attention_backward *backward, void *scratch
     call.keys.second = static_cast<const __nv_bfloat16 *>(backward->value.data);
     call.keys.factors =
         through_key ? reinterpret_cast<const float *>(memory + parts.factors) : nullptr;
-    call.query_gradient = static_cast<float *>(backward->query_gradient.data);
-    call.key_gradient = through_key ? nullptr : static_cast<float *>(backward->key_gradient.data);
-    call.value_gradient = static_cast<float *>(backward->value_gradient.data);
+    call.query_gradient = static_cast<float *>(parts.query_gradient.data);
+    call.key_gradient = static_cast<float *>(parts.key_gradient.data);
+    call.value_gradient = static_cast<float *>(parts.value_gradient.data);
     return call;
 }
 
-/* Numbers of each token and head, and output gradients in bf16, to scratch. */
+/* Numbers of each token and head, to scratch. */
 rf_status prepare(rf_device *device, const rf_block_attention_backward *backward,
                   const backward_call &call, void *scratch, rf_error *error)
 {
-    const scratch_cut parts = cut_scratch(backward);
     const cudaStream_t stream = rf_cuda_stream(device);
     const int64_t rows = call.cut.batch * call.cut.length * call.cut.heads;
-    char *memory = static_cast<char *>(scratch);
-    prepare_gradients<<<rf_cuda_grid(device, rows * rf_cuda_warp, rf_cuda_threads), rf_cuda_threads,
-                        0, stream>>>(call.cut, static_cast<const float *>(backward->output.data),
-                                     static_cast<const float *>(backward->output_gradient.data),
-                                     reinterpret_cast<float *>(memory),
-                                     reinterpret_cast<__nv_bfloat16 *>(memory + parts.rounded));
+    find_deltas<<<rf_cuda_grid(device, rows * rf_cuda_warp, rf_cuda_threads), rf_cuda_threads, 0,
+                  stream>>>(call.cut, static_cast<const __nv_bfloat16 *>(backward->output.data),
+                            call.queries.second, static_cast<float *>(scratch));
     if (call.through_key) {
         RF_TRY(rf_fast_find_factors(device, &call.cut, call.queries.first,
-                                    reinterpret_cast<float *>(memory + parts.factors), error));
+                                    const_cast<float *>(call.keys.factors), error));
     }
     return rf_cuda_launched(device, "block_attention_backward", error);
+}
+
+/* The sums in scratch become the caller's gradients. */
+rf_status round_gradients(rf_device *device, const rf_block_attention_backward *backward,
+                          void *scratch, rf_error *error)
+{
+    const scratch_cut sums = cut_scratch(backward, scratch);
+    if (!backward->plan.normalise_keys) {
+        RF_TRY(rf_attention_convert(device, &sums.key_gradient, &backward->key_gradient, error));
+    }
+    RF_TRY(rf_attention_convert(device, &sums.query_gradient, &backward->query_gradient, error));
+    return rf_attention_convert(device, &sums.value_gradient, &backward->value_gradient, error);
 }
 
 template <int Width, int Owners, int Entries>
@@ -488,14 +496,15 @@ rf_status run(rf_device *device, const rf_block_attention_backward *backward, vo
         differentiate_fast<Width, Owners, Entries, false>
             <<<static_cast<unsigned>(blocks), threads, size, stream>>>(call);
     }
-    return rf_cuda_launched(device, "block_attention_backward", error);
+    RF_TRY(rf_cuda_launched(device, "block_attention_backward", error));
+    return round_gradients(device, backward, scratch, error);
 }
 
 } // namespace
 
 size_t rf_fast_backward_scratch_size(const rf_block_attention_backward *backward)
 {
-    return cut_scratch(backward).size;
+    return cut_scratch(backward, nullptr).size;
 }
 
 rf_status rf_fast_backward(rf_device *device, const rf_block_attention_backward *backward,

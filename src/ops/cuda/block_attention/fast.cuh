@@ -154,30 +154,27 @@ rf_fast_copy(const rf_attention_cut &cut, const rf_attention_place &at,
  * ------------------------------------------------------------------------------------------------------------------
  */
 
-/* *tensor, which is bf16, becomes its copy in f32 at scratch + *used: for the kernels that any
- * shape can go to. */
-RF_MUST_CHECK static inline rf_status rf_attention_widen(rf_device *device, rf_tensor *tensor,
-                                                         void *scratch, size_t *used,
-                                                         rf_error *error)
+/* Room for an f32 copy of a tensor, where that is bf16: the copy, at scratch + *used (without data
+ * while only counting). The kernels that any shape can go to work on such copies. */
+static inline rf_tensor rf_attention_room(const rf_tensor *tensor, void *scratch, size_t *used)
 {
-    rf_cast cast = {};
-    cast.x = *tensor;
-    cast.y = *tensor;
-    cast.y.dtype = RF_F32;
-    cast.y.data = static_cast<char *>(scratch) + *used;
-    *used += rf_cuda_align(rf_tensor_size(&cast.y));
-    RF_TRY(rf_cuda_cast(device, &cast, nullptr, error));
-    *tensor = cast.y;
-    return RF_OK;
+    rf_tensor copy = *tensor;
+    if (copy.dtype == RF_BF16) {
+        copy.dtype = RF_F32;
+        copy.data = scratch != nullptr ? static_cast<char *>(scratch) + *used : nullptr;
+        *used += rf_cuda_align(rf_tensor_size(&copy));
+    }
+    return copy;
 }
 
-/* Scratch that f32 copies of queries, values and, where they are given, keys take; 0 where they are
- * f32. */
-static inline size_t rf_attention_widened_size(const rf_attention_plan *plan,
-                                               const rf_tensor *query)
+/* to = from, if they are of different types. */
+RF_MUST_CHECK static inline rf_status rf_attention_convert(rf_device *device, const rf_tensor *from,
+                                                           const rf_tensor *to, rf_error *error)
 {
-    const size_t size = rf_cuda_align(static_cast<size_t>(rf_tensor_count(query)) * sizeof(float));
-    return query->dtype == RF_BF16 ? size * (plan->normalise_keys ? 2 : 3) : 0;
+    rf_cast cast = {};
+    cast.x = *from;
+    cast.y = *to;
+    return from->dtype == to->dtype ? RF_OK : rf_cuda_cast(device, &cast, nullptr, error);
 }
 
 /* Can the bf16 kernels take heads of this width? */

@@ -1,6 +1,6 @@
-/* Block attention with bf16 queries, keys and values, forward: products of bf16 with f32 sums on
- * the tensor cores, softmax in f32 (Kitaev, Kaiser, Levskaya 2020, section 2; the tiling is that of
- * Dao et al. 2022; tile.cuh says how a plan is cut, fast.cuh how its list is walked).
+/* Block attention with bf16 queries, keys, values and outputs, forward: products of bf16 with f32
+ * sums on the tensor cores, softmax in f32 (Kitaev, Kaiser, Levskaya 2020, section 2; the tiling is
+ * that of Dao et al. 2022; tile.cuh says how a plan is cut, fast.cuh how its list is walked).
  *
  * One block of threads a tile of queries of one (batch, head, part); a warp 16 queries, whose rows
  * stay in registers with their maximum, sum and weighted values; a step's scores become weights in
@@ -10,7 +10,7 @@
  * unrounded ones. At the end values are multiplied by exp(m - log_norm) and never divided by the
  * sum, as the reference's rounding demands.
  *
- * Memory traffic per tile of n blocks: queries 2 x width bytes a token, outputs 4 x width, keys and
+ * Memory traffic per tile of n blocks: queries and outputs 2 x width bytes a token each, keys and
  * values 4 x width bytes for each of n + window - 1 blocks (what neighbours read too comes from the
  * cache). 4 x width operations a pair. */
 #include "ops/cuda/block_attention/fast.cuh"
@@ -22,7 +22,7 @@ struct forward_call {
     rf_attention_cut cut;
     const __nv_bfloat16 *query; /* [batch, length, heads, width] */
     rf_fast_source keys;        /* and values */
-    float *output;              /* [batch, parts, length, heads, width] */
+    __nv_bfloat16 *output;      /* [batch, parts, length, heads, width] */
     float *log_norm;            /* [batch, heads, parts, length] */
 };
 
@@ -181,14 +181,13 @@ __device__ __forceinline__ void write_rows(const forward_call &call, const rf_at
         if (quarter == 0) {
             call.log_norm[first_norm + own.query[row]] = log_norm;
         }
-        float *output =
+        __nv_bfloat16 *output =
             call.output + ((first_output + own.query[row]) * cut.heads + at.head) * cut.width;
 #pragma unroll
         for (int n = 0; n < Width / 8; n++) {
             if (8 * n < cut.width) { /* a multiple of 8 */
-                const float2 two = make_float2(own.values[n][2 * row] * factor,
-                                               own.values[n][2 * row + 1] * factor);
-                *reinterpret_cast<float2 *>(output + 8 * n + 2 * quarter) = two;
+                *reinterpret_cast<uint32_t *>(output + 8 * n + 2 * quarter) = rf_mma_pack(
+                    own.values[n][2 * row] * factor, own.values[n][2 * row + 1] * factor);
             }
         }
     }
@@ -352,7 +351,7 @@ rf_status run(rf_device *device, const rf_block_attention *attention, float *fac
         plan->normalise_keys ? call.query : static_cast<const __nv_bfloat16 *>(attention->key.data);
     call.keys.second = static_cast<const __nv_bfloat16 *>(attention->value.data);
     call.keys.factors = plan->normalise_keys ? factors : nullptr;
-    call.output = static_cast<float *>(attention->output.data);
+    call.output = static_cast<__nv_bfloat16 *>(attention->output.data);
     call.log_norm = static_cast<float *>(attention->log_norm.data);
     const int64_t blocks = plan->batch * plan->heads * plan->parts * call.cut.tiles;
     if (blocks == 0) {

@@ -248,37 +248,56 @@ rf_status run_forward(rf_device *device, const rf_block_attention *attention, rf
 } // namespace
 
 /* Does the call go to the kernels of forward.cu? */
-static bool is_fast(const rf_block_attention *attention)
+static bool is_fast(const rf_device *device, const rf_block_attention *attention)
 {
-    return attention->query.dtype == RF_BF16 && rf_fast_takes(attention->query.shape[3]);
+    return !device->plain_kernels && attention->output.dtype == RF_BF16 &&
+           rf_fast_takes(attention->query.shape[3]);
 }
 
-size_t rf_cuda_block_attention_scratch_size(const rf_device *, const void *arguments)
+/* The call in f32: copies stand in scratch where tensors are bf16. */
+static rf_block_attention in_f32(const rf_block_attention *attention, void *scratch, size_t *used)
+{
+    rf_block_attention wide = *attention;
+    wide.query = rf_attention_room(&attention->query, scratch, used);
+    wide.value = rf_attention_room(&attention->value, scratch, used);
+    wide.key = rf_attention_room(&attention->key, scratch, used);
+    wide.output = rf_attention_room(&attention->output, scratch, used);
+    return wide;
+}
+
+size_t rf_cuda_block_attention_scratch_size(const rf_device *device, const void *arguments)
 {
     const rf_block_attention *attention = static_cast<const rf_block_attention *>(arguments);
-    return is_fast(attention) ? rf_fast_forward_scratch_size(attention)
-                              : rf_attention_widened_size(&attention->plan, &attention->query);
+    if (is_fast(device, attention)) {
+        return rf_fast_forward_scratch_size(attention);
+    }
+    size_t used = 0;
+    (void)in_f32(attention, nullptr, &used);
+    return used;
+}
+
+static rf_status run_wide(rf_device *device, const rf_block_attention *wide, rf_error *error)
+{
+    const int64_t width = wide->query.shape[3];
+    if (width <= 64) {
+        return run_forward<64, 64>(device, wide, error);
+    }
+    return width <= 128 ? run_forward<128, 32>(device, wide, error)
+                        : run_forward<256, 16>(device, wide, error);
 }
 
 rf_status rf_cuda_block_attention(rf_device *device, const void *arguments, void *scratch,
                                   rf_error *error)
 {
-    rf_block_attention attention = *static_cast<const rf_block_attention *>(arguments);
-    const int64_t width = attention.query.shape[3];
-    if (is_fast(&attention)) {
-        return rf_fast_forward(device, &attention, scratch, error);
+    const rf_block_attention *given = static_cast<const rf_block_attention *>(arguments);
+    if (is_fast(device, given)) {
+        return rf_fast_forward(device, given, scratch, error);
     }
-    if (attention.query.dtype == RF_BF16) {
-        size_t used = 0;
-        RF_TRY(rf_attention_widen(device, &attention.query, scratch, &used, error));
-        RF_TRY(rf_attention_widen(device, &attention.value, scratch, &used, error));
-        if (!attention.plan.normalise_keys) {
-            RF_TRY(rf_attention_widen(device, &attention.key, scratch, &used, error));
-        }
-    }
-    if (width <= 64) {
-        return run_forward<64, 64>(device, &attention, error);
-    }
-    return width <= 128 ? run_forward<128, 32>(device, &attention, error)
-                        : run_forward<256, 16>(device, &attention, error);
+    size_t used = 0;
+    const rf_block_attention wide = in_f32(given, scratch, &used);
+    RF_TRY(rf_attention_convert(device, &given->query, &wide.query, error));
+    RF_TRY(rf_attention_convert(device, &given->value, &wide.value, error));
+    RF_TRY(rf_attention_convert(device, &given->key, &wide.key, error));
+    RF_TRY(run_wide(device, &wide, error));
+    return rf_attention_convert(device, &wide.output, &given->output, error);
 }

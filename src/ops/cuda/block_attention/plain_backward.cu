@@ -378,44 +378,77 @@ rf_status run_backward(rf_device *device, const rf_block_attention_backward *bac
 } // namespace
 
 /* Does the call go to the kernels of backward.cu? */
-static bool is_fast(const rf_block_attention_backward *backward)
+static bool is_fast(const rf_device *device, const rf_block_attention_backward *backward)
 {
-    return backward->query.dtype == RF_BF16 && rf_fast_takes(backward->query.shape[3]);
+    return !device->plain_kernels && backward->output.dtype == RF_BF16 &&
+           rf_fast_takes(backward->query.shape[3]);
 }
 
-size_t rf_cuda_block_attention_backward_scratch_size(const rf_device *, const void *arguments)
+/* The call in f32: copies stand in scratch where tensors are bf16. */
+static rf_block_attention_backward in_f32(const rf_block_attention_backward *backward,
+                                          void *scratch, size_t *used)
+{
+    rf_block_attention_backward wide = *backward;
+    wide.query = rf_attention_room(&backward->query, scratch, used);
+    wide.value = rf_attention_room(&backward->value, scratch, used);
+    wide.output = rf_attention_room(&backward->output, scratch, used);
+    wide.output_gradient = rf_attention_room(&backward->output_gradient, scratch, used);
+    wide.query_gradient = rf_attention_room(&backward->query_gradient, scratch, used);
+    wide.value_gradient = rf_attention_room(&backward->value_gradient, scratch, used);
+    if (!backward->plan.normalise_keys) {
+        wide.key = rf_attention_room(&backward->key, scratch, used);
+        wide.key_gradient = rf_attention_room(&backward->key_gradient, scratch, used);
+    }
+    return wide;
+}
+
+size_t rf_cuda_block_attention_backward_scratch_size(const rf_device *device, const void *arguments)
 {
     const rf_block_attention_backward *backward =
         static_cast<const rf_block_attention_backward *>(arguments);
     const rf_attention_plan *plan = &backward->plan;
-    if (is_fast(backward)) {
+    if (is_fast(device, backward)) {
         return rf_fast_backward_scratch_size(backward);
     }
-    return rf_attention_widened_size(plan, &backward->query) +
-           static_cast<size_t>(plan->batch * plan->length * plan->heads) * sizeof(float);
+    size_t used = 0;
+    (void)in_f32(backward, nullptr, &used);
+    return used + static_cast<size_t>(plan->batch * plan->length * plan->heads) * sizeof(float);
+}
+
+static rf_status run_wide(rf_device *device, const rf_block_attention_backward *wide, float *deltas,
+                          rf_error *error)
+{
+    const int64_t width = wide->query.shape[3];
+    if (width <= 64) {
+        return run_backward<64, 64>(device, wide, deltas, error);
+    }
+    return width <= 128 ? run_backward<128, 32>(device, wide, deltas, error)
+                        : run_backward<256, 16>(device, wide, deltas, error);
 }
 
 rf_status rf_cuda_block_attention_backward(rf_device *device, const void *arguments, void *scratch,
                                            rf_error *error)
 {
-    rf_block_attention_backward backward =
-        *static_cast<const rf_block_attention_backward *>(arguments);
-    const int64_t width = backward.query.shape[3];
+    const rf_block_attention_backward *given =
+        static_cast<const rf_block_attention_backward *>(arguments);
+    const bool has_keys = !given->plan.normalise_keys;
+    if (is_fast(device, given)) {
+        return rf_fast_backward(device, given, scratch, error);
+    }
     size_t used = 0;
-    if (is_fast(&backward)) {
-        return rf_fast_backward(device, &backward, scratch, error);
+    const rf_block_attention_backward wide = in_f32(given, scratch, &used);
+    RF_TRY(rf_attention_convert(device, &given->query, &wide.query, error));
+    RF_TRY(rf_attention_convert(device, &given->value, &wide.value, error));
+    RF_TRY(rf_attention_convert(device, &given->output, &wide.output, error));
+    RF_TRY(rf_attention_convert(device, &given->output_gradient, &wide.output_gradient, error));
+    if (has_keys) {
+        RF_TRY(rf_attention_convert(device, &given->key, &wide.key, error));
     }
-    if (backward.query.dtype == RF_BF16) {
-        RF_TRY(rf_attention_widen(device, &backward.query, scratch, &used, error));
-        RF_TRY(rf_attention_widen(device, &backward.value, scratch, &used, error));
-        if (!backward.plan.normalise_keys) {
-            RF_TRY(rf_attention_widen(device, &backward.key, scratch, &used, error));
-        }
+    RF_TRY(run_wide(device, &wide, reinterpret_cast<float *>(static_cast<char *>(scratch) + used),
+                    error));
+    if (has_keys) {
+        RF_TRY(rf_attention_convert(device, &wide.key_gradient, &given->key_gradient, error));
     }
-    float *deltas = reinterpret_cast<float *>(static_cast<char *>(scratch) + used);
-    if (width <= 64) {
-        return run_backward<64, 64>(device, &backward, deltas, error);
-    }
-    return width <= 128 ? run_backward<128, 32>(device, &backward, deltas, error)
-                        : run_backward<256, 16>(device, &backward, deltas, error);
+    RF_TRY(rf_attention_convert(device, &wide.query_gradient, &given->query_gradient, error));
+    return rf_attention_convert(device, &wide.value_gradient, &given->value_gradient, error);
 }
