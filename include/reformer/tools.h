@@ -92,14 +92,14 @@ typedef struct rf_bench_generate_options {
     const char *model, *model_config;
     int64_t batch, prompt; /* sequences, and tokens of the prompt of each */
     int64_t tokens;        /* decoded one by one and timed, at least 1 */
-    int64_t warmup;        /* tokens before them */
-    const char *device, *stream;
+    int64_t warmup;        /* tokens before them; on a GPU the first few are slower */
+    const char *device, *precision, *kernels, *stream;
     int threads;
     rf_log log;
 } rf_bench_generate_options;
 /* Greedy decoding after a prompt of random tokens: {"device", "batch", "prompt", "tokens",
- * "prefill_seconds", "median_milliseconds" a token of all sequences, "least_", "tenth_",
- * "ninetieth_", "most_milliseconds", "tokens_per_second"}. */
+ * "prefill_seconds", "token_ms": {"median", "min", "max", "first_decile", "ninth_decile"} of a
+ * token for all sequences, "tokens_per_second"}. */
 RF_API RF_MUST_CHECK rf_status rf_bench_generate(const rf_bench_generate_options *options,
                                                  char **report, rf_error *error);
 

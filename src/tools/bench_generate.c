@@ -61,6 +61,8 @@ static rf_status prepare(bench *b, rf_error *error)
     const rf_bench_generate_options *options = b->options;
     rf_model_options model = {.device = options->device,
                               .threads = options->threads,
+                              .precision = options->precision,
+                              .kernels = options->kernels,
                               .stream = options->stream,
                               .log = options->log};
     rf_session_options session = {.batch = options->batch,
@@ -106,14 +108,13 @@ static rf_status report_of(const bench *b, char **report, rf_error *error)
     const double *seconds = b->seconds;
     qsort(b->seconds, (size_t)count, sizeof *b->seconds, compare_doubles);
     double median = seconds[count / 2];
-    json_t *object =
-        json_pack("{s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "device",
-                  b->model->device->table->name, "batch", (json_int_t)options->batch, "prompt",
-                  (json_int_t)options->prompt, "tokens", (json_int_t)count, "prefill_seconds",
-                  b->prefill_seconds, "median_milliseconds", median * 1e3, "least_milliseconds",
-                  seconds[0] * 1e3, "tenth_milliseconds", seconds[count / 10] * 1e3,
-                  "ninetieth_milliseconds", seconds[count * 9 / 10] * 1e3, "most_milliseconds",
-                  seconds[count - 1] * 1e3, "tokens_per_second", (double)options->batch / median);
+    json_t *object = json_pack(
+        "{s:s, s:I, s:I, s:I, s:f, s:{s:f, s:f, s:f, s:f, s:f}, s:f}", "device",
+        b->model->device->table->name, "batch", (json_int_t)options->batch, "prompt",
+        (json_int_t)options->prompt, "tokens", (json_int_t)count, "prefill_seconds",
+        b->prefill_seconds, "token_ms", "median", median * 1e3, "min", seconds[0] * 1e3, "max",
+        seconds[count - 1] * 1e3, "first_decile", seconds[count / 10] * 1e3, "ninth_decile",
+        seconds[count * 9 / 10] * 1e3, "tokens_per_second", (double)options->batch / median);
     rf_status status = rf_json_text(object, true, report, error);
     json_decref(object);
     return status;
