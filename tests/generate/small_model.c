@@ -56,8 +56,10 @@ rf_model *create_small_model(const small_model *shape, const char *stream, int t
     rf_model *model = NULL;
     assert_ok(rf_model_create(
         text, 9, "huggingface",
-        &(rf_model_options){
-            .device = test_device(), .precision = "f32", .stream = stream, .threads = threads},
+        &(rf_model_options){.device = test_device(),
+                            .precision = shape->precision != NULL ? shape->precision : "f32",
+                            .stream = stream,
+                            .threads = threads},
         &model, error));
     return model;
 }

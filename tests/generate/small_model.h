@@ -11,7 +11,8 @@ typedef struct small_model {
     const char *buckets;   /* JSON of num_buckets */
     const char *hash_seed; /* JSON of hash_seed */
     int rounds, vocabulary;
-    const char *more; /* further keys, each with a comma before it */
+    const char *more;      /* further keys, each with a comma before it */
+    const char *precision; /* NULL: "f32" */
 } small_model;
 
 /* 256 positions, hidden 32, 2 heads of 8; the caller destroys. stream: "fixed32" or "float32". */

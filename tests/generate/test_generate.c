@@ -35,7 +35,7 @@ static int answer(void *user)
 
 static rf_model *create_byte_model(const char *layers)
 {
-    small_model shape = {layers, 16, 1, "8", "null", 2, 258, NULL};
+    small_model shape = {layers, 16, 1, "8", "null", 2, 258, NULL, NULL};
     return create_small_model(&shape, "fixed32", 1);
 }
 

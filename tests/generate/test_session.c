@@ -16,12 +16,13 @@ static const char *const mixed_layers = "[\"local\", \"lsh\", \"local\", \"lsh\"
 
 static small_model local_model(int chunk, int before)
 {
-    return (small_model){local_layers, chunk, before, "8", "null", 1, VOCABULARY, NULL};
+    return (small_model){local_layers, chunk, before, "8", "null", 1, VOCABULARY, NULL, NULL};
 }
 
 static small_model mixed_model(int chunk, int before, int rounds)
 {
-    return (small_model){mixed_layers, chunk, before, "[4, 6]", "null", rounds, VOCABULARY, NULL};
+    return (small_model){mixed_layers, chunk,      before, "[4, 6]", "null",
+                         rounds,       VOCABULARY, NULL,   NULL};
 }
 
 static rf_session *create_session(rf_model *model, int64_t batch, int64_t capacity)
@@ -118,6 +119,33 @@ static void test_masked_tokens_are_never_attended_to(void **state)
     memset(mask, 0, 7);
     mask[11] = 0;
     check_local(8, 1, 20, "fixed32", mask);
+}
+
+/* Computed in bf16 the two round in different places: near, and the same tokens in all but a few.
+ */
+static void test_bf16(void **state)
+{
+    (void)state;
+    small_model shape = local_model(8, 1);
+    shape.precision = "bf16";
+    rf_model *model = create_small_model(&shape, "fixed32", 1);
+    int32_t ids[TOKENS];
+    float logits[VOCABULARY];
+    double sum = 0.0;
+    fill_ids(ids, TOKENS, VOCABULARY, 31);
+    rf_session *session = create_session(model, 1, TOKENS);
+    append_prompt(session, ids, NULL, 20);
+    for (int64_t length = 20; length < TOKENS; length++) {
+        assert_ok(rf_model_logits(model, ids, NULL, 1, length, length - 1, 1, logits, error));
+        double difference = largest_difference(logits, rf_session_logits(session, 0));
+        sum += difference / (double)(TOKENS - 20);
+        append_column(session, ids, length);
+        check_attended(session, 20);
+    }
+    print_message("bf16: scores differ by %.4f at most, in the mean\n", sum);
+    assert_true(sum < 0.1);
+    rf_session_destroy(session);
+    rf_model_destroy(model);
 }
 
 /* The prompt's own kernel and the step, at the same place of a short context: LSH layers attend to
@@ -492,6 +520,7 @@ int main(void)
         cmocka_unit_test(test_local_layers_equal_the_uncached_forward),
         cmocka_unit_test(test_masked_tokens_are_never_attended_to),
         cmocka_unit_test(test_short_lsh_context_equals_the_uncached_forward),
+        cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_attended_sets),
         cmocka_unit_test(test_attended_sets_with_masks),
         cmocka_unit_test(test_rows_are_independent),

@@ -117,7 +117,8 @@ __global__ void __launch_bounds__(threads) attend_piece(const attending call)
         const int entry = static_cast<int>(blockIdx.y) * entries + thread;
         const int token = token_of(call, index, entry, position);
         tokens[thread] = token;
-        places[thread] = token < 0 ? 0 : static_cast<int>(token % call.places);
+        /* An entry without a token reads the new one's place, where there are numbers. */
+        places[thread] = static_cast<int>((token < 0 ? position : token) % call.places);
     }
     __syncthreads();
     const float *rows = call.rows + row_head * call.places * 2 * call.width;
