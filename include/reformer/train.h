@@ -54,11 +54,17 @@ typedef struct rf_train_options {
     bool sequential;                   /* windows in order instead of uniform random starts */
     uint64_t seed;
     /* optimizer */
-    double rate, beta1, beta2, epsilon, weight_decay, clip; /* clip 0 = none */
-    const char *schedule; /* "constant", "linear", "cosine", "inverse-square-root" */
-    int64_t warmup;       /* updates */
-    double final_rate;    /* as a fraction of rate, for linear and cosine */
-    const char *on_nan;   /* "stop" or "skip" */
+    const char *optimizer;                                  /* "adamw" or "adafactor" */
+    double rate, beta1, beta2, epsilon, weight_decay, clip; /* clip 0 = none; betas and epsilon are
+                                                               AdamW's */
+    bool adafactor_relative_step;    /* steps in proportion to a parameter's own size */
+    const char *adafactor_semantics; /* "usual" (the paper's) or "trax" */
+    double adafactor_clip;           /* of the root mean square of an update; 0 = none */
+    double adafactor_beta1;          /* 0 = without a first moment */
+    const char *schedule;            /* "constant", "linear", "cosine", "inverse-square-root" */
+    int64_t warmup;                  /* updates */
+    double final_rate;               /* as a fraction of rate, for linear and cosine */
+    const char *on_nan;              /* "stop" or "skip" */
     /* model */
     const char *initialisation;  /* "reformer" or "huggingface" */
     const char *num_buckets;     /* "auto", "N", "N,M"; NULL = as the model's config says */

@@ -63,12 +63,45 @@ static const rf_option options[] = {
      .key = "forward_only",
      .group = "what",
      .help = "forward passes only"},
+    {.name = "rows-at-a-time",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .low = 0,
+     .high = 2147483647,
+     .key = "rows_at_a_time",
+     .group = "step",
+     .help =
+         "tokens in one slice of norms, projections and feed-forward; 0 for the planner's choice"},
     {.name = "by-operation",
      .kind = RF_OPTION_FLAG,
      .preset = "no",
      .key = "by_operation",
-     .group = "what",
+     .group = "step",
      .help = "also one more step with the time of each operation, waited for one by one"},
+    {.name = "memory-limit",
+     .kind = RF_OPTION_SIZE,
+     .argument = "SIZE",
+     .preset = "0",
+     .key = "memory_limit",
+     .group = "step",
+     .help = "cut the work so that it stays within; 0 for no limit"},
+    {.name = "optimizer",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "NAME",
+     .preset = "adamw",
+     .choices = "adamw|adafactor",
+     .key = "optimizer",
+     .group = "step",
+     .help = "what updates the weights"},
+    {.name = "adafactor-beta1",
+     .kind = RF_OPTION_NUMBER,
+     .argument = "X",
+     .preset = "0",
+     .high = 1,
+     .key = "adafactor_beta1",
+     .group = "step",
+     .help = "decay of Adafactor's mean update; 0 to keep none"},
     {.name = "stream",
      .kind = RF_OPTION_CHOICE,
      .argument = "KIND",
@@ -168,8 +201,9 @@ static const rf_option options[] = {
      .low = 0,
      .high = 1 << 20,
      .key = "heads_at_a_time",
-     .group = "attention",
-     .help = "heads computed at once, the rest after them; 0 is all"},
+     .group = "what",
+     .help =
+         "heads computed at once, the rest after them; 0 is all, of a model the planner's choice"},
 };
 
 static double number_of(const json_t *report, const char *key)
@@ -196,7 +230,13 @@ static void print_report(const json_t *report)
     printf("\nmedian      %.4f s, %.0f tokens a second\n", number_of(report, "median_seconds"),
            number_of(report, "tokens_per_second"));
     printf("memory      %s planned, %s at the peak, %s of the process\n", planned, peak, resident);
-    printf("loss        %.4f\n", number_of(report, "loss"));
+    printf("products    %.3g FLOP a step", number_of(report, "flops"));
+    if (json_object_get(report, "share_of_matrix_peak") != NULL) {
+        printf(", %.0f %% of what a large product reaches (%.4g FLOP/s)",
+               1e2 * number_of(report, "share_of_matrix_peak"),
+               number_of(report, "matrix_peak_flops_per_second"));
+    }
+    printf("\nloss        %.4f\n", number_of(report, "loss"));
     const char *name;
     json_t *operation;
     json_object_foreach(json_object_get(report, "operations"), name, operation)
@@ -211,11 +251,16 @@ static bool is_attention(const rf_settings *settings)
     return strcmp(settings->arguments[0], "attention") == 0;
 }
 
+static bool is_about_memory(const rf_settings *settings)
+{
+    return strcmp(settings->arguments[0], "memory") == 0;
+}
+
 static rf_status bench_step(const rf_settings *settings, char **text, rf_error *error)
 {
     rf_bytes section = {0};
     rf_status status = rf_cli_model_section(settings, &section, error);
-    const rf_bench_options bench = {
+    rf_bench_options bench = {
         .model = rf_settings_string(settings, "model"),
         .model_config = section.data,
         .batch = rf_settings_integer(settings, "batch"),
@@ -224,19 +269,53 @@ static rf_status bench_step(const rf_settings *settings, char **text, rf_error *
         .warmup = rf_settings_integer(settings, "warmup"),
         .forward_only = rf_settings_flag(settings, "forward-only"),
         .device = rf_settings_string(settings, "device"),
+        .rows_at_a_time = rf_settings_integer(settings, "rows-at-a-time"),
+        .heads_at_a_time = rf_settings_integer(settings, "heads-at-a-time"),
         .by_operation = rf_settings_flag(settings, "by-operation"),
         .precision = rf_settings_string(settings, "precision"),
         .kernels = rf_settings_string(settings, "kernels"),
         .gradient_stream = rf_settings_string(settings, "gradient-stream"),
         .stream = rf_settings_string(settings, "stream"),
+        .optimizer = rf_settings_string(settings, "optimizer"),
+        .adafactor_beta1 = rf_settings_number(settings, "adafactor-beta1"),
+        .memory_limit = (uint64_t)rf_settings_integer(settings, "memory-limit"),
         .threads = (int)rf_settings_integer(settings, "threads"),
         .log = rf_cli_log(settings),
     };
+    if (is_about_memory(settings)) { /* one step takes all there is to take */
+        bench.repeats = 1;
+        bench.warmup = 0;
+    }
     if (status == RF_OK) {
         status = rf_bench_step(&bench, text, error);
     }
     rf_bytes_clear(&section);
     return status;
+}
+
+/* A plan beside what was measured, by purpose; for people. */
+static void print_memory(const json_t *report)
+{
+    static const char *const keys[] = {"parameters", "gradients",        "optimizer",
+                                       "streams",    "stream_gradients", "buckets",
+                                       "workspace",  "batch_data",       "other"};
+    char text[32];
+    const json_t *plan = json_object_get(report, "plan");
+    double planned = number_of(report, "planned_bytes");
+    double peak = number_of(report, "peak_bytes");
+    printf("batch       %.0f x %.0f tokens\n", number_of(report, "batch"),
+           number_of(report, "length"));
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        rf_cli_write_size(number_of(plan, keys[i]), text, sizeof text);
+        printf("  %-18s%s\n", keys[i], text);
+    }
+    rf_cli_write_size(planned, text, sizeof text);
+    printf("planned     %s\n", text);
+    rf_cli_write_size(peak, text, sizeof text);
+    printf("measured    %s, %.2f %% of the plan\n", text, 100.0 * peak / planned);
+    rf_cli_write_size(number_of(report, "peak_rss_bytes") - number_of(report, "rss_before_bytes"),
+                      text, sizeof text);
+    printf("the process grew by %s\n", text);
 }
 
 static int run(const rf_settings *settings)
@@ -253,7 +332,7 @@ static int run(const rf_settings *settings)
     } else if (report != NULL && attention) {
         rf_cli_print_bench_attention(report);
     } else if (report != NULL) {
-        print_report(report);
+        (is_about_memory(settings) ? print_memory : print_report)(report);
     }
     json_decref(report);
     rf_text_release(text);
@@ -280,10 +359,10 @@ const rf_command rf_command_bench = {
     .purpose = "Time training steps of a model, or one attention layer, and their memory",
     .examples = {"bench step --config quickstart --length 2048 --batch 4",
                  "bench attention --length 65536 --device cuda --json"},
-    .positional = "step|attention",
+    .positional = "step|memory|attention",
     .least_arguments = 1,
     .most_arguments = 1,
-    .choices = "step|attention",
+    .choices = "step|memory|attention",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .shared =

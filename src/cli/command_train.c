@@ -127,6 +127,14 @@ static const rf_option options[] = {
      .key = "seed",
      .group = "batches",
      .help = "what everything random follows from"},
+    {.name = "optimizer",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "NAME",
+     .preset = "adamw",
+     .choices = "adamw|adafactor",
+     .key = "optimizer",
+     .group = "optimizer",
+     .help = "adamw, or adafactor, which keeps a few numbers a row where AdamW keeps two a weight"},
     {.name = "rate",
      .kind = RF_OPTION_NUMBER,
      .argument = "X",
@@ -190,6 +198,35 @@ static const rf_option options[] = {
      .key = "weight_decay",
      .group = "optimizer",
      .help = "decoupled decay of the matrices; norms, biases and positions have none"},
+    {.name = "adafactor-relative-step",
+     .kind = RF_OPTION_FLAG,
+     .preset = "yes",
+     .key = "adafactor_relative_step",
+     .group = "optimizer",
+     .help = "Adafactor's steps are in proportion to each parameter's own size"},
+    {.name = "adafactor-semantics",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "WHOSE",
+     .preset = "usual",
+     .choices = "usual|trax",
+     .key = "adafactor_semantics",
+     .group = "optimizer",
+     .help = "usual: the paper's, whose relative step needs no rate; trax: the rate is relative"},
+    {.name = "adafactor-clip",
+     .kind = RF_OPTION_NUMBER,
+     .argument = "X",
+     .preset = "1",
+     .key = "adafactor_clip",
+     .group = "optimizer",
+     .help = "largest root mean square of Adafactor's update of a parameter; 0 for no limit"},
+    {.name = "adafactor-beta1",
+     .kind = RF_OPTION_NUMBER,
+     .argument = "X",
+     .preset = "0",
+     .high = 1,
+     .key = "adafactor_beta1",
+     .group = "optimizer",
+     .help = "decay of Adafactor's mean update; 0 to keep none"},
     {.name = "clip",
      .kind = RF_OPTION_NUMBER,
      .argument = "X",
@@ -329,7 +366,7 @@ static const rf_option options[] = {
      .preset = "0",
      .key = "memory_limit",
      .group = "machine",
-     .help = "refuse to start if the plan needs more; 0 for what the machine has"},
+     .help = "cut the work so that it stays within, or refuse; 0 for what the machine has"},
 };
 
 static void set_data(const rf_settings *settings, rf_train_options *train)
@@ -354,6 +391,11 @@ static void set_data(const rf_settings *settings, rf_train_options *train)
 
 static void set_optimizer_and_model(const rf_settings *settings, rf_train_options *train)
 {
+    train->optimizer = rf_settings_string(settings, "optimizer");
+    train->adafactor_relative_step = rf_settings_flag(settings, "adafactor-relative-step");
+    train->adafactor_semantics = rf_settings_string(settings, "adafactor-semantics");
+    train->adafactor_clip = rf_settings_number(settings, "adafactor-clip");
+    train->adafactor_beta1 = rf_settings_number(settings, "adafactor-beta1");
     train->rate = rf_settings_number(settings, "rate");
     train->schedule = rf_settings_string(settings, "schedule");
     train->warmup = rf_settings_integer(settings, "warmup");

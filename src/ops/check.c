@@ -460,6 +460,45 @@ static rf_status check_adamw(const rf_check_scope *scope, const void *arguments)
     return RF_OK;
 }
 
+static rf_status check_adafactor_numbers(const rf_check_scope *scope, const rf_adafactor *adafactor)
+{
+    RF_TRY(rf_check_range(scope, "kind", (int64_t)adafactor->kind, 0, RF_ADAFACTOR_TRAX));
+    RF_TRY(rf_check_range(scope, "update", adafactor->update, 1, INT64_MAX));
+    if (!(adafactor->beta1 >= 0.0 && adafactor->beta1 < 1.0 && adafactor->decay > 0.0 &&
+          adafactor->decay <= 1.0 && adafactor->epsilon >= 0.0 && adafactor->clip >= 0.0)) {
+        return rf_error_set(scope->error, RF_ERR_ARGUMENT,
+                            "%s: beta1 %g must be in [0, 1), decay %g in (0, 1], epsilon %g and "
+                            "clip %g at least 0",
+                            scope->op, adafactor->beta1, adafactor->decay, adafactor->epsilon,
+                            adafactor->clip);
+    }
+    return RF_OK;
+}
+
+static rf_status check_adafactor(const rf_check_scope *scope, const void *arguments)
+{
+    const rf_adafactor *adafactor = arguments;
+    const rf_tensor *value = &adafactor->value;
+    RF_TRY(rf_check_free(scope, "value", value, RF_CHECK_F32, 0));
+    RF_TRY(rf_check_range(scope, "value's dimensions", value->rank, 1, 2));
+    RF_TRY(rf_check_like(scope, "gradient", &adafactor->gradient, *value, "value", value));
+    if (value->rank == 2) {
+        rf_tensor rows = rf_tensor_1(NULL, RF_F32, value->shape[0]);
+        rf_tensor columns = rf_tensor_1(NULL, RF_F32, value->shape[1]);
+        RF_TRY(rf_check_like(scope, "row_moment", &adafactor->row_moment, rows, "value", value));
+        RF_TRY(rf_check_like(scope, "column_moment", &adafactor->column_moment, columns, "value",
+                             value));
+    } else {
+        RF_TRY(rf_check_like(scope, "second_moment", &adafactor->second_moment, *value, "value",
+                             value));
+    }
+    RF_TRY(
+        rf_check_optional(scope, "first_moment", &adafactor->first_moment, *value, "value", value));
+    RF_TRY(rf_check_optional(scope, "rounded", &adafactor->rounded, as_type(value, RF_BF16),
+                             "value", value));
+    return check_adafactor_numbers(scope, adafactor);
+}
+
 /* ---- the table --------------------------------------------------------------------------- */
 
 typedef rf_status (*rule)(const rf_check_scope *scope, const void *arguments);
@@ -486,6 +525,7 @@ static const rule rules[RF_OP_COUNT] = {
     [RF_OP_CROSS_ENTROPY] = check_cross_entropy,
     [RF_OP_REDUCE] = check_reduce,
     [RF_OP_ADAMW] = check_adamw,
+    [RF_OP_ADAFACTOR] = check_adafactor,
 };
 
 rf_status rf_op_check(rf_op op, const void *arguments, bool dry, rf_error *error)

@@ -28,10 +28,12 @@
 extern "C" {
 #endif
 
-/* Seconds and calls of each operation, by rf_op; the device is waited for around every call. */
+/* Seconds and calls of each operation, by rf_op, and the floating-point operations of all; the
+ * device is waited for around every call. On a dry device only calls and flops are counted. */
 typedef struct rf_op_times {
     double *seconds; /* [RF_OP_COUNT] */
     int64_t *calls;  /* [RF_OP_COUNT] */
+    double *flops;   /* [1] */
 } rf_op_times;
 
 /* What every call works in. */
@@ -359,6 +361,29 @@ typedef struct rf_adamw {
     int64_t update;
 } rf_adamw;
 
+/* Adafactor (Shazeer, Stern 2018) for one parameter: value [rows, columns], whose mean square
+ * gradient is kept as its row and column means, or value [n], kept whole. `update` counts from 1.
+ *   USUAL (the paper, transformers): beta2 = 1 - update^-decay, epsilon is added to g^2
+ *   TRAX:                     beta2 = 1 - (update + 1)^-decay, epsilon is added to the moments used
+ *   g = gradient * gradient_factor
+ *   matrix: r = beta2 r + (1 - beta2) mean of g^2 over the columns, c the same over the rows,
+ *           u = g * sqrt(mean(r) / r) / sqrt(c)
+ *   vector: v = beta2 v + (1 - beta2) g^2,  u = g / sqrt(v)
+ *   size = rate, or with `relative` rate * max(least_scale, rms(value) before the update)
+ *   step = size * u / max(1, rms(u) / clip)     (clip 0: no limit)
+ *   with first_moment m: m = beta1 m + (1 - beta1) step, and m is the step
+ *   value = value * (1 - weight_decay * size) - step;  TRAX: value * (1 - weight_decay) - step
+ * All f32: row_moment [rows] and column_moment [columns], or second_moment [n]; first_moment
+ * (optional, like value); `rounded` (optional, bf16 like value, written) as in rf_adamw. */
+typedef enum rf_adafactor_kind { RF_ADAFACTOR_USUAL, RF_ADAFACTOR_TRAX } rf_adafactor_kind;
+typedef struct rf_adafactor {
+    rf_tensor value, gradient, row_moment, column_moment, second_moment, first_moment, rounded;
+    rf_adafactor_kind kind;
+    bool relative;
+    double rate, decay, beta1, epsilon, least_scale, clip, weight_decay, gradient_factor;
+    int64_t update;
+} rf_adafactor;
+
 /* ---- the table
  * ---------------------------------------------------------------------------------------------------------
  */
@@ -384,7 +409,8 @@ typedef struct rf_adamw {
     X(COMBINE_ROUNDS, combine_rounds)                                                              \
     X(CROSS_ENTROPY, cross_entropy)                                                                \
     X(REDUCE, reduce)                                                                              \
-    X(ADAMW, adamw)
+    X(ADAMW, adamw)                                                                                \
+    X(ADAFACTOR, adafactor)
 
 typedef enum rf_op {
 #define RF_OP_ENUMERATOR(NAME, name) RF_OP_##NAME,
@@ -404,6 +430,8 @@ extern const rf_op_entry rf_ops_cuda[RF_OP_COUNT]; /* all NULL in a build withou
 RF_MUST_CHECK rf_status rf_op_run(rf_context *context, rf_op op, const void *arguments,
                                   rf_error *error);
 const char *rf_op_name(rf_op op);
+/* Floating-point operations of the products of a call, which has been checked. */
+double rf_op_flops(rf_op op, const void *arguments);
 
 #define RF_OP_CALL(NAME, name)                                                                     \
     RF_MUST_CHECK static inline rf_status rf_op_##name(                                            \

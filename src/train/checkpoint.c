@@ -1,5 +1,5 @@
-/* Saving, finding and loading checkpoints. Cost of a save: the parameters three times (weights and
- * two moments) to the disk. */
+/* Saving, finding and loading checkpoints. Cost of a save: the parameters and the optimizer's state
+ * to the disk. */
 #include "train/checkpoint.h"
 
 #include "base/file.h"
@@ -10,39 +10,44 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const moment_names[2] = {"first_moment", "second_moment"};
-
 /* ---- writing ----------------------------------------------------------------------------- */
 
-/* The block as the host sees it: itself, or a copy (*owned) where the device's memory cannot be
- * read. */
-static rf_status host_view(rf_device *device, float *block, size_t size, void **owned, float **view,
-                           rf_error *error)
+/* "first_moment.NAME", released with rf_release. */
+static rf_status name_of(const rf_optimizer_tensor *tensor, char **name, rf_error *error)
 {
-    *owned = NULL;
-    *view = block;
-    if (device->table->host_readable) {
-        return RF_OK;
-    }
-    RF_TRY(rf_allocate(size, "a copy of the optimizer's moments", owned, error));
-    *view = *owned;
-    return rf_device_download(device, *owned, block, size, error);
+    return rf_string_format(name, error, "%s.%s", rf_optimizer_role_name(tensor->role),
+                            tensor->parameter->name);
 }
 
-static rf_status add_moments(const rf_parameters *parameters, float *block, const char *prefix,
-                             rf_safetensors_item *items, rf_error *error)
+/* The state as the host sees it: itself, or a copy (*owned) where the device's memory cannot be
+ * read. */
+static rf_status host_view(const rf_optimizer *optimizer, void **owned, float **view,
+                           rf_error *error)
 {
-    for (int64_t i = 0; i < parameters->items_count; i++) {
-        const rf_parameter *parameter = &parameters->items[i];
+    size_t size = (size_t)optimizer->state_count * sizeof(float);
+    *owned = NULL;
+    *view = optimizer->state;
+    if (optimizer->device->table->host_readable) {
+        return RF_OK;
+    }
+    RF_TRY(rf_allocate(size, "a copy of the optimizer's state", owned, error));
+    *view = *owned;
+    return rf_device_download(optimizer->device, *owned, optimizer->state, size, error);
+}
+
+static rf_status list_items(const rf_optimizer *optimizer, float *state, rf_safetensors_item *items,
+                            rf_error *error)
+{
+    for (int64_t i = 0; i < optimizer->tensors_count; i++) {
         char *name = NULL;
-        RF_TRY(rf_string_format(&name, error, "%s.%s", prefix, parameter->name));
-        items[i] =
-            (rf_safetensors_item){.name = name, .tensor = rf_parameter_tensor(parameter, block)};
+        RF_TRY(name_of(&optimizer->tensors[i], &name, error));
+        items[i] = (rf_safetensors_item){
+            .name = name, .tensor = rf_optimizer_tensor_of(&optimizer->tensors[i], state)};
     }
     return RF_OK;
 }
 
-/* The names were made by add_moments and belong to the items. */
+/* The names were made by list_items and belong to the items. */
 static void release_items(rf_safetensors_item *items, size_t count)
 {
     for (size_t i = 0; items != NULL && i < count; i++) {
@@ -57,31 +62,24 @@ static void release_items(rf_safetensors_item *items, size_t count)
 
 static rf_status save_moments(const char *folder, const rf_checkpoint *checkpoint, rf_error *error)
 {
-    const rf_parameters *parameters = &checkpoint->model->parameters;
-    rf_optimizer *optimizer = checkpoint->optimizer;
-    float *blocks[2] = {optimizer->first_moment, optimizer->second_moment};
-    void *owned[2] = {NULL, NULL};
+    const rf_optimizer *optimizer = checkpoint->optimizer;
+    size_t count = (size_t)optimizer->tensors_count;
+    void *owned = NULL;
     void *memory = NULL;
     char *path = NULL;
+    float *view = NULL;
     rf_safetensors_item *items = NULL;
-    size_t each = (size_t)parameters->items_count;
     rf_status status = RF_OK;
-    RF_TRY_DONE(rf_allocate_zeroed(2 * each * sizeof *items, "a list of tensors", &memory, error));
+    RF_TRY_DONE(rf_allocate_zeroed(count * sizeof *items, "a list of tensors", &memory, error));
     items = memory;
-    for (int i = 0; i < 2; i++) {
-        float *view = NULL;
-        RF_TRY_DONE(host_view(optimizer->device, blocks[i],
-                              (size_t)optimizer->count * sizeof(float), &owned[i], &view, error));
-        RF_TRY_DONE(
-            add_moments(parameters, view, moment_names[i], items + (size_t)i * each, error));
-    }
+    RF_TRY_DONE(host_view(optimizer, &owned, &view, error));
+    RF_TRY_DONE(list_items(optimizer, view, items, error));
     RF_TRY_DONE(rf_path_join(folder, "optimizer.safetensors", &path, error));
-    status = rf_safetensors_write(path, items, 2 * each, NULL, 0, error);
+    status = rf_safetensors_write(path, items, count, NULL, 0, error);
 done:
     rf_release(path);
-    rf_release(owned[0]);
-    rf_release(owned[1]);
-    release_items(items, 2 * each);
+    rf_release(owned);
+    release_items(items, count);
     return status;
 }
 
@@ -322,13 +320,16 @@ done:
     return status;
 }
 
-static rf_status read_moment(const rf_safetensors *file, const char *path, const char *prefix,
-                             const rf_parameter *parameter, float *block, rf_error *error)
+/* One tensor into its place of the host's block `state`. */
+static rf_status read_moment(const rf_safetensors *file, const char *path,
+                             const rf_optimizer_tensor *tensor, float *state, rf_error *error)
 {
     char *name = NULL;
-    RF_TRY(rf_string_format(&name, error, "%s.%s", prefix, parameter->name));
+    RF_TRY(name_of(tensor, &name, error));
     const rf_safetensors_entry *entry = rf_safetensors_find(file, name);
-    rf_tensor expected = rf_parameter_tensor(parameter, block);
+    rf_tensor expected = rf_optimizer_tensor_of(tensor, state);
+    int64_t count = rf_tensor_count(&expected);
+    float *to = expected.data;
     rf_status status = RF_OK;
     if (entry == NULL) {
         status = rf_error_set(error, RF_ERR_FORMAT, "%s: the tensor %s is missing", path, name);
@@ -339,51 +340,40 @@ static rf_status read_moment(const rf_safetensors *file, const char *path, const
                               rf_tensor_describe(&entry->tensor, is, sizeof is),
                               rf_tensor_describe(&expected, should_be, sizeof should_be));
     } else {
-        status = rf_safetensors_read_f32(entry, expected.data, parameter->count, error);
+        status = rf_safetensors_read_f32(entry, to, count, error);
+    }
+    for (int64_t i = 0; status == RF_OK && i < count; i++) {
+        if (!isfinite(to[i])) {
+            status = rf_error_set(error, RF_ERR_FORMAT, "%s: %s holds NaN or infinity", path, name);
+        }
     }
     rf_release(name);
     return status;
 }
 
-static rf_status read_block(const rf_safetensors *file, const char *path, const char *prefix,
-                            const rf_parameters *parameters, float *block, rf_error *error)
-{
-    for (int64_t i = 0; i < parameters->items_count; i++) {
-        RF_TRY(read_moment(file, path, prefix, &parameters->items[i], block, error));
-    }
-    return RF_OK;
-}
-
-rf_status rf_checkpoint_load_moments(const char *path, const rf_parameters *parameters,
-                                     rf_optimizer *optimizer, rf_error *error)
+rf_status rf_checkpoint_load_moments(const char *path, rf_optimizer *optimizer, rf_error *error)
 {
     char *name = NULL;
     void *memory = NULL;
     rf_safetensors *file = NULL;
-    float *blocks[2] = {optimizer->first_moment, optimizer->second_moment};
-    size_t size = (size_t)parameters->block_count * sizeof(float);
+    size_t size = (size_t)optimizer->state_count * sizeof(float);
     rf_status status = RF_OK;
     RF_TRY_DONE(rf_path_join(path, "optimizer.safetensors", &name, error));
     RF_TRY_DONE(rf_safetensors_open(name, &file, error));
-    if (rf_safetensors_count(file) != 2 * (size_t)parameters->items_count) {
+    if (rf_safetensors_count(file) != (size_t)optimizer->tensors_count) {
         status = rf_error_set(error, RF_ERR_FORMAT,
-                              "%s: %zu tensors, expected two moments of %lld "
-                              "parameters",
-                              name, rf_safetensors_count(file), (long long)parameters->items_count);
+                              "%s: %zu tensors, but %s keeps %lld for this model with these "
+                              "options",
+                              name, rf_safetensors_count(file),
+                              rf_optimizer_name(optimizer->options.kind),
+                              (long long)optimizer->tensors_count);
         goto done;
     }
-    RF_TRY_DONE(rf_allocate_zeroed(size, "the optimizer's moments", &memory, error));
-    for (int i = 0; i < 2; i++) {
-        RF_TRY_DONE(read_block(file, name, moment_names[i], parameters, memory, error));
-        RF_TRY_DONE(rf_device_upload(optimizer->device, blocks[i], memory, size, error));
-        double norm = 0.0;
-        RF_TRY_DONE(rf_optimizer_norm(optimizer, blocks[i], &norm, error));
-        if (!isfinite(norm)) {
-            status = rf_error_set(error, RF_ERR_FORMAT, "%s: the %s tensors hold NaN or infinity",
-                                  name, moment_names[i]);
-            goto done;
-        }
+    RF_TRY_DONE(rf_allocate_zeroed(size, "the optimizer's state", &memory, error));
+    for (int64_t i = 0; i < optimizer->tensors_count; i++) {
+        RF_TRY_DONE(read_moment(file, name, &optimizer->tensors[i], memory, error));
     }
+    RF_TRY_DONE(rf_device_upload(optimizer->device, optimizer->state, memory, size, error));
 done:
     rf_release(memory);
     rf_safetensors_close(file);

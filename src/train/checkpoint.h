@@ -25,10 +25,10 @@ RF_MUST_CHECK rf_status rf_checkpoint_find(const char *output, char **path, rf_e
 /* state.json of a checkpoint. recipe: a fresh reference to the recipe it was made with. */
 RF_MUST_CHECK rf_status rf_checkpoint_load_state(const char *path, rf_train_state *state,
                                                  json_t **recipe, rf_error *error);
-/* Both moments. Missing, surplus and misshapen tensors are RF_ERR_FORMAT by name. */
-RF_MUST_CHECK rf_status rf_checkpoint_load_moments(const char *path,
-                                                   const rf_parameters *parameters,
-                                                   rf_optimizer *optimizer, rf_error *error);
+/* The optimizer's state. Missing, surplus and misshapen tensors, and numbers that are not finite,
+ * are RF_ERR_FORMAT by name. */
+RF_MUST_CHECK rf_status rf_checkpoint_load_moments(const char *path, rf_optimizer *optimizer,
+                                                   rf_error *error);
 /* Whether FOLDER/name is there. */
 RF_MUST_CHECK rf_status rf_folder_holds(const char *folder, const char *name, bool *holds,
                                         rf_error *error);

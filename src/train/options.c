@@ -15,6 +15,10 @@ void rf_train_options_default(rf_train_options *options)
         .beta2 = 0.98,
         .epsilon = 1e-9,
         .clip = 1.0,
+        .optimizer = "adamw",
+        .adafactor_relative_step = true,
+        .adafactor_semantics = "usual",
+        .adafactor_clip = 1.0,
         .schedule = "cosine",
         .warmup = 100,
         .on_nan = "stop",
@@ -84,6 +88,8 @@ static rf_status check_numbers(const rf_train_options *options, rf_error *error)
         {"epsilon", options->epsilon, 0.0, HUGE_VAL, false, false},
         {"weight_decay", options->weight_decay, 0.0, HUGE_VAL, true, false},
         {"clip", options->clip, 0.0, HUGE_VAL, true, false},
+        {"adafactor_clip", options->adafactor_clip, 0.0, HUGE_VAL, true, false},
+        {"adafactor_beta1", options->adafactor_beta1, 0.0, 1.0, true, false},
         {"final_rate", options->final_rate, 0.0, 1.0, true, true},
         {"time_limit_seconds", options->time_limit_seconds, 0.0, HUGE_VAL, true, false},
         {"sample_temperature", options->sample_temperature, 0.0, HUGE_VAL, true, false},
@@ -121,6 +127,8 @@ static rf_status check_words(const rf_train_options *options, rf_error *error)
     static const char *const initialisations[] = {"reformer", "huggingface"};
     static const char *const streams[] = {"fixed32", "float32"};
     rf_schedule schedule;
+    rf_optimizer_options optimizer;
+    RF_TRY(rf_train_options_optimizer(options, &optimizer, error));
     RF_TRY(check_word("on_nan", options->on_nan, on_nan, 2, error));
     RF_TRY(check_word("initialisation", options->initialisation, initialisations, 2, error));
     if (options->stream != NULL) {
@@ -173,6 +181,23 @@ rf_status rf_train_options_schedule(const rf_train_options *options, rf_schedule
                               .steps = options->steps};
     return rf_schedule_parse(options->schedule != NULL ? options->schedule : "cosine",
                              &schedule->kind, error);
+}
+
+rf_status rf_train_options_optimizer(const rf_train_options *options,
+                                     rf_optimizer_options *optimizer, rf_error *error)
+{
+    *optimizer = (rf_optimizer_options){
+        .weight_decay = options->weight_decay,
+        .beta1 = options->beta1,
+        .beta2 = options->beta2,
+        .epsilon = options->epsilon,
+        .adafactor = {.relative_step = options->adafactor_relative_step,
+                      .clip = options->adafactor_clip,
+                      .beta1 = options->adafactor_beta1},
+    };
+    RF_TRY(rf_optimizer_parse(options->optimizer, &optimizer->kind, error));
+    return rf_optimizer_parse_semantics(options->adafactor_semantics,
+                                        &optimizer->adafactor.semantics, error);
 }
 
 bool rf_train_options_skip_nan(const rf_train_options *options)

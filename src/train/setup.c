@@ -225,7 +225,7 @@ static rf_runner_options runner_options(const rf_trainer *trainer)
                                .bf16_gradient_stream =
                                    options->gradient_stream != NULL &&
                                    strcmp(options->gradient_stream, "bf16") == 0,
-                               .slices = trainer->state.slices};
+                               .slices = trainer->slices};
 }
 
 static rf_model_options model_options(const rf_train_options *options)
@@ -242,27 +242,33 @@ static size_t pieces_size(const rf_tokens *tokens)
     return tokens->pieces != NULL ? (size_t)tokens->count * sizeof *tokens->pieces : 0;
 }
 
-/* Count what the run will take before anything of the model's size is allocated. */
+/* Count what the run will take before anything of the model's size is allocated, and settle how the
+ * work is cut. The text is in memory by now, and an open device has taken its own. */
 static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
 {
     const rf_train_options *options = &trainer->options;
+    const rf_model_options where = model_options(options);
     rf_model model = {.config = trainer->config, .log = options->log};
     rf_runner_options runner = runner_options(trainer);
-    rf_memory_plan plan = {0};
-    rf_slices slices = {0};
+    rf_optimizer_options optimizer;
+    rf_step_plan plan;
+    size_t text = trainer->corpus.size + trainer->valid_corpus.size +
+                  pieces_size(&trainer->train) + pieces_size(&trainer->valid);
+    rf_plan_request request = {.runner = &runner,
+                               .optimizer = &optimizer,
+                               .beside = text + (size_t)(options->batch * options->length) *
+                                                    sizeof(int32_t),
+                               .limit = options->memory_limit};
     rf_status status = RF_OK;
-    const rf_model_options where = model_options(options);
+    RF_TRY_DONE(rf_train_options_optimizer(options, &optimizer, error));
     RF_TRY_DONE(rf_model_open_device(&model, &where, error));
     RF_TRY_DONE(rf_parameters_create(&model.config, &model.parameters, error));
-    RF_TRY_DONE(rf_runner_plan(&model, &runner, &plan, &slices, error));
-    size_t text = trainer->corpus.size + trainer->valid_corpus.size + pieces_size(&trainer->train) +
-                  pieces_size(&trainer->valid);
-    size_t ids = (size_t)(options->batch * options->length) * sizeof(int32_t);
-    size_t to_take = rf_plan_total(&plan) + rf_optimizer_size(&model.parameters) + ids;
-    trainer->planned_bytes = to_take + text;
-    RF_TRY_DONE(rf_plan_check(model.device,
-                              options->memory_limit != 0 ? trainer->planned_bytes : to_take,
-                              options->memory_limit, &runner, error));
+    RF_TRY_DONE(rf_plan_step(&model, &request, &plan, error));
+    size_t already = model.device->table->own_size;
+    already += model.device->table->host_readable ? text : 0;
+    RF_TRY_DONE(rf_plan_check_step(&model, &request, &plan, already, error));
+    trainer->planned_bytes = plan.peak;
+    trainer->slices = plan.slices;
 done:
     rf_parameters_clear(&model.parameters);
     rf_device_destroy(model.device);
@@ -326,11 +332,9 @@ static rf_status create_runner(rf_trainer *trainer, rf_error *error)
 {
     const rf_train_options *options = &trainer->options;
     rf_runner_options runner = runner_options(trainer);
-    rf_optimizer_options optimizer = {.beta1 = options->beta1,
-                                      .beta2 = options->beta2,
-                                      .epsilon = options->epsilon,
-                                      .weight_decay = options->weight_decay};
+    rf_optimizer_options optimizer;
     void *memory = NULL;
+    RF_TRY(rf_train_options_optimizer(options, &optimizer, error));
     RF_TRY(rf_runner_create(trainer->model, &runner, &trainer->runner, error));
     rf_slices slices = rf_runner_slices(trainer->runner);
     const rf_slices *before = &trainer->state.slices;
@@ -343,6 +347,12 @@ static rf_status create_runner(rf_trainer *trainer, rf_error *error)
             "results may differ from those of an uninterrupted run");
     }
     trainer->state.slices = slices;
+    if (rf_optimizer_rate(&optimizer, -1.0, 1) != -1.0) {
+        rf_log_write(&options->log, RF_LOG_NOTICE,
+                     "adafactor's relative step sets the rate: the smaller of 0.01 and 1 / "
+                     "sqrt(update), times a parameter's own size; rate, schedule and warmup are "
+                     "not used");
+    }
     RF_TRY(rf_optimizer_create(trainer->model->device, &trainer->model->parameters, &optimizer,
                                &trainer->optimizer, error));
     RF_TRY(rf_allocate((size_t)(options->batch * options->length) * sizeof(int32_t),
@@ -353,15 +363,33 @@ static rf_status create_runner(rf_trainer *trainer, rf_error *error)
 
 /* ---- resuming ---------------------------------------------------------------------------- */
 
+/* The state of one optimizer is nothing to the other. */
+static rf_status check_same_optimizer(const rf_trainer *trainer, rf_optimizer_kind asked,
+                                      rf_error *error)
+{
+    const char *was = rf_optimizer_name(trainer->state.optimizer);
+    if (trainer->state.optimizer == asked) {
+        return RF_OK;
+    }
+    return rf_error_set(error, RF_ERR_CONFIG,
+                        "%s: was written with the optimizer %s and cannot be gone on from with %s; "
+                        "resume it with %s, or start a new run from its weights (init_from)",
+                        trainer->resumed_from, was, rf_optimizer_name(asked), was);
+}
+
 /* state.json of the checkpoint; *recipe is what the run did so far. */
 static rf_status load_state(rf_trainer *trainer, json_t **recipe, rf_error *error)
 {
     rf_train_options *options = &trainer->options;
+    rf_optimizer_options optimizer;
+    RF_TRY(rf_train_options_optimizer(options, &optimizer, error));
     if (trainer->resumed_from == NULL) {
         rf_train_state_init(&trainer->state, options->seed);
+        trainer->state.optimizer = optimizer.kind;
         return RF_OK;
     }
     RF_TRY(rf_checkpoint_load_state(trainer->resumed_from, &trainer->state, recipe, error));
+    RF_TRY(check_same_optimizer(trainer, optimizer.kind, error));
     if (options->seed != trainer->state.seed) {
         rf_log_write(&options->log, RF_LOG_NOTICE, "resume: the run's seed, %llu, is kept",
                      (unsigned long long)trainer->state.seed);
@@ -393,6 +421,7 @@ static void compare_with_before(rf_trainer *trainer, const json_t *recipe)
             trainer->state.slices = (rf_slices){0};
         }
     }
+    trainer->slices = trainer->state.slices;
     trainer->state.data = data;
     trainer->state.valid = valid;
 }
@@ -439,8 +468,7 @@ rf_status rf_trainer_open(rf_trainer *trainer, const rf_train_options *options,
     RF_TRY(create_model(trainer, error));
     RF_TRY(create_runner(trainer, error));
     if (trainer->resumed_from != NULL) {
-        RF_TRY(rf_checkpoint_load_moments(trainer->resumed_from, &trainer->model->parameters,
-                                          &trainer->optimizer, error));
+        RF_TRY(rf_checkpoint_load_moments(trainer->resumed_from, &trainer->optimizer, error));
     }
     RF_TRY(rf_trainer_claim_folder(trainer, error));
     return open_records(trainer, error);

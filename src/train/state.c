@@ -96,6 +96,7 @@ rf_status rf_train_state_to_json(const rf_train_state *state, json_t *recipe, js
         {"slices", json_pack("{s:I, s:I, s:I}", "rows", (json_int_t)state->slices.rows, "heads",
                              (json_int_t)state->slices.heads, "head_rows",
                              (json_int_t)state->slices.head_rows)},
+        {"optimizer", json_string(rf_optimizer_name(state->optimizer))},
         {"data", identity(&state->data)},
         {"valid", identity(&state->valid)},
         {"stream_changes", stream_changes(state)},
@@ -167,6 +168,21 @@ static rf_status read_slices(const char *name, const json_t *object, rf_slices *
     return rf_json_get_integer(name, entry, "head_rows", 0, INT64_MAX, &slices->head_rows, error);
 }
 
+/* Files without the key are AdamW's. */
+static rf_status read_optimizer(const char *name, const json_t *object, rf_optimizer_kind *kind,
+                                rf_error *error)
+{
+    const char *text = NULL;
+    if (!rf_json_is_absent_or_null(object, "optimizer")) {
+        RF_TRY(rf_json_get_string(name, object, "optimizer", &text, error));
+    }
+    rf_status status = rf_optimizer_parse(text, kind, error);
+    if (status != RF_OK) {
+        rf_error_prefix(error, "%s", name);
+    }
+    return status;
+}
+
 static rf_status require_keys(const char *name, const json_t *object, rf_error *error)
 {
     static const char *const required[] = {
@@ -234,6 +250,7 @@ rf_status rf_train_state_from_json(const char *name, const json_t *object, rf_tr
         rf_json_get_boolean(name, object, "applies_head_bias", &state->applies_head_bias, error));
     RF_TRY(rf_json_get_boolean(name, object, "trains_head_bias", &state->trains_head_bias, error));
     RF_TRY(read_slices(name, object, &state->slices, error));
+    RF_TRY(read_optimizer(name, object, &state->optimizer, error));
     RF_TRY(read_identity(name, object, "data", &state->data, error));
     RF_TRY(read_identity(name, object, "valid", &state->valid, error));
     return read_changes(name, object, state, error);
@@ -253,6 +270,13 @@ rf_status rf_recipe_to_json(const rf_train_options *options, json_t **recipe, rf
         {"beta2", json_real(options->beta2)},
         {"epsilon", json_real(options->epsilon)},
         {"weight_decay", json_real(options->weight_decay)},
+        {"optimizer", json_string(options->optimizer != NULL ? options->optimizer : "adamw")},
+        {"adafactor_relative_step", json_boolean(options->adafactor_relative_step)},
+        {"adafactor_semantics",
+         json_string(options->adafactor_semantics != NULL ? options->adafactor_semantics
+                                                          : "usual")},
+        {"adafactor_clip", json_real(options->adafactor_clip)},
+        {"adafactor_beta1", json_real(options->adafactor_beta1)},
         {"clip", json_real(options->clip)},
         {"schedule", json_string(options->schedule)},
         {"warmup", json_integer(options->warmup)},

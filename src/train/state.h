@@ -5,6 +5,7 @@
 
 #include "model/model.h"
 #include "reformer/train.h"
+#include "train/optimizer.h"
 
 enum { RF_STATE_VERSION = 1, RF_STREAM_CHANGES = 8 };
 
@@ -33,6 +34,7 @@ typedef struct rf_train_state {
     double seconds; /* used by the run, over all its parts */
     bool applies_head_bias, trains_head_bias;
     rf_slices slices;
+    rf_optimizer_kind optimizer; /* whose state the checkpoint holds */
     rf_data_identity data, valid;
     int changes_count;
     rf_stream_change changes[RF_STREAM_CHANGES];

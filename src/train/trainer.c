@@ -412,7 +412,7 @@ rf_status rf_trainer_loop(rf_trainer *trainer, rf_train_result *result, rf_error
         .best_bits_per_byte = bits_per_byte(trainer, state->best_loss),
         .best_step = state->best_step,
         .planned_bytes = trainer->planned_bytes,
-        .peak_bytes = rf_memory_peak(),
+        .peak_bytes = trainer->model->device->table->peak(trainer->model->device),
         .seconds = rf_clock_seconds() - trainer->started,
         .stopped_early = why == NO_IMPROVEMENT || why == TIME_IS_UP || why == STOPPED_AFTER,
     };

@@ -49,7 +49,8 @@ typedef struct rf_trainer {
     rf_runner *runner; /* trains and evaluates */
     rf_optimizer optimizer;
     rf_recorder *recorder;
-    int32_t *ids; /* [batch, length] */
+    rf_slices slices; /* zeros until they are settled by the plan of memory */
+    int32_t *ids;     /* [batch, length] */
     size_t planned_bytes;
     double started;        /* clock */
     double seconds_before; /* of earlier parts of the run */

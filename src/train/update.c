@@ -1,6 +1,6 @@
 /* One update: gradients of accumulate x batch windows, clipped by their norm over all parameters,
- * and AdamW. The loss is the mean over all scored tokens of the update, so four micro-batches of
- * one are one batch of four. */
+ * and the optimizer's step. The loss is the mean over all scored tokens of the update, so four
+ * micro-batches of one are one batch of four. */
 #include "base/clock.h"
 #include "train/trainer.h"
 
@@ -112,6 +112,7 @@ rf_status rf_trainer_update(rf_trainer *trainer, rf_error *error)
     double norm = 0.0;
     double rate =
         rf_schedule_rate(&trainer->schedule, state->step, rf_trainer_time_fraction(trainer));
+    rate = rf_optimizer_rate(&trainer->optimizer.options, rate, state->updates + 1);
     RF_TRY(gradients_of_step(trainer, &total, error));
     if (trainer->stop_now) {
         return RF_OK;

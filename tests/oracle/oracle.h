@@ -47,4 +47,15 @@ void oracle_column_sum(int64_t rows, int64_t width, const double *x, double *y);
 void oracle_adamw(const rf_adamw *adamw, int64_t count, double *value, const double *gradient,
                   double *first, double *second);
 
+typedef struct oracle_adafactor_arrays {
+    double *value;                      /* [rows, columns], or [rows] where columns is 0 */
+    const double *gradient;             /* like value */
+    double *row_moment, *column_moment; /* [rows], [columns]; NULL for a vector */
+    double *second_moment;              /* of a vector: like value */
+    double *first_moment;               /* like value, or NULL */
+    double *update;                     /* like value: room to work in */
+} oracle_adafactor_arrays;
+void oracle_adafactor(const rf_adafactor *adafactor, int64_t rows, int64_t columns,
+                      const oracle_adafactor_arrays *arrays);
+
 #endif

@@ -20,7 +20,8 @@ static double gradient_at(int i, int update)
 static void five_updates_follow_the_formula(void **state)
 {
     (void)state;
-    const rf_optimizer_options options = {0.9, 0.98, 1e-9, 0.1};
+    const rf_optimizer_options options = {
+        .weight_decay = 0.1, .beta1 = 0.9, .beta2 = 0.98, .epsilon = 1e-9};
     const double rate = 1e-2;
     const double factor = 0.5;
     rf_parameters parameters = {.block_count = COUNT, .decay_count = DECAYING};
@@ -63,7 +64,7 @@ static void five_updates_follow_the_formula(void **state)
 static void the_norm_is_over_the_whole_block(void **state)
 {
     (void)state;
-    const rf_optimizer_options options = {0.9, 0.98, 1e-9, 0.0};
+    const rf_optimizer_options options = {.beta1 = 0.9, .beta2 = 0.98, .epsilon = 1e-9};
     rf_parameters parameters = {.block_count = COUNT, .decay_count = 0};
     rf_device *device = NULL;
     rf_optimizer optimizer;

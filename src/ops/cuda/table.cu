@@ -3,7 +3,7 @@
 #include "ops/cuda/cuda.cuh"
 
 extern "C" const rf_op_entry rf_ops_cuda[RF_OP_COUNT] = {
-    /* gemm */ {rf_cuda_gemm, nullptr},
+    /* gemm */ {rf_cuda_gemm, rf_cuda_gemm_scratch_size},
     /* cast */ {rf_cuda_cast, nullptr},
     /* activate */ {rf_cuda_activate, nullptr},
     /* activate_backward */ {rf_cuda_activate_backward, nullptr},
@@ -26,9 +26,11 @@ extern "C" const rf_op_entry rf_ops_cuda[RF_OP_COUNT] = {
     /* cross_entropy */ {rf_cuda_cross_entropy, nullptr},
     /* reduce */ {rf_cuda_reduce, rf_cuda_reduce_scratch_size},
     /* adamw */ {rf_cuda_adamw, nullptr},
+    /* adafactor */ {rf_cuda_adafactor, rf_cuda_adafactor_scratch_size},
 };
 
 /* A reordered or lengthened list must not go unseen. */
 static_assert(RF_OP_GEMM == 0 && RF_OP_POSITION == 9 && RF_OP_BUCKET_HASH == 13 &&
-                  RF_OP_COMBINE_ROUNDS == 17 && RF_OP_ADAMW == 20 && RF_OP_COUNT == 21,
+                  RF_OP_COMBINE_ROUNDS == 17 && RF_OP_ADAMW == 20 && RF_OP_ADAFACTOR == 21 &&
+                  RF_OP_COUNT == 22,
               "the table above follows RF_OPERATIONS");
