@@ -19,6 +19,13 @@ RF_MUST_CHECK rf_status rf_hf_model_load(const char *folder, const rf_config *co
                                          const rf_parameters *parameters, rf_head_bias choice,
                                          const rf_log *log, float *block, bool *applies_bias,
                                          rf_error *error);
+/* The same from a folder that may hold another class: heads that the table does not have are left
+ * out, those that the file does not have, or has for other labels, keep what stands in the block
+ * (first values). Both are said in the log. */
+RF_MUST_CHECK rf_status rf_hf_model_load_other(const char *folder, const rf_config *config,
+                                               const rf_parameters *parameters, rf_head_bias choice,
+                                               const rf_log *log, float *block, bool *applies_bias,
+                                               rf_error *error);
 /* Write config.json, generation_config.json, model.safetensors. store_as: RF_F32, RF_BF16, RF_F16.
  * A non-zero bias is said in the log (transformers 5 does not add it). RF_ERR_NUMERIC, before
  * anything is written, for a value that is not finite or that the type cannot hold. */

@@ -26,4 +26,5 @@ const rf_op_entry rf_ops_cpu[RF_OP_COUNT] = {
     [RF_OP_REDUCE] = {rf_cpu_reduce, rf_cpu_reduce_scratch_size},
     [RF_OP_ADAMW] = {rf_cpu_adamw, NULL},
     [RF_OP_ADAFACTOR] = {rf_cpu_adafactor, rf_cpu_adafactor_scratch_size},
+    [RF_OP_VALUE_LOSS] = {rf_cpu_value_loss, NULL},
 };

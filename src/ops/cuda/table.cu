@@ -27,10 +27,11 @@ extern "C" const rf_op_entry rf_ops_cuda[RF_OP_COUNT] = {
     /* reduce */ {rf_cuda_reduce, rf_cuda_reduce_scratch_size},
     /* adamw */ {rf_cuda_adamw, nullptr},
     /* adafactor */ {rf_cuda_adafactor, rf_cuda_adafactor_scratch_size},
+    /* value_loss */ {rf_cuda_value_loss, nullptr},
 };
 
 /* A reordered or lengthened list must not go unseen. */
 static_assert(RF_OP_GEMM == 0 && RF_OP_POSITION == 9 && RF_OP_BUCKET_HASH == 13 &&
                   RF_OP_COMBINE_ROUNDS == 17 && RF_OP_ADAMW == 20 && RF_OP_ADAFACTOR == 21 &&
-                  RF_OP_COUNT == 22,
+                  RF_OP_VALUE_LOSS == 22 && RF_OP_COUNT == 23,
               "the table above follows RF_OPERATIONS");
