@@ -44,7 +44,8 @@ typedef struct rf_model_options {
     uint64_t seed;
 } rf_model_options;
 
-/* Load config.json and model.safetensors (single or sharded) of a folder. options may be NULL. The
+/* Load config.json and the weights of a folder: model.safetensors or pytorch_model.bin (single or
+ * sharded), or Trax's model.pkl.gz. options may be NULL. The
  * caller destroys. Errors: RF_ERR_FILE, RF_ERR_FORMAT, RF_ERR_CONFIG, RF_ERR_UNSUPPORTED,
  * RF_ERR_MEMORY; *model is NULL then. */
 RF_API RF_MUST_CHECK rf_status rf_model_load(const char *folder, const rf_model_options *options,
@@ -60,9 +61,10 @@ RF_API RF_MUST_CHECK rf_status rf_model_create(const char *config_text, uint64_t
 typedef struct rf_save_options {
     const char *dtype;   /* "f32", "bf16", "f16"; NULL = f32 */
     uint64_t shard_size; /* bytes a file, 0 = one file */
+    const char *format;  /* "safetensors" (NULL), or "bin": PyTorch's pytorch_model.bin */
 } rf_save_options;
-/* Write config.json, generation_config.json and model.safetensors into the folder (created), each
- * atomically. options may be NULL. */
+/* Write config.json, generation_config.json, the weights, and the tokenizer's files where the model
+ * came with some, into the folder (created), each atomically. options may be NULL. */
 RF_API RF_MUST_CHECK rf_status rf_model_save(const rf_model *model, const char *folder,
                                              const rf_save_options *options, rf_error *error);
 RF_API void rf_model_destroy(rf_model *model); /* NULL allowed */

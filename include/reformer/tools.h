@@ -37,12 +37,21 @@ typedef struct rf_plan_options {
     const char *stream;
     const char *optimizer;  /* "adamw" (NULL) or "adafactor" */
     double adafactor_beta1; /* above 0: Adafactor keeps a first moment */
+    const char *device;     /* which need not be in the machine */
+    const char *precision, *kernels;
+    const char *gradient_stream; /* "f32" (NULL) or "bf16" */
+    uint64_t memory_limit;       /* bytes: the work is cut so as to stay within; 0 = none */
+    uint64_t fit;                /* bytes: search the largest `maximize` that fits; 0 = no search */
+    const char *maximize;        /* "length" (NULL) or "batch"; the other is as given */
     int threads;
 } rf_plan_options;
-/* Bytes by purpose, measured by a dry run of the same code: {"batch", "length", "parameters",
- * "gradients", "optimizer", "streams", "stream_gradients", "buckets", "workspace", "batch_data",
- * "peak_bytes", "full_attention_stored_bytes", "parameter_count"}. The last but one: the same
- * layers with full attention and every activation stored, by the formula of docs/numerics.md. */
+/* Bytes of the device by purpose, measured by a dry run of the same code: {"batch", "length",
+ * "device", "parameters", "gradients", "optimizer", "streams", "stream_gradients", "buckets",
+ * "workspace", "batch_data", "other", "peak_bytes", "full_attention_stored_bytes",
+ * "parameter_count", "slices": {"rows", "heads", "head_rows"}}, "peak_bytes" being the sum of those
+ * before it; after a search "fit_bytes" and "limited_by": "memory", "positions" or "batch" (the
+ * most there may be). full_attention_stored_bytes: the same layers with full attention and every
+ * activation stored, by the formula of docs/numerics.md. RF_ERR_MEMORY where nothing fits. */
 RF_API RF_MUST_CHECK rf_status rf_plan(const rf_plan_options *options, char **report,
                                        rf_error *error);
 
@@ -53,17 +62,19 @@ typedef struct rf_bench_options {
     int64_t warmup;  /* steps before them */
     bool forward_only;
     const char *device, *precision, *kernels, *stream;
-    const char *gradient_stream; /* "f32" (NULL) or "bf16" */
+    const char *gradient_stream;             /* "f32" (NULL) or "bf16" */
     int64_t rows_at_a_time, heads_at_a_time; /* 0: the planner chooses */
-    bool by_operation;           /* also one more step, with the time of each operation */
-    const char *optimizer;       /* "adamw" (NULL) or "adafactor" */
-    double adafactor_beta1;      /* above 0: Adafactor keeps a first moment */
+    bool by_operation;      /* also one more step, with the time of each operation */
+    const char *optimizer;  /* "adamw" (NULL) or "adafactor" */
+    double adafactor_beta1; /* above 0: Adafactor keeps a first moment */
+    uint64_t memory_limit;  /* bytes: the work is cut so as to stay within; 0 = none */
     int threads;
     rf_log log;
 } rf_bench_options;
 /* Real training steps (or forward passes) on random tokens: {"batch", "length", "seconds": [..],
- * "median_seconds", "tokens_per_second", "planned_bytes", "peak_bytes", "peak_rss_bytes", "loss"}.
- */
+ * "median_seconds", "tokens_per_second", "planned_bytes", "peak_bytes", "peak_rss_bytes",
+ * "rss_before_bytes", "loss", "plan": {as rf_plan}}. "peak_bytes": the most that was taken of the
+ * device's memory at once. */
 RF_API RF_MUST_CHECK rf_status rf_bench_step(const rf_bench_options *options, char **report,
                                              rf_error *error);
 

@@ -79,6 +79,13 @@ static const rf_option options[] = {
      .key = "by_operation",
      .group = "step",
      .help = "also one more step with the time of each operation, waited for one by one"},
+    {.name = "memory-limit",
+     .kind = RF_OPTION_SIZE,
+     .argument = "SIZE",
+     .preset = "0",
+     .key = "memory_limit",
+     .group = "step",
+     .help = "cut the work so that it stays within; 0 for no limit"},
     {.name = "optimizer",
      .kind = RF_OPTION_CHOICE,
      .argument = "NAME",
@@ -238,11 +245,16 @@ static bool is_attention(const rf_settings *settings)
     return strcmp(settings->arguments[0], "attention") == 0;
 }
 
+static bool is_about_memory(const rf_settings *settings)
+{
+    return strcmp(settings->arguments[0], "memory") == 0;
+}
+
 static rf_status bench_step(const rf_settings *settings, char **text, rf_error *error)
 {
     rf_bytes section = {0};
     rf_status status = rf_cli_model_section(settings, &section, error);
-    const rf_bench_options bench = {
+    rf_bench_options bench = {
         .model = rf_settings_string(settings, "model"),
         .model_config = section.data,
         .batch = rf_settings_integer(settings, "batch"),
@@ -260,14 +272,44 @@ static rf_status bench_step(const rf_settings *settings, char **text, rf_error *
         .stream = rf_settings_string(settings, "stream"),
         .optimizer = rf_settings_string(settings, "optimizer"),
         .adafactor_beta1 = rf_settings_number(settings, "adafactor-beta1"),
+        .memory_limit = (uint64_t)rf_settings_integer(settings, "memory-limit"),
         .threads = (int)rf_settings_integer(settings, "threads"),
         .log = rf_cli_log(settings),
     };
+    if (is_about_memory(settings)) { /* one step takes all there is to take */
+        bench.repeats = 1;
+        bench.warmup = 0;
+    }
     if (status == RF_OK) {
         status = rf_bench_step(&bench, text, error);
     }
     rf_bytes_clear(&section);
     return status;
+}
+
+/* A plan beside what was measured, by purpose; for people. */
+static void print_memory(const json_t *report)
+{
+    static const char *const keys[] = {"parameters", "gradients",        "optimizer",
+                                       "streams",    "stream_gradients", "buckets",
+                                       "workspace",  "batch_data",       "other"};
+    char text[32];
+    const json_t *plan = json_object_get(report, "plan");
+    double planned = number_of(report, "planned_bytes");
+    double peak = number_of(report, "peak_bytes");
+    printf("batch       %.0f x %.0f tokens\n", number_of(report, "batch"),
+           number_of(report, "length"));
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        rf_cli_write_size(number_of(plan, keys[i]), text, sizeof text);
+        printf("  %-18s%s\n", keys[i], text);
+    }
+    rf_cli_write_size(planned, text, sizeof text);
+    printf("planned     %s\n", text);
+    rf_cli_write_size(peak, text, sizeof text);
+    printf("measured    %s, %.2f %% of the plan\n", text, 100.0 * peak / planned);
+    rf_cli_write_size(number_of(report, "peak_rss_bytes") - number_of(report, "rss_before_bytes"),
+                      text, sizeof text);
+    printf("the process grew by %s\n", text);
 }
 
 static int run(const rf_settings *settings)
@@ -284,7 +326,7 @@ static int run(const rf_settings *settings)
     } else if (report != NULL && attention) {
         rf_cli_print_bench_attention(report);
     } else if (report != NULL) {
-        print_report(report);
+        (is_about_memory(settings) ? print_memory : print_report)(report);
     }
     json_decref(report);
     rf_text_release(text);
@@ -311,10 +353,10 @@ const rf_command rf_command_bench = {
     .purpose = "Time training steps of a model, or one attention layer, and their memory",
     .examples = {"bench step --config quickstart --length 2048 --batch 4",
                  "bench attention --length 65536 --device cuda --json"},
-    .positional = "step|attention",
+    .positional = "step|memory|attention",
     .least_arguments = 1,
     .most_arguments = 1,
-    .choices = "step|attention",
+    .choices = "step|memory|attention",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .shared =

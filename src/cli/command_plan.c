@@ -2,9 +2,12 @@
 #include "message.h"
 #include "model_source.h"
 #include "table.h"
+#include "units.h"
 
 #include "reformer/model.h"
 #include "reformer/tools.h"
+
+#include <string.h>
 
 static const rf_option options[] = {
     {.name = "model",
@@ -21,9 +24,8 @@ static const rf_option options[] = {
      .low = 2,
      .high = 2147483647,
      .key = "length",
-     .required = true,
      .group = "what",
-     .help = "tokens a sequence; several give a row each"},
+     .help = "tokens a sequence; several give a row each; not needed where --fit searches it"},
     {.name = "batch",
      .letter = 'b',
      .kind = RF_OPTION_INTEGER,
@@ -40,6 +42,36 @@ static const rf_option options[] = {
      .key = "inference",
      .group = "what",
      .help = "plan an evaluation instead of a training step"},
+    {.name = "gradient-stream",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "KIND",
+     .choices = "f32|bf16",
+     .preset = "f32",
+     .key = "gradient_stream",
+     .group = "what",
+     .help = "numbers of the streams' gradients; bf16 takes half the memory"},
+    {.name = "memory-limit",
+     .kind = RF_OPTION_SIZE,
+     .argument = "SIZE",
+     .preset = "0",
+     .key = "memory_limit",
+     .group = "limits",
+     .help = "cut the work so that it stays within; 0 for no limit"},
+    {.name = "fit",
+     .kind = RF_OPTION_SIZE,
+     .argument = "SIZE",
+     .preset = "0",
+     .key = "fit",
+     .group = "limits",
+     .help = "find the longest length that fits into so much memory, or what --maximize says"},
+    {.name = "maximize",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "WHAT",
+     .choices = "length|batch",
+     .preset = "length",
+     .key = "maximize",
+     .group = "limits",
+     .help = "what --fit makes as large as fits; the other is as given"},
     {.name = "optimizer",
      .kind = RF_OPTION_CHOICE,
      .argument = "NAME",
@@ -67,8 +99,17 @@ static const rf_option options[] = {
 
 /* The keys of a report in the order of the columns. */
 static const char *const keys[] = {
-    "parameters", "gradients", "optimizer",  "streams",    "stream_gradients",
-    "buckets",    "workspace", "batch_data", "peak_bytes", "full_attention_stored_bytes",
+    "parameters",
+    "gradients",
+    "optimizer",
+    "streams",
+    "stream_gradients",
+    "buckets",
+    "workspace",
+    "batch_data",
+    "other",
+    "peak_bytes",
+    "full_attention_stored_bytes",
 };
 enum { KEYS = sizeof keys / sizeof keys[0] };
 
@@ -91,57 +132,121 @@ static json_t *report_row(const json_t *report)
     return row;
 }
 
+static long long number_of(const json_t *report, const char *key)
+{
+    return (long long)json_integer_value(json_object_get(report, key));
+}
+
+/* How the work is cut, and what a search found. */
+static void print_findings(const rf_settings *settings, const json_t *reports)
+{
+    const json_t *report = json_array_get(reports, json_array_size(reports) - 1);
+    const json_t *slices = json_object_get(report, "slices");
+    const char *limited_by = json_string_value(json_object_get(report, "limited_by"));
+    if (limited_by != NULL) {
+        char size[32];
+        bool memory = strcmp(limited_by, "memory") == 0;
+        rf_cli_write_size((double)number_of(report, "fit_bytes"), size, sizeof size);
+        printf("the largest that fits %s: batch %lld of length %lld%s\n", size,
+               number_of(report, "batch"), number_of(report, "length"),
+               memory                                 ? ""
+               : strcmp(limited_by, "positions") == 0 ? ", which is all the positions of the model"
+                                                      : ", the largest there may be");
+    }
+    if (limited_by != NULL || rf_settings_integer(settings, "memory-limit") > 0) {
+        printf("slices: %lld rows, %lld heads, %lld rows of the head\n", number_of(slices, "rows"),
+               number_of(slices, "heads"), number_of(slices, "head_rows"));
+    }
+}
+
 static void print_reports(const rf_settings *settings, const json_t *reports)
 {
-    static const char *const head[] = {"length",
-                                       "parameters",
-                                       "gradients",
-                                       "optimizer",
-                                       "streams",
-                                       "stream gradients",
-                                       "buckets",
-                                       "workspace",
-                                       "batch",
-                                       "in all",
-                                       "full attention, stored"};
+    static const char *const head[] = {
+        "length",  "parameters", "gradients", "optimizer", "streams", "stream gradients",
+        "buckets", "workspace",  "batch",     "other",     "in all",  "full attention, stored"};
     json_t *rows = json_array();
     for (size_t i = 0; i < json_array_size(reports); i++) {
         json_array_append_new(rows, report_row(json_array_get(reports, i)));
     }
     const json_t *count = json_object_get(json_array_get(reports, 0), "parameter_count");
     printf("%lld parameters, batch %lld, %s; GiB\n", (long long)json_integer_value(count),
-           (long long)rf_settings_integer(settings, "batch"),
+           number_of(json_array_get(reports, 0), "batch"),
            rf_settings_flag(settings, "inference") ? "evaluation" : "one training step");
     rf_cli_print_table(head, KEYS + 1, rows);
+    print_findings(settings, reports);
     json_decref(rows);
 }
 
-/* One report a length into the array. */
+/* The report for one length, 0 where it is searched, into the array. */
+static rf_status plan_one(const rf_settings *settings, const char *section, int64_t length,
+                          json_t *reports, rf_error *error)
+{
+    char *text = NULL;
+    rf_plan_options plan = {
+        .model = rf_settings_string(settings, "model"),
+        .model_config = section,
+        .batch = rf_settings_integer(settings, "batch"),
+        .length = length,
+        .training = !rf_settings_flag(settings, "inference"),
+        .stream = rf_settings_string(settings, "stream"),
+        .optimizer = rf_settings_string(settings, "optimizer"),
+        .adafactor_beta1 = rf_settings_number(settings, "adafactor-beta1"),
+        .device = rf_settings_string(settings, "device"),
+        .precision = rf_settings_string(settings, "precision"),
+        .kernels = rf_settings_string(settings, "kernels"),
+        .gradient_stream = rf_settings_string(settings, "gradient-stream"),
+        .memory_limit = (uint64_t)rf_settings_integer(settings, "memory-limit"),
+        .fit = (uint64_t)rf_settings_integer(settings, "fit"),
+        .threads = (int)rf_settings_integer(settings, "threads"),
+    };
+    plan.maximize = plan.fit > 0 ? rf_settings_string(settings, "maximize") : NULL;
+    rf_status status = rf_plan(&plan, &text, error);
+    if (status == RF_OK && json_array_append_new(reports, json_loads(text, 0, NULL)) != 0) {
+        status = rf_cli_fail(error, RF_ERR_MEMORY, "out of memory for the plan");
+    }
+    rf_text_release(text);
+    return status;
+}
+
+static bool searches_length(const rf_settings *settings)
+{
+    return rf_settings_integer(settings, "fit") > 0 &&
+           strcmp(rf_settings_string(settings, "maximize"), "length") == 0;
+}
+
 static rf_status plan_all(const rf_settings *settings, const char *section, json_t *reports,
                           rf_error *error)
 {
     const json_t *lengths = rf_settings_value(settings, "length");
     rf_status status = RF_OK;
+    if (searches_length(settings)) {
+        return plan_one(settings, section, 0, reports, error);
+    }
     for (size_t i = 0; status == RF_OK && i < json_array_size(lengths); i++) {
-        char *text = NULL;
-        rf_plan_options plan = {
-            .model = rf_settings_string(settings, "model"),
-            .model_config = section,
-            .batch = rf_settings_integer(settings, "batch"),
-            .length = json_integer_value(json_array_get(lengths, i)),
-            .training = !rf_settings_flag(settings, "inference"),
-            .stream = rf_settings_string(settings, "stream"),
-            .optimizer = rf_settings_string(settings, "optimizer"),
-            .adafactor_beta1 = rf_settings_number(settings, "adafactor-beta1"),
-            .threads = (int)rf_settings_integer(settings, "threads"),
-        };
-        status = rf_plan(&plan, &text, error);
-        if (status == RF_OK && json_array_append_new(reports, json_loads(text, 0, NULL)) != 0) {
-            status = rf_cli_fail(error, RF_ERR_MEMORY, "out of memory for the plan");
-        }
-        rf_text_release(text);
+        int64_t length = json_integer_value(json_array_get(lengths, i));
+        status = plan_one(settings, section, length, reports, error);
     }
     return status;
+}
+
+static rf_status check(const rf_settings *settings, rf_error *error)
+{
+    bool has_length = rf_settings_has(settings, "length");
+    if (!has_length && !searches_length(settings)) {
+        return rf_cli_fail(error, RF_ERR_ARGUMENT,
+                           "plan needs --length N, or --fit SIZE to search the longest");
+    }
+    if (has_length && searches_length(settings) &&
+        rf_settings_origin(settings, "length") == RF_ORIGIN_COMMAND_LINE) {
+        return rf_cli_fail(error, RF_ERR_ARGUMENT,
+                           "--fit searches the length, so --length has no place; or give "
+                           "--maximize batch");
+    }
+    if (rf_settings_has(settings, "maximize") && rf_settings_integer(settings, "fit") == 0 &&
+        rf_settings_origin(settings, "maximize") != RF_ORIGIN_DEFAULT) {
+        return rf_cli_fail(error, RF_ERR_ARGUMENT, "--maximize needs --fit SIZE");
+    }
+    return rf_cli_check_model_source(settings, error);
 }
 
 static int run(const rf_settings *settings)
@@ -167,14 +272,14 @@ static int run(const rf_settings *settings)
 const rf_command rf_command_plan = {
     .name = "plan",
     .purpose = "Show the memory that a model takes at given lengths, before it is taken",
-    .description = "The figures come from a dry run of the code that trains. The last column is "
-                   "what the same layers would take with full attention "
-                   "and every activation stored.",
+    .description = "The figures come from a dry run of the code that trains; the device need not "
+                   "be in the machine. The last column is what the same layers would take with "
+                   "full attention and every activation stored.",
     .examples = {"plan --config quickstart --length 2048,16384,65536",
-                 "plan --model runs/book --length 8192 --batch 4 --inference"},
+                 "plan --config crime-and-punishment --fit 8GiB --optimizer adafactor"},
     .options = options,
     .option_count = sizeof options / sizeof options[0],
-    .shared = RF_SHARED_CONFIG | RF_SHARED_THREADS | RF_SHARED_JSON,
-    .check = rf_cli_check_model_source,
+    .shared = RF_SHARED_CONFIG | RF_SHARED_DEVICE | RF_SHARED_THREADS | RF_SHARED_JSON,
+    .check = check,
     .run = run,
 };

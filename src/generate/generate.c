@@ -25,6 +25,8 @@ typedef struct sample {
     uint8_t chunk[CHUNK_BYTES]; /* bytes on their way to the caller */
     size_t chunk_size;
     bool is_done;
+    bool at_start; /* of the text: the blank that its first token may begin with is not of the text
+                    */
 } sample;
 
 typedef struct generation {
@@ -33,6 +35,7 @@ typedef struct generation {
     rf_tokenizer *tokenizer;
     int32_t *prompt; /* [prompt_count], owned */
     int64_t prompt_count;
+    bool starts_text; /* there was nothing in the prompt */
     int64_t samples_count;
     sample *samples;    /* [samples_count], owned */
     uint8_t *stop_text; /* [longest stop string + 1], owned: what a byte lets go */
@@ -100,7 +103,9 @@ static rf_status put_token(const generation *of, sample *text, int32_t token, rf
 {
     uint8_t bytes[TOKEN_BYTES];
     size_t size = rf_tokenizer_decode(of->tokenizer, token, bytes, sizeof bytes);
-    for (size_t i = 0; i < size && !text->stop.is_found; i++) {
+    size_t first = text->at_start && size > 0 && bytes[0] == ' ' ? 1 : 0;
+    text->at_start = text->at_start && size == 0;
+    for (size_t i = first; i < size && !text->stop.is_found; i++) {
         size_t count = rf_stop_feed(&text->stop, bytes[i], of->stop_text);
         RF_TRY(put_bytes(of, text, of->stop_text, count, error));
     }
@@ -141,29 +146,39 @@ static rf_status check_request(const generation *of, rf_error *error)
     return RF_OK;
 }
 
-/* Ids of the prompt; an empty one is replaced by what texts begin after. */
+/* A text from nothing begins after the token that texts end with. */
+static rf_status start_from_end(generation *of, rf_error *error)
+{
+    const rf_config *config = &of->model->config;
+    void *memory = NULL;
+    if (config->eos_token < 0 || config->eos_token >= config->vocabulary) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "the prompt is empty and the model has no end-of-text token to "
+                            "start from (eos_token_id); give a prompt");
+    }
+    RF_TRY(rf_allocate(sizeof *of->prompt, "prompt", &memory, error));
+    rf_release(of->prompt);
+    of->prompt = memory;
+    of->prompt[0] = (int32_t)config->eos_token;
+    of->prompt_count = 1;
+    of->starts_text = true;
+    return RF_OK;
+}
+
+/* Ids of the prompt; an empty one (for pieces, also one of blanks only) is replaced by what texts
+ * begin after. */
 static rf_status encode_prompt(generation *of, rf_error *error)
 {
     const rf_generate_options *options = of->options;
-    const rf_config *config = &of->model->config;
     static const uint8_t newline = '\n';
     bool is_empty = options->prompt_size == 0;
-    if (is_empty && !rf_tokenizer_is_bytes(of->tokenizer)) {
-        if (config->eos_token < 0 || config->eos_token >= config->vocabulary) {
-            return rf_error_set(error, RF_ERR_ARGUMENT,
-                                "the prompt is empty and the model has no end-of-text token to "
-                                "start from (eos_token_id); give a prompt");
-        }
-        void *memory = NULL;
-        RF_TRY(rf_allocate(sizeof *of->prompt, "prompt", &memory, error));
-        of->prompt = memory;
-        of->prompt[0] = (int32_t)config->eos_token;
-        of->prompt_count = 1;
-        return RF_OK;
+    bool is_bytes = rf_tokenizer_is_bytes(of->tokenizer);
+    if (is_bytes || !is_empty) {
+        RF_TRY(rf_tokenizer_encode(of->tokenizer, is_empty ? &newline : options->prompt,
+                                   is_empty ? 1 : options->prompt_size, &of->prompt,
+                                   &of->prompt_count, error));
     }
-    return rf_tokenizer_encode(of->tokenizer, is_empty ? &newline : options->prompt,
-                               is_empty ? 1 : options->prompt_size, &of->prompt, &of->prompt_count,
-                               error);
+    return of->prompt_count > 0 ? RF_OK : start_from_end(of, error);
 }
 
 static rf_status note_prompt(generation *of, rf_error *error)
@@ -199,6 +214,7 @@ static rf_status create_samples(generation *of, rf_error *error)
     for (size_t i = 0; i < count; i++) {
         RF_TRY(rf_stop_init(&of->samples[i].stop, options->stop, options->stop_count, error));
         longest = of->samples[i].stop.longest;
+        of->samples[i].at_start = of->starts_text;
     }
     RF_TRY(rf_allocate(longest + 1, "stop strings", &memory, error));
     of->stop_text = memory;
@@ -207,11 +223,22 @@ static rf_status create_samples(generation *of, rf_error *error)
     return note_prompt(of, error);
 }
 
+/* A model that is being trained has its tokenizer's files, but no folder yet. */
+static rf_status create_tokenizer(generation *of, rf_error *error)
+{
+    const rf_model *model = of->model;
+    int64_t vocabulary = model->config.vocabulary;
+    return rf_tokenizer_files_hold_one(&model->tokenizer_files)
+               ? rf_tokenizer_from_files(model->folder != NULL ? model->folder : "the model",
+                                         &model->tokenizer_files, vocabulary, &of->tokenizer, error)
+               : rf_tokenizer_create(model->folder, vocabulary, &of->tokenizer, error);
+}
+
 static rf_status prepare(generation *of, rf_error *error)
 {
     rf_model *model = of->model;
     of->samples_count = of->options->samples > 0 ? of->options->samples : 1;
-    RF_TRY(rf_tokenizer_create(model->folder, model->config.vocabulary, &of->tokenizer, error));
+    RF_TRY(create_tokenizer(of, error));
     RF_TRY(encode_prompt(of, error));
     RF_TRY(check_request(of, error));
     RF_TRY(rf_sampler_init(&of->sampler, &of->options->sampling, model->config.vocabulary, error));

@@ -72,7 +72,8 @@ static rf_status project(rf_pass *pass, group *g, const rf_tensor *context, rf_e
         RF_TRY(take_heads(pass, "keys", g, &g->key, error));
     }
     size_t mark = rf_workspace_mark(pass->context.workspace);
-    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, pass->slices.rows);) {
+    for (rf_row_slice slice = {0};
+         rf_row_slice_next(pass, &slice, pass->rows, pass->slices.rows);) {
         rf_tensor x;
         RF_TRY(rf_pass_take(pass, "attention input", slice.count, pass->config->hidden, &x, error));
         RF_TRY(rf_pass_norm(pass, context, slice, RF_PARAMETER_ATTENTION_NORM_GAIN, g->layer, &x,
@@ -165,7 +166,8 @@ static rf_status share(rf_pass *pass, const group *g, const rf_tensor *accumulat
 {
     rf_tensor weight = rf_pass_weight(pass, RF_PARAMETER_ATTENTION_OUTPUT, g->layer, 0);
     size_t mark = rf_workspace_mark(pass->context.workspace);
-    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, pass->slices.rows);) {
+    for (rf_row_slice slice = {0};
+         rf_row_slice_next(pass, &slice, pass->rows, pass->slices.rows);) {
         rf_tensor y;
         rf_tensor merged = head_rows(pass, g, &g->merged, slice);
         RF_TRY(rf_pass_take(pass, "attention share", slice.count, pass->config->hidden, &y, error));
@@ -216,7 +218,8 @@ static rf_status output_backward(rf_pass *pass, const group *g,
     rf_tensor weight = rf_pass_weight(pass, RF_PARAMETER_ATTENTION_OUTPUT, g->layer, 0);
     rf_tensor weight_gradient = rf_pass_gradient(pass, RF_PARAMETER_ATTENTION_OUTPUT, g->layer, 0);
     size_t mark = rf_workspace_mark(ops->workspace);
-    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, pass->slices.rows);) {
+    for (rf_row_slice slice = {0};
+         rf_row_slice_next(pass, &slice, pass->rows, pass->slices.rows);) {
         rf_tensor incoming;
         RF_TRY(rf_pass_incoming(pass, accumulator_gradient, slice,
                                 RF_PURPOSE_ATTENTION_OUTPUT_DROPOUT, g->layer, NULL, &incoming,
@@ -270,7 +273,8 @@ static rf_status project_backward(rf_pass *pass, const group *g,
                                   rf_error *error)
 {
     size_t mark = rf_workspace_mark(pass->context.workspace);
-    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, pass->slices.rows);) {
+    for (rf_row_slice slice = {0};
+         rf_row_slice_next(pass, &slice, pass->rows, pass->slices.rows);) {
         rf_tensor x;
         rf_tensor x_gradient;
         RF_TRY(rf_pass_take(pass, "attention input", slice.count, pass->config->hidden, &x, error));

@@ -57,7 +57,8 @@ static rf_status embed_slice(rf_pass *pass, rf_row_slice slice, const rf_tensor 
 rf_status rf_embed_forward(rf_pass *pass, const rf_tensor streams[2], rf_error *error)
 {
     size_t mark = rf_workspace_mark(pass->context.workspace);
-    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, pass->slices.rows);) {
+    for (rf_row_slice slice = {0};
+         rf_row_slice_next(pass, &slice, pass->rows, pass->slices.rows);) {
         RF_TRY(embed_slice(pass, slice, streams, error));
         rf_workspace_release(pass->context.workspace, mark);
     }
@@ -105,7 +106,8 @@ static rf_status add_streams(rf_pass *pass, rf_row_slice slice, const rf_tensor 
 rf_status rf_embed_backward(rf_pass *pass, const rf_tensor gradients[2], rf_error *error)
 {
     size_t mark = rf_workspace_mark(pass->context.workspace);
-    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, pass->slices.rows);) {
+    for (rf_row_slice slice = {0};
+         rf_row_slice_next(pass, &slice, pass->rows, pass->slices.rows);) {
         rf_tensor sum;
         rf_tensor spare;
         RF_TRY(rf_pass_take_f32(pass, "embedding gradient", slice.count, pass->config->hidden, &sum,

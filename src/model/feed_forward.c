@@ -89,7 +89,8 @@ static rf_status feed_forward_forward(rf_pass *pass, int64_t layer, const rf_ten
                                       const rf_tensor *context, rf_error *error)
 {
     size_t mark = rf_workspace_mark(pass->context.workspace);
-    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, rows_at_a_time(pass));) {
+    for (rf_row_slice slice = {0};
+         rf_row_slice_next(pass, &slice, pass->rows, rows_at_a_time(pass));) {
         RF_TRY(forward_slice(pass, layer, slice, accumulator, context, error));
         rf_workspace_release(pass->context.workspace, mark);
     }
@@ -195,7 +196,8 @@ static rf_status feed_forward_backward(rf_pass *pass, int64_t layer, const rf_te
                                        const rf_tensor *context_gradient, rf_error *error)
 {
     size_t mark = rf_workspace_mark(pass->context.workspace);
-    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, rows_at_a_time(pass));) {
+    for (rf_row_slice slice = {0};
+         rf_row_slice_next(pass, &slice, pass->rows, rows_at_a_time(pass));) {
         buffers b;
         RF_TRY(undo_slice(pass, layer, slice, accumulator, context, &b, error));
         RF_TRY(backward_slice(pass, layer, slice, &b, context, accumulator_gradient,

@@ -84,7 +84,8 @@ rf_status rf_head_show_output(rf_pass *pass, const rf_tensor streams[2], rf_erro
         return RF_OK;
     }
     size_t mark = rf_workspace_mark(pass->context.workspace);
-    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, pass->slices.rows);) {
+    for (rf_row_slice slice = {0};
+         rf_row_slice_next(pass, &slice, pass->rows, pass->slices.rows);) {
         rf_tensor y;
         RF_TRY(rf_pass_take_f32(pass, "joined streams", slice.count, 2 * pass->config->hidden, &y,
                                 error));

@@ -36,7 +36,8 @@ static rf_status scores(rf_pass *pass, const rf_tensor streams[2], rf_tensor *lo
     rf_tensor bias = rf_pass_value(pass, RF_PARAMETER_SPAN_BIAS, -1, 0);
     RF_TRY(rf_pass_take_f32(pass, "span scores", SIDES * pass->batch, pass->length, logits, error));
     size_t mark = rf_workspace_mark(pass->context.workspace);
-    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, pass->slices.rows);) {
+    for (rf_row_slice slice = {0};
+         rf_row_slice_next(pass, &slice, pass->rows, pass->slices.rows);) {
         rf_tensor x;
         RF_TRY(take_joined(pass, streams, slice, &x, error));
         for (int side = 0; side < SIDES; side++) {
@@ -145,7 +146,8 @@ static rf_status answer_train(rf_pass *pass, const rf_tensor streams[2],
     RF_TRY(scores(pass, streams, &logits, error));
     RF_TRY(loss(pass, &logits, true, factor, error));
     size_t mark = rf_workspace_mark(pass->context.workspace);
-    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, pass->slices.rows);) {
+    for (rf_row_slice slice = {0};
+         rf_row_slice_next(pass, &slice, pass->rows, pass->slices.rows);) {
         RF_TRY(backward_slice(pass, slice, streams, &logits, gradients, error));
         rf_workspace_release(pass->context.workspace, mark);
     }

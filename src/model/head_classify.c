@@ -44,7 +44,7 @@ static rf_matrix kept_rows(const rf_pass *pass, rf_row_slice slice)
 static bool next_of(const rf_pass *pass, int64_t sequence, rf_row_slice *within,
                     rf_row_slice *slice)
 {
-    bool more = rf_row_slice_next(within, pass->length, pass->slices.rows);
+    bool more = rf_row_slice_next(pass, within, pass->length, pass->slices.rows);
     *slice = (rf_row_slice){sequence * pass->length + within->first, within->count};
     return more;
 }

@@ -75,7 +75,7 @@ static rf_status evaluate_rows(rf_pass *pass, int64_t first, int64_t count,
                                const rf_tensor streams[2], rf_error *error)
 {
     size_t mark = rf_workspace_mark(pass->context.workspace);
-    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, count, rows_at_a_time(pass));) {
+    for (rf_row_slice slice = {0}; rf_row_slice_next(pass, &slice, count, rows_at_a_time(pass));) {
         rf_row_slice absolute = {first + slice.first, slice.count};
         RF_TRY(evaluate_slice(pass, absolute, streams, error));
         rf_workspace_release(pass->context.workspace, mark);
@@ -132,7 +132,8 @@ static rf_status lm_train(rf_pass *pass, const rf_tensor streams[2], const rf_te
                           float factor, rf_error *error)
 {
     size_t mark = rf_workspace_mark(pass->context.workspace);
-    for (rf_row_slice slice = {0}; rf_row_slice_next(&slice, pass->rows, rows_at_a_time(pass));) {
+    for (rf_row_slice slice = {0};
+         rf_row_slice_next(pass, &slice, pass->rows, rows_at_a_time(pass));) {
         slice_buffers b;
         RF_TRY(scores(pass, slice, streams, &b, error));
         if (pass->hooks->logits != NULL && !pass->context.device->dry) {

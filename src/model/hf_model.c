@@ -5,7 +5,8 @@
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "io/safetensors.h"
+#include "io/torch_file.h"
+#include "io/weights.h"
 
 #include <float.h>
 #include <math.h>
@@ -321,7 +322,7 @@ static rf_status load(reading *r, rf_head_bias choice, float *block, bool *appli
     rf_status status = RF_OK;
     *applies_bias = choice == RF_HEAD_BIAS_ON ||
                     (choice == RF_HEAD_BIAS_AUTO && !r->config->written_by_transformers_5);
-    RF_TRY_DONE(rf_safetensors_open_model(r->folder, &file, error));
+    RF_TRY_DONE(rf_weights_open(r->folder, &file, error));
     r->file = file;
     RF_TRY_DONE(check_names(r, error));
     RF_TRY_DONE(check_entries(r, error));
@@ -407,11 +408,13 @@ done:
 }
 
 static rf_status write_weights(const char *folder, const rf_parameters *parameters,
-                               const float *block, rf_dtype store_as, uint64_t shard_size,
-                               rf_error *error)
+                               const float *block, const rf_hf_storage *storage, rf_error *error)
 {
+    /* PyTorch's files of transformers 4 hold the head's bias under both names. */
+    static const rf_torch_alias alias = {.name = decoder_bias, .of = "lm_head.bias"};
     void *memory = NULL;
     size_t count = (size_t)parameters->items_count;
+    uint64_t shard_size = storage->shard_size > 0 ? storage->shard_size : UINT64_MAX;
     RF_TRY(
         rf_allocate_zeroed(count * sizeof(rf_safetensors_item), "list of tensors", &memory, error));
     rf_safetensors_item *items = memory;
@@ -419,10 +422,11 @@ static rf_status write_weights(const char *folder, const rf_parameters *paramete
         items[i].name = parameters->items[i].name;
         items[i].tensor =
             rf_parameter_tensor(&parameters->items[i], (float *)(uintptr_t)block); /* only read */
-        items[i].store_as = store_as;
+        items[i].store_as = storage->store_as;
     }
-    rf_status status = rf_safetensors_write_model(folder, items, count,
-                                                  shard_size > 0 ? shard_size : UINT64_MAX, error);
+    rf_status status = storage->as_torch
+                           ? rf_torch_write_model(folder, items, count, &alias, shard_size, error)
+                           : rf_safetensors_write_model(folder, items, count, shard_size, error);
     rf_release(memory);
     return status;
 }
@@ -451,9 +455,10 @@ static rf_status check_values(const char *folder, const rf_parameters *parameter
 }
 
 rf_status rf_hf_model_save(const char *folder, const rf_config *config,
-                           const rf_parameters *parameters, const float *block, rf_dtype store_as,
-                           uint64_t shard_size, const rf_log *log, rf_error *error)
+                           const rf_parameters *parameters, const float *block,
+                           const rf_hf_storage *storage, const rf_log *log, rf_error *error)
 {
+    rf_dtype store_as = storage->store_as;
     if (store_as != RF_F32 && store_as != RF_BF16 && store_as != RF_F16) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
                             "a model is stored as f32, bf16 or f16, not as %s",
@@ -467,5 +472,5 @@ rf_status rf_hf_model_save(const char *folder, const rf_config *config,
     RF_TRY(rf_folder_create(folder, error));
     RF_TRY(write_config(folder, config, store_as, error));
     RF_TRY(write_generation_config(folder, config, error));
-    return write_weights(folder, parameters, block, store_as, shard_size, error);
+    return write_weights(folder, parameters, block, storage, error);
 }

@@ -24,7 +24,8 @@ static rf_status parse_word(const char *what, const char *word, const char *cons
                         count > 2 ? words[2] : "");
 }
 
-rf_status rf_model_open_device(rf_model *model, const rf_model_options *options, rf_error *error)
+static rf_status open_device(rf_model *model, const rf_model_options *options, bool dry,
+                             rf_error *error)
 {
     static const char *const kernels[] = {"fast", "plain"};
     static const char *const precisions[] = {"auto", "f32", "bf16"};
@@ -33,11 +34,17 @@ rf_status rf_model_open_device(rf_model *model, const rf_model_options *options,
     int precision = 0;
     RF_TRY(parse_word("kernels", options->kernels, kernels, 2, 0, &kind, error));
     RF_TRY(parse_word("precision", options->precision, precisions, 3, 0, &precision, error));
-    RF_TRY(rf_device_create(name, options->threads, &model->device, error));
+    RF_TRY((dry ? rf_device_create_dry : rf_device_create)(name, options->threads, &model->device,
+                                                           error));
     model->device->plain_kernels = kind == 1;
     bool bf16 = precision == 2 || (precision == 0 && !model->device->table->host_readable);
     model->compute = bf16 ? RF_BF16 : RF_F32;
     return RF_OK;
+}
+
+rf_status rf_model_open_device(rf_model *model, const rf_model_options *options, rf_error *error)
+{
+    return open_device(model, options, false, error);
 }
 
 /* What the options say over what the file says. */
@@ -66,8 +73,25 @@ static rf_status apply_options(rf_config *config, const rf_model_options *option
     return RF_OK;
 }
 
-rf_status rf_model_from_config(rf_config *config, const rf_model_options *options,
-                               rf_model **result, rf_error *error)
+static rf_status take_blocks(rf_model *model, rf_error *error)
+{
+    rf_device *device = model->device;
+    size_t size = (size_t)model->parameters.block_count * sizeof(float);
+    void *values = NULL;
+    RF_TRY(device->table->allocate(device, size, "parameters", &values, error));
+    model->values = values;
+    RF_TRY(rf_device_zero(device, values, size, error));
+    if (model->compute == RF_BF16) {
+        void *rounded = NULL;
+        RF_TRY(device->table->allocate(device, size / 2, "rounded parameters", &rounded, error));
+        model->rounded = rounded;
+    }
+    return RF_OK;
+}
+
+/* Takes over *config. dry: for plans, without blocks. */
+static rf_status create_from(rf_config *config, const rf_model_options *options, bool dry,
+                             rf_model **result, rf_error *error)
 {
     static const rf_model_options defaults = {0};
     const rf_model_options *chosen = options != NULL ? options : &defaults;
@@ -79,18 +103,10 @@ rf_status rf_model_from_config(rf_config *config, const rf_model_options *option
     model = block;
     model->log = chosen->log;
     RF_TRY_DONE(apply_options(config, chosen, error));
-    RF_TRY_DONE(rf_model_open_device(model, chosen, error));
+    RF_TRY_DONE(open_device(model, chosen, dry, error));
     RF_TRY_DONE(rf_parameters_create(config, &model->parameters, error));
-    size_t size = (size_t)model->parameters.block_count * sizeof(float);
-    void *values = NULL;
-    RF_TRY_DONE(model->device->table->allocate(model->device, size, "parameters", &values, error));
-    model->values = values;
-    RF_TRY_DONE(rf_device_zero(model->device, values, size, error));
-    if (model->compute == RF_BF16) {
-        void *rounded = NULL;
-        RF_TRY_DONE(model->device->table->allocate(model->device, size / 2, "rounded parameters",
-                                                   &rounded, error));
-        model->rounded = rounded;
+    if (!dry) {
+        RF_TRY_DONE(take_blocks(model, error));
     }
     model->config = *config;
     *config = (rf_config){0};
@@ -102,6 +118,18 @@ done:
     }
     *result = model;
     return status;
+}
+
+rf_status rf_model_from_config(rf_config *config, const rf_model_options *options, rf_model **model,
+                               rf_error *error)
+{
+    return create_from(config, options, false, model, error);
+}
+
+rf_status rf_model_shape_from_config(rf_config *config, const rf_model_options *options,
+                                     rf_model **model, rf_error *error)
+{
+    return create_from(config, options, true, model, error);
 }
 
 /* A host block to fill or read: the device's own where the host can see it. */
@@ -193,6 +221,7 @@ rf_status rf_model_load(const char *folder, const rf_model_options *options, rf_
         rf_config_load_as(folder, choice, options != NULL ? &options->log : NULL, &config, error));
     RF_TRY_DONE(rf_model_from_config(&config, options, &model, error));
     RF_TRY_DONE(rf_string_copy(folder, &model->folder, error));
+    RF_TRY_DONE(rf_tokenizer_files_read(folder, &model->tokenizer_files, error));
     RF_TRY_DONE(host_block_open(model, &block, error));
     RF_TRY_DONE(load_weights(folder, model, options, bias, block, error));
     RF_TRY_DONE(upload_block(model, block, error));
@@ -269,21 +298,33 @@ static rf_status parse_dtype(const char *name, rf_dtype *dtype, rf_error *error)
     return rf_error_set(error, RF_ERR_ARGUMENT, "dtype is \"%s\", expected f32, bf16 or f16", name);
 }
 
+static rf_status parse_format(const char *name, bool *as_torch, rf_error *error)
+{
+    *as_torch = name != NULL && strcmp(name, "bin") == 0;
+    if (name != NULL && !*as_torch && strcmp(name, "safetensors") != 0) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "the format is \"%s\", expected safetensors or bin", name);
+    }
+    return RF_OK;
+}
+
 rf_status rf_model_save(const rf_model *model, const char *folder, const rf_save_options *options,
                         rf_error *error)
 {
-    rf_dtype dtype = RF_F32;
+    rf_hf_storage storage = {.shard_size = options != NULL ? options->shard_size : 0};
     float *block = NULL;
     rf_status status = RF_OK;
-    RF_TRY(parse_dtype(options != NULL ? options->dtype : NULL, &dtype, error));
+    RF_TRY(parse_dtype(options != NULL ? options->dtype : NULL, &storage.store_as, error));
+    RF_TRY(parse_format(options != NULL ? options->format : NULL, &storage.as_torch, error));
     RF_TRY(host_block_open(model, &block, error));
     if (block != model->values) {
         RF_TRY_DONE(rf_device_download(model->device, block, model->values,
                                        (size_t)model->parameters.block_count * sizeof(float),
                                        error));
     }
-    RF_TRY_DONE(rf_hf_model_save(folder, &model->config, &model->parameters, block, dtype,
-                                 options != NULL ? options->shard_size : 0, &model->log, error));
+    RF_TRY_DONE(rf_hf_model_save(folder, &model->config, &model->parameters, block, &storage,
+                                 &model->log, error));
+    RF_TRY_DONE(rf_tokenizer_files_write(&model->tokenizer_files, folder, error));
 done:
     host_block_close(model, block);
     return status;
@@ -301,6 +342,7 @@ void rf_model_destroy(rf_model *model)
     rf_parameters_clear(&model->parameters);
     rf_config_clear(&model->config);
     rf_device_destroy(model->device);
+    rf_tokenizer_files_clear(&model->tokenizer_files);
     rf_release(model->folder);
     rf_release(model);
 }

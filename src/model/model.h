@@ -8,6 +8,7 @@
 
 #include "model/hf_model.h"
 #include "reformer/model.h"
+#include "tokenizer/files.h"
 
 struct rf_model {
     rf_config config;
@@ -18,13 +19,19 @@ struct rf_model {
     uint16_t *rounded; /* device block: the values in bf16, where products read them; else NULL */
     bool applies_head_bias;
     bool trains_head_bias;
-    char *folder; /* where it was loaded from, NULL for a new one; owned */
+    rf_tokenizer_files tokenizer_files; /* saved beside the weights */
+    char *folder;                       /* where it was loaded from, NULL for a new one; owned */
     rf_log log;
 };
 
 /* From a checked config; takes over *config (cleared in the caller). Weights are left unset. */
 RF_MUST_CHECK rf_status rf_model_from_config(rf_config *config, const rf_model_options *options,
                                              rf_model **model, rf_error *error);
+
+/* The same for making plans: a dry device, which need not be in the machine, and no weights. */
+RF_MUST_CHECK rf_status rf_model_shape_from_config(rf_config *config,
+                                                   const rf_model_options *options,
+                                                   rf_model **model, rf_error *error);
 
 /* Fill in model->device and what is computed in, from the options' words; rf_device_destroy
  * releases it. */
@@ -104,6 +111,8 @@ typedef struct rf_runner_options {
                                of the inverse */
     bool bf16_gradient_stream; /* the streams' gradients in bf16 instead of f32 */
     rf_slices slices;          /* zeros: the planner chooses */
+    size_t memory_budget; /* bytes that rf_plan_on_device should stay within, by cutting the work
+                             finer than `slices` say; 0: no bound */
     rf_hooks hooks;
     const rf_op_times *times; /* borrowed; NULL: not measured */
 } rf_runner_options;
@@ -111,7 +120,12 @@ typedef struct rf_runner_options {
 typedef struct rf_memory_plan { /* bytes */
     size_t parameters, rounded_parameters, gradients, streams, stream_gradients, buckets,
         batch_data, stored_activations, workspace;
+    size_t host; /* of batch_data: what lies on the host whatever the device */
 } rf_memory_plan;
+/* Bytes of everything a runner holds, the parameters included. */
+size_t rf_plan_total(const rf_memory_plan *plan);
+/* Of these, what lies on the device. */
+size_t rf_plan_on_device(const rf_memory_plan *plan, const rf_device *device);
 
 typedef struct rf_runner rf_runner;
 
@@ -125,7 +139,8 @@ typedef struct rf_outcome {
     int64_t checksum_mismatches; /* verify_reversal: layer boundaries whose streams differ */
 } rf_outcome;
 
-/* Plan only: no memory of the model's size is taken. `model` may have values == NULL. */
+/* Plan only: no memory of the model's size is taken. `model` may have values == NULL. With a memory
+ * budget that cannot be met the plan is the one of the finest slices, and exceeds it. */
 RF_MUST_CHECK rf_status rf_runner_plan(rf_model *model, const rf_runner_options *options,
                                        rf_memory_plan *plan, rf_slices *slices, rf_error *error);
 RF_MUST_CHECK rf_status rf_runner_create(rf_model *model, const rf_runner_options *options,

@@ -2,9 +2,12 @@
  * norms and residuals. */
 #include "model/pass.h"
 
-bool rf_row_slice_next(rf_row_slice *slice, int64_t rows, int64_t step)
+bool rf_row_slice_next(const rf_pass *pass, rf_row_slice *slice, int64_t rows, int64_t step)
 {
     slice->first += slice->count;
+    if (pass->context.device->dry && slice->first > 0 && slice->first < rows) {
+        slice->first = (rows - 1) / step * step;
+    }
     int64_t left = rows - slice->first;
     slice->count = left < step ? left : step;
     return slice->count > 0;

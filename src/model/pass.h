@@ -53,8 +53,9 @@ typedef struct rf_pass {
 typedef struct rf_row_slice {
     int64_t first, count;
 } rf_row_slice;
-/* Start with {0, 0}; false when there are none left. */
-bool rf_row_slice_next(rf_row_slice *slice, int64_t rows, int64_t step);
+/* Start with {0, 0}; false when there are none left. In a dry run only the first and the last: the
+ * others take what the first does. */
+bool rf_row_slice_next(const rf_pass *pass, rf_row_slice *slice, int64_t rows, int64_t step);
 
 /* A parameter's tensor in the block of values, in the block that products read, and in the block of
  * gradients. */

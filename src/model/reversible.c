@@ -42,10 +42,25 @@ static rf_status show_hidden(rf_pass *pass, const rf_reversible *stack, int64_t 
     return pass->hooks->hidden(pass->hooks->user, layer, &stack->streams[1], error);
 }
 
+/* In a dry run one layer of each kind tells what all of them take. */
+static bool is_told(const rf_pass *pass, int64_t layer)
+{
+    const rf_config *config = pass->config;
+    for (int64_t earlier = 0; pass->context.device->dry && earlier < layer; earlier++) {
+        if (config->kinds[earlier] == config->kinds[layer]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 rf_status rf_reversible_forward(rf_pass *pass, const rf_reversible *stack, rf_error *error)
 {
     int64_t count = 2 * pass->config->layers;
     for (int64_t half = 0; half < count; half++) {
+        if (is_told(pass, half / 2)) {
+            continue;
+        }
         const rf_tensor *accumulator = &stack->streams[half % 2];
         const rf_tensor *context = &stack->streams[(half + 1) % 2];
         if (half % 2 == 0) {
@@ -61,6 +76,9 @@ rf_status rf_reversible_forward(rf_pass *pass, const rf_reversible *stack, rf_er
 rf_status rf_reversible_backward(rf_pass *pass, const rf_reversible *stack, rf_error *error)
 {
     for (int64_t half = 2 * pass->config->layers - 1; half >= 0; half--) {
+        if (is_told(pass, half / 2)) {
+            continue;
+        }
         int64_t a = half % 2;
         int64_t c = (half + 1) % 2;
         RF_TRY(halves[a]->backward(pass, half / 2, &stack->streams[a], &stack->streams[c],

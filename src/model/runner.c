@@ -3,78 +3,10 @@
  * gradients, the gradient block, ids) is in one persistent block; what a slice or a head group
  * needs is in the workspace, used like a stack. */
 #include "model/runner.h"
+#include "model/slices.h"
 
 #include "base/memory.h"
 
-enum { GROUP_BYTES = 64 << 20 };
-
-/* ---- sizes ------------------------------------------------------------------------------- */
-
-static int64_t clamp(int64_t value, int64_t low, int64_t high)
-{
-    if (value < low) {
-        return low;
-    }
-    return value > high ? high : value;
-}
-
-/* What a group of heads may take. On the CPU as much as the two streams. On a GPU, where every
- * group repeats the norm and small products leave most of the device idle, up to 5/8 of everything
- * else, while that is not more than 4 GiB. */
-static int64_t group_budget(const rf_model *model, const rf_runner_options *options)
-{
-    const int64_t streams = 8 * options->batch * options->length * model->config.hidden;
-    if (model->device->table->host_readable) {
-        return streams > GROUP_BYTES ? streams : GROUP_BYTES;
-    }
-    const bool learns = options->training || options->gradients;
-    const int64_t weights = model->parameters.block_count * (learns ? 18 : 6);
-    const int64_t budget = (weights + (learns ? 2 : 1) * streams) / 8 * 5;
-    return clamp(budget, GROUP_BYTES, INT64_C(4) << 30);
-}
-
-/* Heads a group, as equal as can be. A head takes queries, keys, values, the merged output and
- * their gradients, and the rounds' outputs or two gradients of each round. */
-static int64_t choose_heads(const rf_model *model, const rf_runner_options *options, int64_t rounds)
-{
-    const rf_config *config = &model->config;
-    const bool cpu = model->device->table->host_readable;
-    const int64_t buffers = cpu ? 6 + rounds : rounds > 1 ? 8 + 2 * rounds : 8;
-    const int64_t head_bytes = (int64_t)rf_dtype_size(model->compute) * options->batch *
-                               options->length * config->head_width * buffers;
-    const int64_t most =
-        clamp(group_budget(model, options) / (head_bytes > 0 ? head_bytes : 1), 1, config->heads);
-    const int64_t groups = (config->heads + most - 1) / most;
-    return cpu ? most : (config->heads + groups - 1) / groups;
-}
-
-/* Slices large enough for the matrix products, small enough that workspace is a small part of the
- * streams. */
-static rf_slices choose_slices(const rf_model *model, const rf_runner_options *options,
-                               int64_t rounds)
-{
-    const rf_device *device = model->device;
-    const rf_config *config = &model->config;
-    const int64_t size = (int64_t)rf_dtype_size(model->compute);
-    const int64_t slice_size = (int64_t)device->table->slice_size;
-    rf_slices slices = options->slices;
-    int64_t rows = options->batch * options->length;
-    int64_t wide = config->feed_forward > config->hidden ? config->feed_forward : config->hidden;
-    if (slices.rows <= 0) {
-        slices.rows = clamp(slice_size / (size * wide), 16, rows);
-    }
-    if (slices.head_rows <= 0) {
-        slices.head_rows =
-            clamp(slice_size / (4 * config->vocabulary + size * 2 * config->hidden), 16, rows);
-    }
-    if (slices.heads <= 0) {
-        slices.heads = choose_heads(model, options, rounds);
-    }
-    slices.rows = clamp(slices.rows, 1, rows);
-    slices.head_rows = clamp(slices.head_rows, 1, rows);
-    slices.heads = clamp(slices.heads, 1, config->heads);
-    return slices;
-}
 
 static bool is_fixed(const rf_config *config, const rf_runner_options *options)
 {
@@ -178,7 +110,8 @@ static rf_status take_persistent(rf_runner *runner, rf_error *error)
     RF_TRY(rf_runner_take_batch(runner, error));
     RF_TRY(rf_runner_take(runner, "overflow flags", RF_I32, 2 * pass->config->layers + 1, data,
                           &pass->overflow, error));
-    *data += host_size(runner);
+    runner->plan.host = host_size(runner);
+    *data += runner->plan.host;
     return rf_runner_take(runner, "loss", RF_F64, 1, data, &runner->loss_sum, error);
 }
 
@@ -256,7 +189,7 @@ static void init(rf_runner *runner, rf_model *model, const rf_runner_options *op
     pass->length = options->length;
     pass->rows = options->batch * options->length;
     pass->rounds = options->rounds > 0 ? options->rounds : model->config.rounds;
-    pass->slices = choose_slices(model, options, pass->rounds);
+    pass->slices = rf_slices_wished(model, options);
     pass->dropout = options->training;
     pass->fixed = is_fixed(&model->config, options);
     pass->head_bias = model->applies_head_bias;
@@ -293,10 +226,10 @@ static rf_status check_shape(rf_model *model, const rf_runner_options *options, 
                                      &model->log, error);
 }
 
-static rf_status plan(rf_runner *runner, rf_model *model, const rf_runner_options *options,
-                      rf_error *error)
+/* The plan with the slices of the options. */
+static rf_status plan_cut(rf_runner *runner, rf_model *model, const rf_runner_options *options,
+                          rf_error *error)
 {
-    RF_TRY(check_shape(model, options, error));
     init(runner, model, options, NULL);
     runner->dry = *model->device;
     runner->dry.dry = true;
@@ -310,6 +243,39 @@ static rf_status plan(rf_runner *runner, rf_model *model, const rf_runner_option
     RF_TRY(run_dry(runner, error));
     runner->plan.workspace = runner->pass.workspace.high;
     return RF_OK;
+}
+
+/* What rf_slices_fit tries slices with. */
+typedef struct trial {
+    rf_runner *runner;
+    rf_model *model;
+    rf_runner_options options;
+} trial;
+
+static rf_status measure(void *user, const rf_slices *slices, size_t *bytes, rf_error *error)
+{
+    trial *with = user;
+    with->options.slices = *slices;
+    RF_TRY(plan_cut(with->runner, with->model, &with->options, error));
+    *bytes = rf_plan_on_device(&with->runner->plan, with->model->device);
+    return RF_OK;
+}
+
+/* The plan, within the memory budget if any slices are. */
+static rf_status plan(rf_runner *runner, rf_model *model, const rf_runner_options *options,
+                      rf_error *error)
+{
+    trial with = {.runner = runner, .model = model, .options = *options};
+    RF_TRY(check_shape(model, options, error));
+    if (options->memory_budget > 0) {
+        rf_slices wished = rf_slices_wished(model, options);
+        rf_slices least = rf_slices_least(model, options);
+        rf_slices chosen = wished;
+        RF_TRY(
+            rf_slices_fit(wished, least, options->memory_budget, measure, &with, &chosen, error));
+        with.options.slices = chosen;
+    }
+    return plan_cut(runner, model, &with.options, error);
 }
 
 rf_status rf_runner_plan(rf_model *model, const rf_runner_options *options, rf_memory_plan *memory,
@@ -366,7 +332,9 @@ rf_status rf_runner_create(rf_model *model, const rf_runner_options *options, rf
     RF_TRY_DONE(plan(runner, model, options, error));
     size_t persistent = runner->persistent.high;
     size_t workspace = runner->pass.workspace.high;
-    init(runner, model, options, model->device);
+    rf_runner_options cut = *options;
+    cut.slices = runner->pass.slices;
+    init(runner, model, &cut, model->device);
     RF_TRY_DONE(rf_workspace_allocate(&runner->persistent, persistent, error));
     RF_TRY_DONE(rf_workspace_allocate(&runner->pass.workspace, workspace, error));
     RF_TRY_DONE(take_persistent(runner, error));

@@ -63,7 +63,8 @@ static rf_status choose(const char *name, int threads, choice *chosen, rf_error 
                         name);
 }
 
-rf_status rf_device_create(const char *name, int threads, rf_device **device, rf_error *error)
+static rf_status create(const char *name, int threads, bool dry, rf_device **device,
+                        rf_error *error)
 {
     choice chosen = {0};
     *device = NULL;
@@ -74,13 +75,25 @@ rf_status rf_device_create(const char *name, int threads, rf_device **device, rf
     created->table = chosen.table;
     created->ops = chosen.ops;
     created->threads = threads != 0 ? threads : omp_get_num_procs();
-    rf_status status = created->table->open(created, chosen.index, error);
+    created->dry = dry;
+    const rf_device_table *table = created->table;
+    rf_status status = (dry ? table->open_dry : table->open)(created, chosen.index, error);
     if (status != RF_OK) {
         rf_release(created);
         return status;
     }
     *device = created;
     return RF_OK;
+}
+
+rf_status rf_device_create(const char *name, int threads, rf_device **device, rf_error *error)
+{
+    return create(name, threads, false, device, error);
+}
+
+rf_status rf_device_create_dry(const char *name, int threads, rf_device **device, rf_error *error)
+{
+    return create(name, threads, true, device, error);
 }
 
 void rf_device_destroy(rf_device *device)

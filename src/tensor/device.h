@@ -31,6 +31,12 @@ typedef struct rf_device_table {
     rf_status (*sync)(rf_device *device, rf_error *error); /* execution errors surface here */
     rf_status (*memory)(rf_device *device, size_t *available, size_t *total, rf_error *error);
     size_t slice_size; /* bytes of one buffer into which work is best cut */
+    size_t own_size;   /* bytes that an open device takes of its memory for itself */
+    /* In place of `open` where only plans are made: the device need not be there. */
+    rf_status (*open_dry)(rf_device *device, int index, rf_error *error);
+    /* The most bytes that were taken at once through `allocate`, own_size included. The host's:
+     * through base/memory.h, since the last rf_memory_reset_peak. */
+    size_t (*peak)(const rf_device *device);
 } rf_device_table;
 
 /* One operation of a back end; which, and what `arguments` points at, is ops/ops.h's.
@@ -58,6 +64,9 @@ extern const rf_device_table rf_device_table_cuda;
  * commands that need it. threads: of the CPU, 0 = one a core. The caller destroys. */
 RF_MUST_CHECK rf_status rf_device_create(const char *name, int threads, rf_device **device,
                                          rf_error *error);
+/* The same for making plans: a dry device, which need not be present in the machine. */
+RF_MUST_CHECK rf_status rf_device_create_dry(const char *name, int threads, rf_device **device,
+                                             rf_error *error);
 void rf_device_destroy(rf_device *device); /* NULL allowed */
 
 /* All do nothing on a dry device. */

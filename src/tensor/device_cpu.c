@@ -159,6 +159,12 @@ static rf_status cpu_memory(rf_device *device, size_t *available, size_t *total,
     return RF_OK;
 }
 
+static size_t cpu_peak(const rf_device *device)
+{
+    (void)device;
+    return rf_memory_peak();
+}
+
 const rf_device_table rf_device_table_cpu = {
     .name = "cpu",
     .host_readable = true,
@@ -173,4 +179,6 @@ const rf_device_table rf_device_table_cpu = {
     .sync = cpu_sync,
     .memory = cpu_memory,
     .slice_size = (size_t)4 << 20,
+    .open_dry = cpu_open,
+    .peak = cpu_peak,
 };

@@ -84,6 +84,8 @@ rf_status open_parts(rf_device *device, rf_error *error)
     RF_TRY(rf_cuda_status(device,
                           cudaMalloc(&state->products_workspace, rf_cuda_products_workspace_size),
                           "taking 32 MiB for matrix products", error));
+    state->taken = rf_cuda_products_workspace_size;
+    state->peak = state->taken;
     const cublasStatus_t code = cublasLtCreate(&state->products);
     if (code != CUBLAS_STATUS_SUCCESS) {
         return rf_error_set(error, RF_ERR_DEVICE, "%s: cuBLASLt cannot be opened: %s", state->name,
@@ -94,7 +96,7 @@ rf_status open_parts(rf_device *device, rf_error *error)
 
 void cuda_close(rf_device *device)
 {
-    rf_cuda_state *state = enter(device);
+    rf_cuda_state *state = device->dry ? rf_cuda_state_of(device) : enter(device);
     if (state->stream != nullptr) {
         (void)cudaStreamSynchronize(state->stream);
     }
@@ -108,24 +110,33 @@ void cuda_close(rf_device *device)
     if (state->stream != nullptr) {
         (void)cudaStreamDestroy(state->stream);
     }
+    rf_release(state->blocks);
     rf_release(state);
     device->state = nullptr;
+}
+
+/* A state with a name; for plans that is all there is. */
+rf_status cuda_open_dry(rf_device *device, int index, rf_error *error)
+{
+    void *memory = nullptr;
+    RF_TRY(rf_allocate_zeroed(sizeof(rf_cuda_state), "a device", &memory, error));
+    rf_cuda_state *state = static_cast<rf_cuda_state *>(memory);
+    state->index = index;
+    (void)snprintf(state->name, sizeof state->name, "cuda:%d", index);
+    state->operation = "the start";
+    device->state = state;
+    return RF_OK;
 }
 
 rf_status cuda_open(rf_device *device, int index, rf_error *error)
 {
     cudaDeviceProp properties;
-    void *memory = nullptr;
     RF_TRY(check_device(index, &properties, error));
-    RF_TRY(rf_allocate_zeroed(sizeof(rf_cuda_state), "a device", &memory, error));
-    rf_cuda_state *state = static_cast<rf_cuda_state *>(memory);
-    state->index = index;
-    (void)snprintf(state->name, sizeof state->name, "cuda:%d", index);
+    RF_TRY(cuda_open_dry(device, index, error));
+    rf_cuda_state *state = rf_cuda_state_of(device);
     state->multiprocessors = properties.multiProcessorCount;
     state->capability = 10 * properties.major + properties.minor;
     state->shared_memory = properties.sharedMemPerBlockOptin;
-    state->operation = "the start";
-    device->state = state;
     const rf_status status = open_parts(device, error);
     if (status != RF_OK) {
         cuda_close(device);
@@ -133,12 +144,50 @@ rf_status cuda_open(rf_device *device, int index, rf_error *error)
     return status;
 }
 
+/* Room for one more block in the list. */
+rf_status make_room(rf_cuda_state *state, rf_error *error)
+{
+    if (state->block_count < state->block_capacity) {
+        return RF_OK;
+    }
+    const size_t size = state->block_capacity * sizeof(rf_cuda_block);
+    void *memory = state->blocks;
+    RF_TRY(rf_reallocate(&memory, size, 2 * size + 16 * sizeof(rf_cuda_block),
+                         "a list of device memory", error));
+    state->blocks = static_cast<rf_cuda_block *>(memory);
+    state->block_capacity = 2 * state->block_capacity + 16;
+    return RF_OK;
+}
+
+void note_taken(rf_cuda_state *state, void *memory, size_t size)
+{
+    state->blocks[state->block_count++] = {memory, size};
+    state->taken += size;
+    state->peak = state->taken > state->peak ? state->taken : state->peak;
+}
+
+void note_released(rf_cuda_state *state, const void *memory)
+{
+    for (size_t i = 0; i < state->block_count; i++) {
+        if (state->blocks[i].memory == memory) {
+            state->taken -= state->blocks[i].size;
+            state->blocks[i] = state->blocks[--state->block_count];
+            return;
+        }
+    }
+}
+
 rf_status cuda_allocate(rf_device *device, size_t size, const char *what, void **memory,
                         rf_error *error)
 {
     rf_cuda_state *state = enter(device);
     *memory = nullptr;
+    RF_TRY(make_room(state, error));
     const cudaError_t code = cudaMalloc(memory, size > 0 ? size : 1);
+    if (code == cudaSuccess) {
+        note_taken(state, *memory, size);
+        return RF_OK;
+    }
     if (code != cudaErrorMemoryAllocation) {
         return rf_cuda_status(device, code, what, error);
     }
@@ -159,8 +208,10 @@ rf_status cuda_allocate(rf_device *device, size_t size, const char *what, void *
 void cuda_release(rf_device *device, void *memory)
 {
     if (memory != nullptr) {
-        (void)cudaStreamSynchronize(enter(device)->stream);
+        rf_cuda_state *state = enter(device);
+        (void)cudaStreamSynchronize(state->stream);
         (void)cudaFree(memory);
+        note_released(state, memory);
     }
 }
 
@@ -228,6 +279,11 @@ rf_status cuda_memory(rf_device *device, size_t *available, size_t *total, rf_er
                           "asking for the device's memory", error);
 }
 
+size_t cuda_peak(const rf_device *device)
+{
+    return rf_cuda_state_of(device)->peak;
+}
+
 } // namespace
 
 rf_status rf_cuda_status(const rf_device *device, cudaError_t code, const char *what,
@@ -257,6 +313,9 @@ extern "C" const rf_device_table rf_device_table_cuda = {
     cuda_sync,
     cuda_memory,
     static_cast<size_t>(64) << 20,
+    rf_cuda_products_workspace_size,
+    cuda_open_dry,
+    cuda_peak,
 };
 
 /* ---- for rf_device_list ---- */

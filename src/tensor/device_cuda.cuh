@@ -11,6 +11,12 @@
  * algorithm is chosen, so they are fixed. */
 constexpr size_t rf_cuda_products_workspace_size = static_cast<size_t>(32) << 20;
 
+/* What was taken by rf_device_table.allocate and not released. */
+typedef struct rf_cuda_block {
+    void *memory;
+    size_t size;
+} rf_cuda_block;
+
 typedef struct rf_cuda_state {
     int index;
     char name[16];       /* "cuda:0", for messages */
@@ -23,6 +29,9 @@ typedef struct rf_cuda_state {
     void *products_workspace;  /* [rf_cuda_products_workspace_size] bytes on the device */
     void *product_plans;       /* ops/cuda/gemm.cu's; NULL before its first product */
     void (*product_plans_destroy)(void *plans);
+    rf_cuda_block *blocks; /* [block_capacity], the first block_count in use */
+    size_t block_count, block_capacity;
+    size_t taken, peak; /* bytes now and at most, rf_device_table.own_size included */
 } rf_cuda_state;
 
 static inline rf_cuda_state *rf_cuda_state_of(const rf_device *device)

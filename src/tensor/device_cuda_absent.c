@@ -10,7 +10,8 @@ static rf_status absent_open(rf_device *device, int index, rf_error *error)
                         "device \"cuda\": this build has no CUDA back end; use \"cpu\"");
 }
 
-const rf_device_table rf_device_table_cuda = {.name = "cuda", .open = absent_open};
+const rf_device_table rf_device_table_cuda = {
+    .name = "cuda", .open = absent_open, .open_dry = absent_open};
 
 bool rf_device_cuda_built(void)
 {

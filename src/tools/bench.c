@@ -1,12 +1,10 @@
 /* `bench step`: real training steps, or forward passes, on random tokens, timed one by one. Memory
- * is the allocator's high-water mark (on a GPU: what is taken of it) and the process's peak
- * resident set. */
+ * is the allocator's high-water mark, of the host or of a GPU, and the process's peak resident set.
+ */
 #include "base/clock.h"
 #include "base/memory.h"
-#include "reformer/tools.h"
 #include "tools/open_model.h"
-#include "train/optimizer.h"
-#include "train/plan.h"
+#include "tools/plan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +15,8 @@ typedef struct bench {
     rf_model *model;
     rf_runner *runner;
     rf_optimizer optimizer;
-    size_t optimizer_size;
+    rf_step_plan plan;
+    size_t rss_before;
     int64_t updates;
     int32_t *ids;
     rf_batch batch;
@@ -83,6 +82,13 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static size_t peak_resident(void)
+{
+    struct rusage usage;
+    (void)getrusage(RUSAGE_SELF, &usage);
+    return (size_t)usage.ru_maxrss * 1024;
+}
+
 /* {"gemm": {"seconds": s, "calls": n}, ...} of the operations that a step calls. */
 static json_t *operations_of(const bench *b)
 {
@@ -100,7 +106,7 @@ static json_t *operations_of(const bench *b)
 static rf_status report_of(const bench *b, double *seconds, int64_t repeats, size_t peak,
                            char **report, rf_error *error)
 {
-    const rf_memory_plan *plan = rf_runner_memory(b->runner);
+    const rf_runner_options shape = runner_options(b);
     json_t *list = json_array();
     for (int64_t i = 0; i < repeats; i++) {
         (void)json_array_append_new(list, json_real(seconds[i]));
@@ -108,17 +114,15 @@ static rf_status report_of(const bench *b, double *seconds, int64_t repeats, siz
     qsort(seconds, (size_t)repeats, sizeof seconds[0], compare_doubles);
     double median = repeats % 2 == 1 ? seconds[repeats / 2]
                                      : 0.5 * (seconds[repeats / 2 - 1] + seconds[repeats / 2]);
-    size_t planned = rf_plan_total(plan) + b->optimizer_size;
-    struct rusage usage;
-    (void)getrusage(RUSAGE_SELF, &usage);
     json_t *object =
-        json_pack("{s:I, s:I, s:o, s:f, s:f, s:I, s:I, s:I, s:f, s:I}", "batch",
+        json_pack("{s:I, s:I, s:o, s:f, s:f, s:I, s:I, s:I, s:I, s:f, s:I, s:o}", "batch",
                   (json_int_t)b->options->batch, "length", (json_int_t)b->options->length,
                   "seconds", list, "median_seconds", median, "tokens_per_second",
                   (double)(b->options->batch * b->options->length) / median, "planned_bytes",
-                  (json_int_t)planned, "peak_bytes", (json_int_t)peak, "peak_rss_bytes",
-                  (json_int_t)usage.ru_maxrss * 1024, "loss", b->loss, "parameter_count",
-                  (json_int_t)b->model->parameters.total);
+                  (json_int_t)b->plan.peak, "peak_bytes", (json_int_t)peak, "peak_rss_bytes",
+                  (json_int_t)peak_resident(), "rss_before_bytes", (json_int_t)b->rss_before,
+                  "loss", b->loss, "parameter_count", (json_int_t)b->model->parameters.total,
+                  "plan", rf_plan_to_json(b->model, &shape, &b->plan));
     if (b->options->by_operation) {
         (void)json_object_set_new(object, "operations", operations_of(b));
     }
@@ -132,6 +136,7 @@ static rf_status report_of(const bench *b, double *seconds, int64_t repeats, siz
 static rf_status measure_operations(bench *b, rf_error *error)
 {
     rf_runner_options options = runner_options(b);
+    options.slices = b->plan.slices;
     rf_outcome outcome;
     b->times = (rf_op_times){b->seconds, b->calls};
     options.times = &b->times;
@@ -151,19 +156,30 @@ static rf_status measure_operations(bench *b, rf_error *error)
     return RF_OK;
 }
 
-static rf_status prepare_optimizer(bench *b, rf_error *error)
+static rf_optimizer_options optimizer_options(const rf_bench_options *options)
 {
-    const rf_bench_options *options = b->options;
-    rf_optimizer_options optimizer = {
+    return (rf_optimizer_options){
         .beta1 = 0.9,
         .beta2 = 0.98,
         .epsilon = 1e-9,
         .adafactor = {.relative_step = true, .clip = 1.0, .beta1 = options->adafactor_beta1}};
-    RF_TRY(rf_optimizer_parse(options->optimizer, &optimizer.kind, error));
-    RF_TRY(rf_optimizer_size(b->model->device, &b->model->parameters, &optimizer,
-                             &b->optimizer_size, error));
-    return rf_optimizer_create(b->model->device, &b->model->parameters, &optimizer, &b->optimizer,
-                               error);
+}
+
+/* Before anything but the weights is taken. */
+static rf_status plan(bench *b, rf_runner_options *runner, const rf_optimizer_options *optimizer,
+                      rf_error *error)
+{
+    const rf_bench_options *options = b->options;
+    rf_plan_request request = {.runner = runner,
+                               .optimizer = options->forward_only ? NULL : optimizer,
+                               .beside = (size_t)options->batch * (size_t)options->length *
+                                         sizeof(int32_t),
+                               .limit = options->memory_limit};
+    RF_TRY(rf_plan_step(b->model, &request, &b->plan, error));
+    size_t loaded = b->plan.memory.parameters + b->plan.memory.rounded_parameters + b->plan.other;
+    RF_TRY(rf_plan_check_step(b->model, &request, &b->plan, loaded, error));
+    runner->slices = b->plan.slices;
+    return RF_OK;
 }
 
 static rf_status prepare(bench *b, rf_error *error)
@@ -176,33 +192,21 @@ static rf_status prepare(bench *b, rf_error *error)
                                       .stream = options->stream,
                                       .log = options->log};
     rf_runner_options runner = runner_options(b);
+    rf_optimizer_options optimizer = optimizer_options(options);
+    RF_TRY(rf_optimizer_parse(options->optimizer, &optimizer.kind, error));
     RF_TRY(rf_open_model(options->model, options->model_config, &model_options, &b->model, error));
+    RF_TRY(plan(b, &runner, &optimizer, error));
     RF_TRY(rf_runner_create(b->model, &runner, &b->runner, error));
     if (!options->forward_only) {
-        RF_TRY(prepare_optimizer(b, error));
+        RF_TRY(rf_optimizer_create(b->model->device, &b->model->parameters, &optimizer,
+                                   &b->optimizer, error));
     }
     return fill(b, error);
 }
 
-/* The library takes all memory of a GPU before the first step, so that what is taken is the peak.
- */
-static rf_status peak_of(const bench *b, size_t before, size_t *peak, rf_error *error)
-{
-    rf_device *device = b->model->device;
-    size_t available = 0;
-    size_t total = 0;
-    *peak = rf_memory_peak() - before;
-    if (device->table->host_readable) {
-        return RF_OK;
-    }
-    RF_TRY(rf_device_memory(device, &available, &total, error));
-    *peak = total - available;
-    return RF_OK;
-}
-
 rf_status rf_bench_step(const rf_bench_options *options, char **report, rf_error *error)
 {
-    bench b = {.options = options};
+    bench b = {.options = options, .rss_before = peak_resident()};
     rf_status status = RF_OK;
     void *memory = NULL;
     *report = NULL;
@@ -223,8 +227,8 @@ rf_status rf_bench_step(const rf_bench_options *options, char **report, rf_error
             seconds[i] = rf_clock_seconds() - start;
         }
     }
-    size_t peak = 0;
-    RF_TRY_DONE(peak_of(&b, before, &peak, error));
+    const rf_device *device = b.model->device;
+    size_t peak = device->table->peak(device) - (device->table->host_readable ? before : 0);
     if (options->by_operation) {
         RF_TRY_DONE(measure_operations(&b, error));
     }

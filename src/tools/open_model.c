@@ -32,7 +32,7 @@ rf_status rf_open_model_shape(const char *folder, const char *config_text,
     *model = NULL;
     RF_TRY(check_one(folder, config_text, error));
     RF_TRY(read_config(folder, config_text, &options->log, &config, error));
-    return rf_model_from_config(&config, options, model, error);
+    return rf_model_shape_from_config(&config, options, model, error);
 }
 
 rf_status rf_open_model(const char *folder, const char *config_text,

@@ -2,43 +2,108 @@
  * said yes. */
 #include "train/plan.h"
 
-static const double gib = 1073741824.0;
+#include <stdio.h>
 
-size_t rf_plan_total(const rf_memory_plan *plan)
+static const double gib = 1073741824.0;
+/* Objects whose size does not depend on the batch: a table of parameters, lists of tensors. */
+enum { TABLES = 16384, TABLE_ROW = sizeof(rf_parameter) + 2 * sizeof(rf_optimizer_tensor) + 96 };
+
+static size_t other_bytes(const rf_model *model, const rf_plan_request *request)
 {
-    return plan->parameters + plan->rounded_parameters + plan->gradients + plan->streams +
-           plan->stream_gradients + plan->buckets + plan->batch_data + plan->stored_activations +
-           plan->workspace;
+    const rf_device_table *table = model->device->table;
+    size_t tables = TABLES + (size_t)model->parameters.items_count * TABLE_ROW;
+    return table->own_size + (table->host_readable ? request->beside + tables : 0);
 }
 
-rf_status rf_plan_check(rf_device *device, size_t planned, uint64_t limit,
-                        const rf_runner_options *options, rf_error *error)
+rf_status rf_plan_step(rf_model *model, const rf_plan_request *request, rf_step_plan *plan,
+                       rf_error *error)
 {
-    size_t available = 0;
-    size_t total = 0;
-    if (limit == 0) {
-        RF_TRY(rf_device_memory(device, &available, &total, error));
+    rf_runner_options runner = *request->runner;
+    *plan = (rf_step_plan){.other = other_bytes(model, request)};
+    if (request->optimizer != NULL) {
+        RF_TRY(rf_optimizer_size(model->device, &model->parameters, request->optimizer,
+                                 &plan->optimizer, error));
     }
-    if (planned <= (limit != 0 ? limit : available)) {
+    size_t taken = plan->optimizer + plan->other;
+    runner.memory_budget = 0;
+    if (request->limit > 0) {
+        runner.memory_budget = request->limit > taken ? (size_t)request->limit - taken : 1;
+    }
+    RF_TRY(rf_runner_plan(model, &runner, &plan->memory, &plan->slices, error));
+    plan->peak = taken + rf_plan_on_device(&plan->memory, model->device);
+    return RF_OK;
+}
+
+/* ---- refusals ---------------------------------------------------------------------------- */
+
+/* What would help, in order of what it costs, into text[size]. */
+static void advise(rf_model *model, const rf_plan_request *request, const rf_step_plan *plan,
+                   size_t available, char *text, size_t size)
+{
+    rf_step_plan finer;
+    rf_plan_request asked = *request;
+    char adafactor[96] = "";
+    asked.limit = available;
+    if (request->limit == 0 && rf_plan_step(model, &asked, &finer, NULL) == RF_OK &&
+        finer.peak <= available) {
+        (void)snprintf(text, size,
+                       "give a memory limit of %.2f GiB, with which the work is cut finer and "
+                       "takes %.2f GiB",
+                       0.99 * (double)available / gib, (double)finer.peak / gib);
+        return;
+    }
+    if (request->optimizer != NULL && request->optimizer->kind == RF_OPTIMIZER_ADAMW) {
+        rf_optimizer_options other = {.kind = RF_OPTIMIZER_ADAFACTOR};
+        size_t bytes = 0;
+        if (rf_optimizer_size(model->device, &model->parameters, &other, &bytes, NULL) == RF_OK) {
+            (void)snprintf(adafactor, sizeof adafactor, "the optimizer adafactor (%.2f GiB less), ",
+                           (double)(plan->optimizer - bytes) / gib);
+        }
+    }
+    (void)snprintf(text, size, "use %s%sa smaller length or a smaller model",
+                   request->runner->batch > 1
+                       ? "a smaller batch (with accumulation the result is the same), "
+                       : "",
+                   adafactor);
+}
+
+rf_status rf_plan_check_step(rf_model *model, const rf_plan_request *request,
+                             const rf_step_plan *plan, size_t already, rf_error *error)
+{
+    const rf_runner_options *runner = request->runner;
+    size_t available = (size_t)request->limit;
+    size_t total = 0;
+    char finest[64] = "";
+    char advice[320];
+    if (request->limit == 0) {
+        RF_TRY(rf_device_memory(model->device, &available, &total, error));
+        available += already;
+    } else {
+        (void)snprintf(finest, sizeof finest, " even with %lld head%s and %lld rows at a time",
+                       (long long)plan->slices.heads, plan->slices.heads == 1 ? "" : "s",
+                       (long long)plan->slices.rows);
+    }
+    if (plan->peak <= available) {
         return RF_OK;
     }
-    return rf_error_set(
-        error, RF_ERR_MEMORY,
-        "batch %lld of length %lld needs %.2f GiB of memory, but %s %.2f GiB%s; use a "
-        "smaller batch (with accumulation the result is the same), a smaller length "
-        "or a smaller model",
-        (long long)options->batch, (long long)options->length, (double)planned / gib,
-        limit != 0 ? "the limit is" : "the machine has",
-        (double)(limit != 0 ? limit : available) / gib, limit != 0 ? "" : " free");
+    advise(model, request, plan, available, advice, sizeof advice);
+    return rf_error_set(error, RF_ERR_MEMORY,
+                        "batch %lld of length %lld needs %.2f GiB of memory%s, but %s %.2f "
+                        "GiB%s; %s",
+                        (long long)runner->batch, (long long)runner->length,
+                        (double)plan->peak / gib, finest,
+                        request->limit != 0                   ? "the limit is"
+                        : model->device->table->host_readable ? "the machine has"
+                                                              : "the device has",
+                        (double)available / gib, request->limit != 0 ? "" : " free", advice);
 }
 
 rf_status rf_plan_check_evaluation(rf_model *model, const rf_runner_options *options,
                                    rf_error *error)
 {
-    rf_memory_plan plan = {0};
-    rf_slices slices = {0};
-    RF_TRY(rf_runner_plan(model, options, &plan, &slices, error));
-    return rf_plan_check(model->device,
-                         rf_plan_total(&plan) - plan.parameters - plan.rounded_parameters, 0,
-                         options, error);
+    rf_step_plan plan;
+    rf_plan_request request = {.runner = options};
+    RF_TRY(rf_plan_step(model, &request, &plan, error));
+    size_t loaded = plan.memory.parameters + plan.memory.rounded_parameters + plan.other;
+    return rf_plan_check_step(model, &request, &plan, loaded, error);
 }

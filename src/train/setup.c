@@ -105,6 +105,11 @@ static rf_status check_same_model(rf_trainer *trainer, rf_error *error)
     }
     if (options->model_config != NULL) {
         RF_TRY_DONE(parse_recipe(options, NULL, &other, error));
+        if (options->tokenizer != NULL) { /* which set these when the run began */
+            other.vocabulary = trainer->config.vocabulary;
+            other.eos_token = trainer->config.eos_token;
+            other.pad_token = trainer->config.pad_token;
+        }
         RF_TRY_DONE(compare_configs("the configuration that was given", &other, &trainer->config,
                                     trainer->resumed_from, error));
     }
@@ -188,40 +193,11 @@ static rf_status settle_config(rf_trainer *trainer, rf_error *error)
 
 /* ---- text -------------------------------------------------------------------------------- */
 
-static rf_status load_text(rf_trainer *trainer, rf_error *error)
-{
-    const rf_train_options *options = &trainer->options;
-    rf_corpus *corpus = &trainer->corpus;
-    size_t held_out = 0;
-    const char *folder = trainer->resumed_from == NULL ? options->init_from : trainer->resumed_from;
-    RF_TRY(rf_tokenizer_create(folder, trainer->config.vocabulary, &trainer->tokenizer, error));
-    RF_TRY(rf_corpus_load(options->data, corpus, error));
-    if (options->valid != NULL) {
-        rf_corpus *valid = &trainer->valid_corpus;
-        RF_TRY(rf_corpus_check_length(corpus, options->length, error));
-        RF_TRY(rf_corpus_load(options->valid, valid, error));
-        RF_TRY(rf_corpus_check_length(valid, options->length, error));
-        RF_TRY(
-            rf_tokens_view(trainer->tokenizer, valid->bytes, valid->size, &trainer->valid, error));
-    } else {
-        RF_TRY(rf_corpus_held_out(corpus, options->valid_bytes, options->length, &held_out, error));
-        RF_TRY(rf_tokens_view(trainer->tokenizer, corpus->bytes + (corpus->size - held_out),
-                              held_out, &trainer->valid, error));
-    }
-    RF_TRY(rf_tokens_view(trainer->tokenizer, corpus->bytes, corpus->size - held_out,
-                          &trainer->train, error));
-    trainer->windows = (rf_windows){.seed = trainer->state.seed,
-                                    .tokens = trainer->train.count,
-                                    .length = options->length,
-                                    .sequential = options->sequential};
-    return RF_OK;
-}
-
 static void identify(rf_trainer *trainer, rf_data_identity *data, rf_data_identity *valid)
 {
     const rf_corpus *other = &trainer->valid_corpus;
-    *data = (rf_data_identity){.bytes = trainer->train.count, .hash = trainer->corpus.hash};
-    *valid = (rf_data_identity){.bytes = trainer->valid.count,
+    *data = (rf_data_identity){.bytes = (int64_t)trainer->train.size, .hash = trainer->corpus.hash};
+    *valid = (rf_data_identity){.bytes = (int64_t)trainer->valid.size,
                                 .hash = other->bytes != NULL ? other->hash : trainer->corpus.hash};
 }
 
@@ -249,7 +225,7 @@ static rf_runner_options runner_options(const rf_trainer *trainer)
                                .bf16_gradient_stream =
                                    options->gradient_stream != NULL &&
                                    strcmp(options->gradient_stream, "bf16") == 0,
-                               .slices = trainer->state.slices};
+                               .slices = trainer->slices};
 }
 
 static rf_model_options model_options(const rf_train_options *options)
@@ -261,31 +237,38 @@ static rf_model_options model_options(const rf_train_options *options)
                               .log = options->log};
 }
 
-/* Count what the run will take before anything of the model's size is allocated. */
+static size_t pieces_size(const rf_tokens *tokens)
+{
+    return tokens->pieces != NULL ? (size_t)tokens->count * sizeof *tokens->pieces : 0;
+}
+
+/* Count what the run will take before anything of the model's size is allocated, and settle how the
+ * work is cut. The text is in memory by now, and an open device has taken its own. */
 static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
 {
     const rf_train_options *options = &trainer->options;
+    const rf_model_options where = model_options(options);
     rf_model model = {.config = trainer->config, .log = options->log};
     rf_runner_options runner = runner_options(trainer);
-    rf_memory_plan plan = {0};
-    rf_slices slices = {0};
     rf_optimizer_options optimizer;
-    size_t optimizer_size = 0;
+    rf_step_plan plan;
+    size_t text = trainer->corpus.size + trainer->valid_corpus.size +
+                  pieces_size(&trainer->train) + pieces_size(&trainer->valid);
+    rf_plan_request request = {.runner = &runner,
+                               .optimizer = &optimizer,
+                               .beside = text + (size_t)(options->batch * options->length) *
+                                                    sizeof(int32_t),
+                               .limit = options->memory_limit};
     rf_status status = RF_OK;
     RF_TRY_DONE(rf_train_options_optimizer(options, &optimizer, error));
-    const rf_model_options where = model_options(options);
     RF_TRY_DONE(rf_model_open_device(&model, &where, error));
     RF_TRY_DONE(rf_parameters_create(&model.config, &model.parameters, error));
-    RF_TRY_DONE(
-        rf_optimizer_size(model.device, &model.parameters, &optimizer, &optimizer_size, error));
-    RF_TRY_DONE(rf_runner_plan(&model, &runner, &plan, &slices, error));
-    size_t text = trainer->corpus.size + trainer->valid_corpus.size;
-    size_t ids = (size_t)(options->batch * options->length) * sizeof(int32_t);
-    size_t to_take = rf_plan_total(&plan) + optimizer_size + ids;
-    trainer->planned_bytes = to_take + text;
-    RF_TRY_DONE(rf_plan_check(model.device,
-                              options->memory_limit != 0 ? trainer->planned_bytes : to_take,
-                              options->memory_limit, &runner, error));
+    RF_TRY_DONE(rf_plan_step(&model, &request, &plan, error));
+    size_t already = model.device->table->own_size;
+    already += model.device->table->host_readable ? text : 0;
+    RF_TRY_DONE(rf_plan_check_step(&model, &request, &plan, already, error));
+    trainer->planned_bytes = plan.peak;
+    trainer->slices = plan.slices;
 done:
     rf_parameters_clear(&model.parameters);
     rf_device_destroy(model.device);
@@ -324,6 +307,8 @@ static rf_status create_model(rf_trainer *trainer, rf_error *error)
     void *copy = NULL;
     RF_TRY(rf_model_from_config(&trainer->config, &where, &trainer->model, error));
     rf_model *model = trainer->model;
+    model->tokenizer_files = trainer->tokenizer_files;
+    trainer->tokenizer_files = (rf_tokenizer_files){0};
     if (model->device->table->host_readable) {
         RF_TRY(fill_weights(trainer, model->values, error));
     } else {
@@ -436,6 +421,7 @@ static void compare_with_before(rf_trainer *trainer, const json_t *recipe)
             trainer->state.slices = (rf_slices){0};
         }
     }
+    trainer->slices = trainer->state.slices;
     trainer->state.data = data;
     trainer->state.valid = valid;
 }
@@ -446,9 +432,10 @@ static rf_status read_inputs(rf_trainer *trainer, rf_error *error)
     rf_status status = RF_OK;
     RF_TRY_DONE(load_state(trainer, &recipe, error));
     RF_TRY_DONE(read_config(trainer, error));
+    RF_TRY_DONE(rf_trainer_load_tokenizer(trainer, error));
     RF_TRY_DONE(settle_config(trainer, error));
     RF_TRY_DONE(rf_recipe_to_json(&trainer->options, &trainer->recipe, error));
-    RF_TRY_DONE(load_text(trainer, error));
+    RF_TRY_DONE(rf_trainer_load_text(trainer, error));
     compare_with_before(trainer, recipe);
 done:
     json_decref(recipe);
@@ -495,6 +482,9 @@ void rf_trainer_clear(rf_trainer *trainer)
     rf_runner_destroy(trainer->runner);
     rf_model_destroy(trainer->model);
     rf_config_clear(&trainer->config);
+    rf_tokenizer_files_clear(&trainer->tokenizer_files);
+    rf_tokens_clear(&trainer->train);
+    rf_tokens_clear(&trainer->valid);
     rf_tokenizer_destroy(trainer->tokenizer);
     rf_corpus_clear(&trainer->corpus);
     rf_corpus_clear(&trainer->valid_corpus);

@@ -78,7 +78,7 @@ static void test_misuse(void **state)
         {"train", "--no-tensorboard=1", "--no-tensorboard takes no value"},
         {"train", "--tensorboard=perhaps", "--tensorboard is 'perhaps', expected yes or no"},
         {"train", "book.txt", "'book.txt' is not expected here: train takes options only"},
-        {"bench", "step step", "'step' is not expected here: bench takes step|attention"},
+        {"bench", "step step", "'step' is not expected here: bench takes step|memory|attention"},
         {"plan", "--length 16,x",
          "--length is '16,x', expected integers with commas between them from 2 to 2147483647"},
     };
@@ -114,8 +114,9 @@ static void test_rules(void **state)
         {"plan", "-l 16",
          "plan needs a model: --model DIR, or --config FILE with a \"model\" section (or the name "
          "of a preset)"},
-        {"bench", "-m m", "bench needs step|attention"},
-        {"bench", "-m m stepp", "step|attention is 'stepp', expected one of step, attention"},
+        {"bench", "-m m", "bench needs step|memory|attention"},
+        {"bench", "-m m stepp",
+         "step|memory|attention is 'stepp', expected one of step, memory, attention"},
         {"completion", "fish", "bash|zsh is 'fish', expected one of bash, zsh"},
         {"manual", "", "manual needs DIR"},
     };
@@ -249,6 +250,16 @@ static void assert_default(const rf_settings *settings, const char *name, double
     }
 }
 
+static void assert_default_words(const rf_settings *settings, const rf_train_options *train)
+{
+    assert_string_equal(rf_settings_string(settings, "optimizer"), train->optimizer);
+    assert_string_equal(rf_settings_string(settings, "adafactor-semantics"),
+                        train->adafactor_semantics);
+    assert_string_equal(rf_settings_string(settings, "schedule"), train->schedule);
+    assert_string_equal(rf_settings_string(settings, "on-nan"), train->on_nan);
+    assert_string_equal(rf_settings_string(settings, "initialisation"), train->initialisation);
+}
+
 static void test_library_defaults(void **state)
 {
     rf_settings settings;
@@ -280,6 +291,9 @@ static void test_library_defaults(void **state)
         {"epsilon", train.epsilon},
         {"weight-decay", train.weight_decay},
         {"clip", train.clip},
+        {"adafactor-relative-step", train.adafactor_relative_step},
+        {"adafactor-clip", train.adafactor_clip},
+        {"adafactor-beta1", train.adafactor_beta1},
         {"verify-reversal", train.verify_reversal},
         {"eval-every", (double)train.eval_every},
         {"eval-tokens", (double)train.eval_tokens},
@@ -296,9 +310,7 @@ static void test_library_defaults(void **state)
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         assert_default(&settings, numbers[i].name, numbers[i].expected);
     }
-    assert_string_equal(rf_settings_string(&settings, "schedule"), train.schedule);
-    assert_string_equal(rf_settings_string(&settings, "on-nan"), train.on_nan);
-    assert_string_equal(rf_settings_string(&settings, "initialisation"), train.initialisation);
+    assert_default_words(&settings, &train);
     rf_settings_clear(&settings);
     rf_sampling_default(&sampling);
     rf_settings_init(&settings, &rf_command_generate);

@@ -32,10 +32,10 @@ misuse "train needs --output DIR" train --data x
 misuse "train needs --data TEXT" train --output "$work/none"
 misuse "eval needs --model DIR" eval --data x
 misuse "verify needs --reference FILE" verify --model x
-misuse "plan needs --length N[,M]" plan --config quickstart
+misuse "plan needs --length N, or --fit SIZE to search the longest" plan --config quickstart
 misuse "--length is '16,,32', expected integers with commas between them from 2 to 2147483647" plan --length 16,,32
-misuse "bench needs step|attention" bench --model x
-misuse "step|attention is 'leap', expected one of step, attention" bench leap --model x
+misuse "bench needs step|memory|attention" bench --model x
+misuse "step|memory|attention is 'leap', expected one of step, memory, attention" bench leap --model x
 misuse "--model is an option of bench step" bench attention --model x
 misuse "--chunk is an option of bench attention" bench step --chunk 32 --model x
 misuse "--kind is 'global', expected one of lsh, local" bench attention --kind global

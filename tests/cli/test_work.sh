@@ -47,6 +47,17 @@ cmp -s "$work/a/model.safetensors" "$work/c/model.safetensors" || fault "a resum
 expect 2 train --resume --output "$work/nothing"
 says err "has no train.json"
 
+# The other optimizer: a run of its own, which does not go on from the first one's checkpoints.
+expect 0 train --config "$work/tiny.json" --data "$work/text" --output "$work/adafactor" --optimizer adafactor --stop-after 5 --memory-limit 1MiB
+says err "relative step sets the rate"
+expect 0 train --resume --output "$work/adafactor"
+says out "steps       12 in "
+expect 1 train --resume --output "$work/adafactor" --optimizer adamw --steps 13
+says err "was written with the optimizer adafactor"
+expect 1 train --config "$work/tiny.json" --data "$work/text" --output "$work/toobig" --memory-limit 100KB
+says err "the limit is"
+test ! -e "$work/toobig" || fault "a refused run wrote a folder"
+
 # Interrupted once: the step is finished and saved, exit code 130, and resuming goes on.
 "$program" train --config "$work/tiny.json" --data "$work/text" --output "$work/d" --steps 100000000 --eval-every 0 2>"$work/err" >"$work/out" &
 child=$!
@@ -108,6 +119,30 @@ expect 0 plan --model "$work/a" --length 32 --inference --json
 says out '"peak_bytes": '
 expect 0 bench step --model "$work/a" --length 32 --repeats 2
 says out "tokens a second"
+expect 0 bench memory --model "$work/a" --length 32 --optimizer adafactor --json
+says out '"peak_bytes": '
+says out '"planned_bytes": '
+expect 0 bench memory --model "$work/a" --length 32
+says out "of the plan"
+expect 1 bench step --model "$work/a" --length 32 --memory-limit 100KB
+says err "GiB"
+# The largest that fits, and limits.
+expect 0 plan --config "$work/tiny.json" --fit 1MiB
+says out "batch 1 of length 64, which is all the positions of the model"
+expect 0 plan --config "$work/tiny.json" --fit 1MiB --maximize batch --length 16 --json
+says out '"limited_by": "memory"'
+expect 0 plan --config "$work/tiny.json" --length 64 --memory-limit 1MiB --optimizer adafactor
+says out "slices: "
+expect 1 plan --config "$work/tiny.json" --length 64 --memory-limit 100KB
+says err "even with 1 head"
+expect 1 plan --config "$work/tiny.json" --fit 10KB
+says err "finest slices"
+expect 2 plan --config "$work/tiny.json"
+says err "--fit SIZE"
+expect 2 plan --config "$work/tiny.json" --fit 1MiB --length 64
+says err "--maximize batch"
+expect 2 plan --config "$work/tiny.json" --length 64 --maximize batch
+says err "--maximize needs --fit"
 expect 0 bench attention --length 96 --hidden 32 --heads 2 --head-width 16 --chunk 16 --rounds 2 --repeats 2
 says out "attention_backward"
 expect 0 bench attention --kind local --length 96 --hidden 32 --heads 2 --head-width 16 --chunk 16 --forward-only --json

@@ -87,6 +87,9 @@ extern "C" const rf_device_table rf_contract_device_table = {
     contract_sync,
     contract_memory,
     0,
+    0,
+    contract_open,
+    nullptr,
 };
 
 #define CONTRACT_ENTRY(NAME, name) {contract_run<rf_##name>, contract_scratch},

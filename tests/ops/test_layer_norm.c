@@ -189,6 +189,11 @@ static const norm_shape shapes[] = {
     {7, 16, 16, RF_F32, 2, 1, 1e-12, false, false, false, true},
     {6, 33, 0, RF_FIXED32, 2, 0, 1e-12, true, false, true, false},
     {0, 9, 0, RF_F32, 2, 0, 1e-12, true, false, true, true},
+    {75, 1024, 0, RF_FIXED32, 3, 0, 1e-12, false, false, true, false},
+    {70, 512, 0, RF_F32, 3, 0, 1e-12, true, false, false, false},
+    {600, 256, 0, RF_FIXED32, 3, 0, 1e-12, false, false, true, true},
+    {67, 1000, 0, RF_FIXED32, 3, 0, 1e-12, true, false, false, false},
+    {19, 1028, 0, RF_F32, 3, 0, 1e-12, false, false, true, false},
 };
 static const check_case cases[] = {
     {"floats", 1, build, run, oracle, &shapes[0]},
@@ -226,6 +231,16 @@ static const check_case cases[] = {
     {"floats to bf16 backward", 31, build_backward, run_backward, oracle, &shapes[18]},
     {"bf16 to floats backward, written", 32, build_backward, run_backward, oracle, &shapes[19]},
     {"bf16, no rows backward", 33, build_backward, run_backward, oracle, &shapes[20]},
+    {"bf16, 1024 columns", 34, build, run, oracle, &shapes[21]},
+    {"512 columns", 35, build, run, oracle, &shapes[22]},
+    {"bf16, 256 columns", 36, build, run, oracle, &shapes[23]},
+    {"1000 columns", 37, build, run, oracle, &shapes[24]},
+    {"bf16, 1028 columns", 38, build, run, oracle, &shapes[25]},
+    {"bf16, 1024 columns backward", 39, build_backward, run_backward, oracle, &shapes[21]},
+    {"512 columns backward, written", 40, build_backward, run_backward, oracle, &shapes[22]},
+    {"bf16, 256 columns backward", 41, build_backward, run_backward, oracle, &shapes[23]},
+    {"1000 columns backward, written", 42, build_backward, run_backward, oracle, &shapes[24]},
+    {"bf16, 1028 columns backward", 43, build_backward, run_backward, oracle, &shapes[25]},
 };
 
 int main(int argc, char **argv)

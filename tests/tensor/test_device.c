@@ -25,6 +25,27 @@ static void test_create(void **state)
     assert_int_equal(rf_memory_in_use(), before);
 }
 
+/* For plans: nothing is opened, so a GPU need not be there; a build without CUDA says so. */
+static void test_create_dry(void **state)
+{
+    (void)state;
+    size_t before = rf_memory_in_use();
+    rf_device *device = NULL;
+    rf_error problem = {0};
+    assert_ok(rf_device_create_dry("cpu", 1, &device, error));
+    assert_true(device->dry);
+    rf_device_destroy(device);
+    rf_status status = rf_device_create_dry("cuda:7", 1, &device, &problem);
+    if (status == RF_OK) {
+        assert_true(device->dry && device->table->slice_size > 0);
+        rf_device_destroy(device);
+    } else {
+        assert_int_equal(status, RF_ERR_UNSUPPORTED);
+        assert_non_null(strstr(problem.message, "no CUDA back end"));
+    }
+    assert_int_equal(rf_memory_in_use(), before);
+}
+
 static void check_refused(const char *name, int threads, rf_status status, const char *message)
 {
     rf_error problem = {0};
@@ -101,9 +122,9 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_create),    cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_cuda),      cmocka_unit_test(test_auto),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_create),  cmocka_unit_test(test_create_dry),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_cuda),
+        cmocka_unit_test(test_auto),    cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

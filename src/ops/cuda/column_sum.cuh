@@ -9,6 +9,7 @@
 
 constexpr int rf_cuda_column_block = 32; /* columns */
 constexpr int rf_cuda_column_lanes = 8;  /* rows at a time */
+constexpr int rf_cuda_finish_lanes = 32; /* chunks at a time */
 
 /* How rows are cut. */
 struct rf_cuda_column_cut {
@@ -65,28 +66,35 @@ __global__ void rf_cuda_column_partial_kernel(const Terms terms, rf_cuda_column_
     }
 }
 
-/* y[c] += the sum of result `which` of `sums` over the chunks. */
+/* Where the sums go, [width] each. */
+template <int Sums> struct rf_cuda_column_results {
+    float *y[Sums];
+};
+
+/* y[s][c] += the sum of result s over the chunks. Block (x, s): columns x. */
+template <int Sums>
 static __global__ void rf_cuda_column_finish_kernel(const float *__restrict__ partial,
-                                                    rf_cuda_column_cut cut, int sums, int which,
-                                                    float *__restrict__ y)
+                                                    rf_cuda_column_cut cut,
+                                                    rf_cuda_column_results<Sums> results)
 {
-    __shared__ float shared[rf_cuda_column_lanes][rf_cuda_column_block];
+    __shared__ float shared[rf_cuda_finish_lanes][rf_cuda_column_block];
+    const int which = static_cast<int>(blockIdx.y);
     const int lane = static_cast<int>(threadIdx.x);
     const int part = static_cast<int>(threadIdx.y);
     const int64_t column = static_cast<int64_t>(blockIdx.x) * rf_cuda_column_block + lane;
     float sum = 0.0F;
     for (int64_t chunk = part; chunk < cut.chunks && column < cut.width;
-         chunk += rf_cuda_column_lanes) {
-        sum += partial[(chunk * sums + which) * cut.width + column];
+         chunk += rf_cuda_finish_lanes) {
+        sum += partial[(chunk * Sums + which) * cut.width + column];
     }
     shared[part][lane] = sum;
     __syncthreads();
     if (part == 0 && column < cut.width) {
         float total = shared[0][lane];
-        for (int i = 1; i < rf_cuda_column_lanes; i++) {
+        for (int i = 1; i < rf_cuda_finish_lanes; i++) {
             total += shared[i][lane];
         }
-        y[column] += total;
+        results.y[which][column] += total;
     }
 }
 
@@ -95,12 +103,14 @@ template <int Sums>
 static void rf_cuda_finish_columns(cudaStream_t stream, const rf_cuda_column_cut &cut,
                                    const float *partial, float *const (&results)[Sums])
 {
-    const dim3 threads(rf_cuda_column_block, rf_cuda_column_lanes);
-    const unsigned columns = static_cast<unsigned>(rf_cuda_blocks(cut.width, rf_cuda_column_block));
+    rf_cuda_column_results<Sums> to;
     for (int s = 0; s < Sums; s++) {
-        rf_cuda_column_finish_kernel<<<columns, threads, 0, stream>>>(partial, cut, Sums, s,
-                                                                      results[s]);
+        to.y[s] = results[s];
     }
+    const unsigned columns = static_cast<unsigned>(rf_cuda_blocks(cut.width, rf_cuda_column_block));
+    rf_cuda_column_finish_kernel<Sums>
+        <<<dim3(columns, Sums), dim3(rf_cuda_column_block, rf_cuda_finish_lanes), 0, stream>>>(
+            partial, cut, to);
 }
 
 /* Add the sums of `terms` over all rows to results[s] [width] each. Nothing where there are no rows

@@ -130,11 +130,16 @@ layout layout_of(const rf_embedding_backward *call)
         place.bits++;
     }
     place.bits = place.bits > 0 ? place.bits : 1;
-    /* A null workspace only asks for the size. */
-    (void)cub::DeviceRadixSort::SortPairs(
+    /* A null workspace only asks for the size. Without a GPU there is nobody to ask (a plan): two
+     * lists more and room for counts are enough for any. */
+    const cudaError_t code = cub::DeviceRadixSort::SortPairs(
         nullptr, place.sort_size, static_cast<const uint32_t *>(nullptr),
         static_cast<uint32_t *>(nullptr), static_cast<const int32_t *>(nullptr),
         static_cast<int32_t *>(nullptr), count, 0, place.bits);
+    if (code != cudaSuccess) {
+        (void)cudaGetLastError();
+        place.sort_size = 2 * list + list / 4 + (static_cast<size_t>(4) << 20);
+    }
     place.numbers = place.ids + list;
     place.rows = place.numbers + list;
     place.heads = place.rows + list;

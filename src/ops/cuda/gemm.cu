@@ -305,55 +305,95 @@ rf_status multiply(const rf_device *device, const rf_gemm *gemm, const plan *by,
                      "running it", &by->key, error);
 }
 
-/* c [m, n] with leading dimension: zeroed if asked for, then plus bias [n] or NULL in every row,
- * then relu. */
+/* c [m, n] with leading dimension = what is there, or `sums` [m, n], or both, or 0; plus bias [n]
+ * or NULL in every row; then relu. One rounding. */
 template <typename T>
-__global__ void finish_kernel(T *__restrict__ c, int64_t m, int64_t n, int64_t leading, bool zero,
-                              const T *__restrict__ bias, bool relu)
+__global__ void finish_kernel(T *__restrict__ c, int64_t m, int64_t n, int64_t leading, bool keep,
+                              const float *__restrict__ sums, const T *__restrict__ bias, bool relu)
 {
     for (int64_t i = rf_cuda_first(); i < m * n; i += rf_cuda_stride()) {
         const int64_t column = i % n;
         T *at = c + i / n * leading + column;
-        float sum = zero ? 0.0F : rf_cuda_load(*at, 1.0F);
+        float sum = keep ? rf_cuda_load(*at, 1.0F) : 0.0F;
+        sum += sums != nullptr ? sums[i] : 0.0F;
         sum += bias != nullptr ? rf_cuda_load(bias[column], 1.0F) : 0.0F;
         *at = rf_cuda_store<T>(relu && sum < 0.0F ? 0.0F : sum);
     }
 }
 
-void finish(const rf_device *device, const rf_gemm *gemm, bool zero)
+void finish(const rf_device *device, const rf_gemm *gemm, bool keep, const float *sums)
 {
     const int64_t m = gemm->c.rows;
     const int64_t n = gemm->c.columns;
     rf_cuda_by_real(gemm->c.dtype, [&](auto number) {
         typedef decltype(number) real;
-        finish_kernel<real>
-            <<<rf_cuda_grid(device, m * n, rf_cuda_threads), rf_cuda_threads, 0,
-               rf_cuda_stream(device)>>>(static_cast<real *>(gemm->c.data), m, n, gemm->c.leading,
-                                         zero, rf_cuda_data<const real>(&gemm->bias), gemm->relu);
+        finish_kernel<real><<<rf_cuda_grid(device, m * n, rf_cuda_threads), rf_cuda_threads, 0,
+                              rf_cuda_stream(device)>>>(
+            static_cast<real *>(gemm->c.data), m, n, gemm->c.leading, keep, sums,
+            rf_cuda_data<const real>(&gemm->bias), gemm->relu);
     });
+}
+
+bool has_epilogue(const rf_gemm *gemm)
+{
+    return !rf_tensor_is_absent(&gemm->bias) || gemm->relu;
+}
+
+/* With a bf16 c the library has an epilogue where rows are moved 16 bytes at a time; elsewhere the
+ * sums go to scratch in f32, so that c is rounded once. */
+bool needs_sums(const rf_gemm *gemm)
+{
+    const int64_t whole = 8;
+    const bool aligned = gemm->a.leading % whole == 0 && gemm->b.leading % whole == 0 &&
+                         gemm->c.leading % whole == 0 && gemm->c.columns % whole == 0;
+    return gemm->c.dtype == RF_BF16 && has_epilogue(gemm) && !aligned;
+}
+
+rf_status multiply_in_f32(const rf_device *device, const rf_gemm *gemm, float *sums,
+                          rf_error *error)
+{
+    rf_gemm product = *gemm;
+    const plan *by = nullptr;
+    product.c = {sums, RF_F32, gemm->c.rows, gemm->c.columns, gemm->c.columns};
+    product.accumulate = false;
+    product.bias.dtype = RF_NONE;
+    product.relu = false;
+    RF_TRY(find_plan(device, &product, &by, error));
+    RF_TRY(multiply(device, &product, by, error));
+    finish(device, gemm, gemm->accumulate, sums);
+    return rf_cuda_launched(device, "gemm", error);
 }
 
 } // namespace
 
-rf_status rf_cuda_gemm(rf_device *device, const void *arguments, void *, rf_error *error)
+size_t rf_cuda_gemm_scratch_size(const rf_device *, const void *arguments)
+{
+    const rf_gemm *gemm = static_cast<const rf_gemm *>(arguments);
+    const int64_t count = gemm->c.rows * gemm->c.columns;
+    return needs_sums(gemm) ? static_cast<size_t>(count) * sizeof(float) : 0;
+}
+
+rf_status rf_cuda_gemm(rf_device *device, const void *arguments, void *scratch, rf_error *error)
 {
     const rf_gemm *gemm = static_cast<const rf_gemm *>(arguments);
     const int64_t k = gemm->transpose_a ? gemm->a.rows : gemm->a.columns;
-    const bool finishes = !rf_tensor_is_absent(&gemm->bias) || gemm->relu;
     (void)rf_cuda_stream(device);
     if (gemm->c.rows == 0 || gemm->c.columns == 0) {
         return RF_OK;
     }
     if (k == 0) {
-        finish(device, gemm, !gemm->accumulate);
+        finish(device, gemm, gemm->accumulate, nullptr);
         return rf_cuda_launched(device, "gemm", error);
+    }
+    if (needs_sums(gemm)) {
+        return multiply_in_f32(device, gemm, static_cast<float *>(scratch), error);
     }
     const plan *by = nullptr;
     RF_TRY(find_plan(device, gemm, &by, error));
     RF_TRY(multiply(device, gemm, by, error));
-    if (finishes &&
-        !(by->finishes && (by->key.has_bias != 0) == !rf_tensor_is_absent(&gemm->bias))) {
-        finish(device, gemm, false);
+    const bool has_bias = !rf_tensor_is_absent(&gemm->bias);
+    if (has_epilogue(gemm) && !(by->finishes && (by->key.has_bias != 0) == has_bias)) {
+        finish(device, gemm, true, nullptr);
     }
     return rf_cuda_launched(device, "gemm", error);
 }

@@ -12,7 +12,7 @@ namespace
 
 constexpr int wave_rows = 32;
 constexpr int columns_a_block = 32;
-constexpr int rows_at_a_time = 8;
+constexpr int rows_at_a_time = 32;
 
 /* One axis: its digit of a position is position / divisor % size. */
 struct position_axis {

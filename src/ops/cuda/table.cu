@@ -3,7 +3,7 @@
 #include "ops/cuda/cuda.cuh"
 
 extern "C" const rf_op_entry rf_ops_cuda[RF_OP_COUNT] = {
-    /* gemm */ {rf_cuda_gemm, nullptr},
+    /* gemm */ {rf_cuda_gemm, rf_cuda_gemm_scratch_size},
     /* cast */ {rf_cuda_cast, nullptr},
     /* activate */ {rf_cuda_activate, nullptr},
     /* activate_backward */ {rf_cuda_activate_backward, nullptr},

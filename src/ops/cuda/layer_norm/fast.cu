@@ -116,60 +116,140 @@ __global__ void forward_kernel(const norm_call<T, Y, float> call)
     }
 }
 
-/* The row's gradient: inverse * (g - mean(g) - x * mean(g x)) with g = gain * y_gradient and x
- * normalised. */
-template <typename T, typename Y, typename X, int Quads>
-__device__ __forceinline__ void write_gradient(const norm_call<T, Y, X> &call, int64_t row,
-                                               const float (&x)[Quads][4], float inverse,
-                                               const float (&upper)[Quads][4])
+/* ---- backward: Warps warps a row, so that all that a row needs is asked for at once and two
+ * blocks find room on a multiprocessor ---- */
+
+constexpr int backward_quads = 4; /* of a lane, at most */
+
+/* A lane's place: its row within the block's, and its first column of quad q. */
+template <int Quads, int Warps> struct row_place {
+    static constexpr int rows = warps / Warps; /* of a block, at a time */
+    static __device__ __forceinline__ int row()
+    {
+        return static_cast<int>(threadIdx.x) / rf_cuda_warp / Warps;
+    }
+    static __device__ __forceinline__ int column(int q)
+    {
+        const int part = static_cast<int>(threadIdx.x) / rf_cuda_warp % Warps;
+        return column_of(q) + part * Quads * columns_of_quads;
+    }
+};
+
+template <int Quads, int Warps, typename T>
+__device__ __forceinline__ void load_part(const T *row, int width, float unit, bool is_there,
+                                          float (&values)[Quads][4])
 {
-    float g[Quads][4];
+#pragma unroll
+    for (int q = 0; q < Quads; q++) {
+        const int c = row_place<Quads, Warps>::column(q);
+        rf_cuda_quad<T> quad = {};
+        if (is_there && c < width) {
+            quad = *reinterpret_cast<const rf_cuda_quad<T> *>(row + c);
+        }
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            values[q][j] = rf_cuda_load(quad.v[j], unit);
+        }
+    }
+}
+
+/* The sum over a row's warps, in order; shared [warps] is not used again before another barrier. */
+template <int Warps> __device__ __forceinline__ float row_sum(float value, float *shared)
+{
+    value = rf_cuda_warp_sum(value);
+    if (Warps == 1) {
+        return value;
+    }
+    const int warp = static_cast<int>(threadIdx.x) / rf_cuda_warp;
+    if (threadIdx.x % rf_cuda_warp == 0) {
+        shared[warp] = value;
+    }
+    __syncthreads();
+    float total = shared[warp / Warps * Warps];
+#pragma unroll
+    for (int i = 1; i < Warps; i++) {
+        total += shared[warp / Warps * Warps + i];
+    }
+    return total;
+}
+
+/* x becomes (x - mean) / deviation; gives 1 / deviation. Beyond the width it stays 0. */
+template <int Quads, int Warps>
+__device__ __forceinline__ float normalise_part(float (&x)[Quads][4], int width, float epsilon,
+                                                float (*shared)[warps])
+{
+    const float count = static_cast<float>(width);
+    float sum = 0.0F;
+#pragma unroll
+    for (int q = 0; q < Quads; q++) {
+        sum += (x[q][0] + x[q][1]) + (x[q][2] + x[q][3]);
+    }
+    const float mean = row_sum<Warps>(sum, shared[0]) / count;
+    float squares = 0.0F;
+#pragma unroll
+    for (int q = 0; q < Quads; q++) {
+        const bool inside = row_place<Quads, Warps>::column(q) < width;
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            x[q][j] = inside ? x[q][j] - mean : 0.0F;
+            squares += x[q][j] * x[q][j];
+        }
+    }
+    const float inverse = 1.0F / sqrtf(row_sum<Warps>(squares, shared[1]) / count + epsilon);
+#pragma unroll
+    for (int q = 0; q < Quads; q++) {
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            x[q][j] *= inverse;
+        }
+    }
+    return inverse;
+}
+
+/* before += inverse * (g - mean(g) - x * mean(g x)) with g = gain * upper and x normalised; g is
+ * written over `gain`. */
+template <int Quads, int Warps>
+__device__ __forceinline__ void
+differentiate(const float (&x)[Quads][4], const float (&upper)[Quads][4], float (&gain)[Quads][4],
+              float inverse, int width, float (*shared)[warps], float (&before)[Quads][4])
+{
     float sum = 0.0F;
     float product = 0.0F;
-    load_row(call.gain, call.width, 1.0F, g);
 #pragma unroll
     for (int q = 0; q < Quads; q++) {
 #pragma unroll
         for (int j = 0; j < 4; j++) {
             /* Rounded before the mean is taken off, as the mean's own terms are: see plain.cu. */
-            g[q][j] = __fmul_rn(g[q][j], upper[q][j]);
-            sum += g[q][j];
-            product += g[q][j] * x[q][j];
+            gain[q][j] = __fmul_rn(gain[q][j], upper[q][j]);
+            sum += gain[q][j];
+            product += gain[q][j] * x[q][j];
         }
     }
-    const float mean = rf_cuda_warp_sum(sum) / static_cast<float>(call.width);
-    const float mean_product = rf_cuda_warp_sum(product) / static_cast<float>(call.width);
-    X *to = call.x_gradient + row * call.width;
+    const float count = static_cast<float>(width);
+    const float mean = row_sum<Warps>(sum, shared[2]) / count;
+    const float mean_product = row_sum<Warps>(product, shared[3]) / count;
 #pragma unroll
     for (int q = 0; q < Quads; q++) {
-        const int c = column_of(q);
-        if (c < call.width) {
-            rf_cuda_quad<float> out = {};
-            if (!call.write) {
-                out = rf_cuda_load_reals(to, c, call.width, true);
-            }
 #pragma unroll
-            for (int j = 0; j < 4; j++) {
-                out.v[j] += inverse * (g[q][j] - mean - x[q][j] * mean_product);
-            }
-            rf_cuda_store_reals(to, c, call.width, true, out);
+        for (int j = 0; j < 4; j++) {
+            before[q][j] += inverse * (gain[q][j] - mean - x[q][j] * mean_product);
         }
     }
 }
 
-/* The warps' sums added in order, [width] to `to`. */
-template <int Quads>
-__device__ __forceinline__ void add_warps(const float (&sums)[Quads][4], int width, float *to)
+/* The sums of the block's rows at a time added in order, [width] to `to`. */
+template <int Quads, int Warps>
+__device__ __forceinline__ void add_rows(const float (&sums)[Quads][4], int width, float *to)
 {
-    __shared__ float shared[columns_of_quads * Quads];
-    const int warp = static_cast<int>(threadIdx.x) / rf_cuda_warp;
-    for (int turn = 0; turn < warps; turn++) {
-        if (warp == turn) {
+    __shared__ float shared[columns_of_quads * Quads * Warps];
+    typedef row_place<Quads, Warps> place;
+    for (int turn = 0; turn < place::rows; turn++) {
+        if (place::row() == turn) {
 #pragma unroll
             for (int q = 0; q < Quads; q++) {
 #pragma unroll
                 for (int j = 0; j < 4; j++) {
-                    const int c = column_of(q) + j;
+                    const int c = place::column(q) + j;
                     shared[c] = turn == 0 ? sums[q][j] : shared[c] + sums[q][j];
                 }
             }
@@ -182,19 +262,29 @@ __device__ __forceinline__ void add_warps(const float (&sums)[Quads][4], int wid
     __syncthreads(); /* it will be used again */
 }
 
-template <typename T, typename Y, typename X, int Quads>
-__global__ void __launch_bounds__(rf_cuda_threads) backward_kernel(const norm_call<T, Y, X> call)
+template <typename T, typename Y, typename X, int Quads, int Warps>
+__global__ void __launch_bounds__(rf_cuda_threads, 2) backward_kernel(const norm_call<T, Y, X> call)
 {
+    __shared__ float shared[4][warps];
+    typedef row_place<Quads, Warps> place;
+    const int width = call.width;
     const int64_t first = static_cast<int64_t>(blockIdx.x) * call.chunk;
     const int64_t end = first + call.chunk < call.rows ? first + call.chunk : call.rows;
     float gain_sums[Quads][4] = {};
     float bias_sums[Quads][4] = {};
-    for (int64_t row = first + threadIdx.x / rf_cuda_warp; row < end; row += warps) {
+    for (int64_t base = first; base < end; base += place::rows) { /* every thread of the block */
+        const int64_t row = base + place::row();
+        const bool is_there = row < end;
         float x[Quads][4];
         float upper[Quads][4];
-        load_row(call.x + row * call.width, call.width, call.unit, x);
-        load_row(call.y_gradient + row * call.width, call.width, 1.0F, upper);
-        const float inverse = normalise(x, call.width, call.epsilon);
+        float gain[Quads][4];
+        float sum[Quads][4]; /* x_gradient */
+        load_part<Quads, Warps>(call.x + row * width, width, call.unit, is_there, x);
+        load_part<Quads, Warps>(call.y_gradient + row * width, width, 1.0F, is_there, upper);
+        load_part<Quads, Warps>(call.x_gradient + row * width, width, 1.0F, is_there && !call.write,
+                                sum);
+        load_part<Quads, Warps>(call.gain, width, 1.0F, true, gain);
+        const float inverse = normalise_part<Quads, Warps>(x, width, call.epsilon, shared);
 #pragma unroll
         for (int q = 0; q < Quads; q++) {
 #pragma unroll
@@ -203,11 +293,19 @@ __global__ void __launch_bounds__(rf_cuda_threads) backward_kernel(const norm_ca
                 bias_sums[q][j] += upper[q][j];
             }
         }
-        write_gradient(call, row, x, inverse, upper);
+        differentiate<Quads, Warps>(x, upper, gain, inverse, width, shared, sum);
+#pragma unroll
+        for (int q = 0; q < Quads; q++) {
+            const int c = place::column(q);
+            if (is_there && c < width) {
+                const rf_cuda_quad<float> out = {sum[q][0], sum[q][1], sum[q][2], sum[q][3]};
+                rf_cuda_store_reals(call.x_gradient + row * width, c, width, true, out);
+            }
+        }
     }
-    float *partial = call.partial + 2 * static_cast<int64_t>(blockIdx.x) * call.width;
-    add_warps(gain_sums, call.width, partial);
-    add_warps(bias_sums, call.width, partial + call.width);
+    float *partial = call.partial + 2 * static_cast<int64_t>(blockIdx.x) * width;
+    add_rows<Quads, Warps>(gain_sums, width, partial);
+    add_rows<Quads, Warps>(bias_sums, width, partial + width);
 }
 
 /* ---- launching ---- */
@@ -255,7 +353,8 @@ void backward(const rf_device *device, const rf_layer_norm_backward *norm, float
     call.write = norm->write;
     call.chunk = cut.chunk;
     call.partial = scratch;
-    backward_kernel<T, Y, X, Quads>
+    constexpr int row_warps = Quads > backward_quads ? Quads / backward_quads : 1;
+    backward_kernel<T, Y, X, Quads / row_warps, row_warps>
         <<<static_cast<unsigned>(cut.chunks), rf_cuda_threads, 0, stream>>>(call);
     float *const results[2] = {rf_cuda_data<float>(&norm->gain_gradient),
                                rf_cuda_data<float>(&norm->bias_gradient)};
@@ -293,7 +392,8 @@ bool is_whole(const rf_tensor *tensor, int64_t width)
 
 bool takes(const rf_device *device, const rf_tensor *x, const rf_tensor *x2)
 {
-    return !device->plain_kernels && rf_tensor_is_absent(x2) &&
+    const bool is_one = rf_tensor_is_absent(x2) || x2->shape[1] == 0;
+    return !device->plain_kernels && is_one &&
            x->shape[1] <= static_cast<int64_t>(most_quads) * columns_of_quads;
 }
 
