@@ -15,6 +15,12 @@ static rf_status check_model(const rf_model *model, rf_error *error)
                             "later ones, so it can not write "
                             "text; generate with a model whose is_decoder is true");
     }
+    if (model->config.model_class != RF_CLASS_CAUSAL_LM) {
+        return rf_error_set(error, RF_ERR_CONFIG,
+                            "a %s has no scores of next tokens, so it can not write text; generate "
+                            "with a ReformerModelWithLMHead",
+                            rf_class_name(model->config.model_class));
+    }
     return RF_OK;
 }
 

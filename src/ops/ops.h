@@ -336,6 +336,18 @@ typedef struct rf_cross_entropy {
     float factor;
 } rf_cross_entropy;
 
+typedef enum rf_value_loss_kind {
+    RF_VALUE_LOSS_SQUARED, /* (x - t)^2 */
+    RF_VALUE_LOSS_BINARY   /* log(1 + exp(x)) - t x: of a yes with log-odds x, t in [0, 1] */
+} rf_value_loss_kind;
+/* Per element: loss(x, target), and optionally x_gradient = its derivative by x, times factor. All
+ * f32 of one shape; x_gradient may be x. */
+typedef struct rf_value_loss {
+    rf_value_loss_kind kind;
+    rf_tensor x, targets, loss, x_gradient;
+    float factor;
+} rf_value_loss;
+
 typedef enum rf_reduce_kind {
     RF_REDUCE_SUM,         /* f32 -> f64 */
     RF_REDUCE_SUM_SQUARES, /* f32 -> f64 */
@@ -525,7 +537,8 @@ typedef struct rf_sample {
     X(LISTS_FILL, lists_fill)                                                                      \
     X(CACHE_APPEND, cache_append)                                                                  \
     X(CACHE_ATTEND, cache_attend)                                                                  \
-    X(SAMPLE, sample)
+    X(SAMPLE, sample)                                                                              \
+    X(VALUE_LOSS, value_loss)
 
 typedef enum rf_op {
 #define RF_OP_ENUMERATOR(NAME, name) RF_OP_##NAME,

@@ -33,4 +33,5 @@ const rf_op_entry rf_ops_cpu[RF_OP_COUNT] = {
     [RF_OP_CACHE_APPEND] = {rf_cpu_cache_append, rf_cpu_cache_append_scratch_size},
     [RF_OP_CACHE_ATTEND] = {rf_cpu_cache_attend, rf_cpu_cache_attend_scratch_size},
     [RF_OP_SAMPLE] = {rf_cpu_sample, rf_cpu_sample_scratch_size},
+    [RF_OP_VALUE_LOSS] = {rf_cpu_value_loss, NULL},
 };
