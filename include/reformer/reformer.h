@@ -5,6 +5,7 @@
 #include "reformer/generate.h"
 #include "reformer/model.h"
 #include "reformer/status.h"
+#include "reformer/tokenizer.h"
 #include "reformer/tools.h"
 #include "reformer/train.h"
 #endif

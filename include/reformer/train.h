@@ -19,6 +19,7 @@ typedef struct rf_train_progress {
     int64_t step, steps; /* step: updates done */
     double loss;         /* nats a token, mean over the last update */
     double bits_per_token;
+    double bits_per_byte; /* by the mean number of bytes a token of the training text stands for */
     double gradient_norm, rate; /* before clipping; learning rate of the last update */
     double tokens_per_second;
     double seconds,
@@ -39,6 +40,9 @@ typedef struct rf_train_options {
         *output; /* the run's folder: a model directory (best so far), checkpoints/ and records */
     bool resume; /* continue from output's last checkpoint; without it an existing run is refused */
     const char *init_from; /* start from the weights of this model directory; NULL: random */
+    const char
+        *tokenizer; /* model directory, spiece.model or tokenizer.json; a new model's vocab_size,
+                       eos and pad follow it. NULL: that of init_from, else bytes */
     /* how long */
     int64_t steps;
     int64_t
@@ -133,7 +137,8 @@ typedef struct rf_evaluate_options {
 
 typedef struct rf_evaluation {
     double loss; /* nats a scored token */
-    double perplexity, bits_per_token, bits_per_byte, accuracy;
+    double perplexity, bits_per_token, accuracy;
+    double bits_per_byte;    /* by the mean number of bytes a token of this text stands for */
     int64_t tokens, windows; /* scored tokens; windows */
     int64_t length;
     double seconds;

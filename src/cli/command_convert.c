@@ -1,4 +1,5 @@
-/* reformer convert: a model directory in another type of number, or in shards of another size. */
+/* reformer convert: a model directory in another format, another type of number, or in shards of
+ * another size. */
 #include "message.h"
 
 #include "reformer/model.h"
@@ -30,6 +31,14 @@ static const rf_option options[] = {
      .key = "dtype",
      .group = "what",
      .help = "type of the stored numbers"},
+    {.name = "to",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "FORMAT",
+     .choices = "safetensors|bin",
+     .preset = "safetensors",
+     .key = "to",
+     .group = "what",
+     .help = "model.safetensors, or PyTorch's pytorch_model.bin"},
     {.name = "shard-size",
      .kind = RF_OPTION_SIZE,
      .argument = "SIZE",
@@ -44,6 +53,7 @@ static rf_status convert(const rf_settings *settings, rf_error *error)
     rf_model *model = NULL;
     rf_model_options load = {.device = "cpu", .lm_head_bias = "on", .log = rf_cli_log(settings)};
     rf_save_options save = {.dtype = rf_settings_string(settings, "dtype"),
+                            .format = rf_settings_string(settings, "to"),
                             .shard_size = (uint64_t)rf_settings_integer(settings, "shard-size")};
     rf_status status = rf_model_load(rf_settings_string(settings, "model"), &load, &model, error);
     if (status == RF_OK) {
@@ -66,9 +76,13 @@ static int run(const rf_settings *settings)
 
 const rf_command rf_command_convert = {
     .name = "convert",
-    .purpose = "Write a model directory in another type of number or in shards",
+    .purpose = "Write a model directory in another format, type of number, or in shards",
+    .description =
+        "Reads what 'inspect' reads: model.safetensors, PyTorch's pytorch_model.bin (both "
+        "of its containers; nothing in them is executed), each in shards too, and Trax's "
+        "model.pkl.gz beside a config.json.",
     .examples = {"convert --model runs/book --output models/book --dtype bf16",
-                 "convert --model big --output sharded --shard-size 1GiB"},
+                 "convert --model old --output models/old --shard-size 1GiB"},
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .run = run,

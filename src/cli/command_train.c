@@ -44,6 +44,12 @@ static const rf_option options[] = {
      .group = "what",
      .help =
          "continue the run in --output from its last checkpoint, with the settings recorded there"},
+    {.name = "tokenizer",
+     .kind = RF_OPTION_STRING,
+     .argument = "PATH",
+     .key = "tokenizer",
+     .group = "what",
+     .help = "model directory, spiece.model or tokenizer.json; else that of --init-from, or bytes"},
     {.name = "init-from",
      .kind = RF_OPTION_STRING,
      .argument = "DIR",
@@ -371,6 +377,7 @@ static void set_data(const rf_settings *settings, rf_train_options *train)
     train->output = rf_settings_string(settings, "output");
     train->resume = rf_settings_flag(settings, "resume");
     train->init_from = rf_settings_string(settings, "init-from");
+    train->tokenizer = rf_settings_string(settings, "tokenizer");
     train->steps = rf_settings_integer(settings, "steps");
     train->stop_after = rf_settings_integer(settings, "stop-after");
     train->time_limit_seconds = rf_settings_number(settings, "time-limit");

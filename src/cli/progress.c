@@ -33,7 +33,7 @@ static void show_on_terminal(const rf_train_progress *progress)
     rf_cli_write_duration(progress->seconds_left, left, sizeof left);
     snprintf(line, sizeof line, "%s %lld/%lld loss %.3f, %.3f bits/byte, %.0f tokens/s, %s left",
              bar, (long long)progress->step, (long long)progress->steps, progress->loss,
-             progress->bits_per_token, progress->tokens_per_second, left);
+             progress->bits_per_byte, progress->tokens_per_second, left);
     rf_cli_status_line(line);
 }
 
@@ -45,7 +45,7 @@ static void show_line(const rf_train_progress *progress)
         stderr,
         "step %lld/%lld  loss %.4f  %.4f bits/byte  norm %.3f  rate %.3g  %.0f tokens/s  %s left\n",
         (long long)progress->step, (long long)progress->steps, progress->loss,
-        progress->bits_per_token, progress->gradient_norm, progress->rate,
+        progress->bits_per_byte, progress->gradient_norm, progress->rate,
         progress->tokens_per_second, left);
 }
 

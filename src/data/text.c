@@ -81,33 +81,6 @@ void rf_corpus_clear(rf_corpus *corpus)
     *corpus = (rf_corpus){0};
 }
 
-rf_status rf_tokens_view(const rf_tokenizer *tokenizer, const uint8_t *bytes, size_t size,
-                         rf_tokens *tokens, rf_error *error)
-{
-    RF_ASSERT(rf_tokenizer_is_bytes(tokenizer));
-    uint8_t every_byte[256];
-    int32_t *ids = NULL;
-    int64_t count = 0;
-    for (size_t i = 0; i < sizeof every_byte; i++) {
-        every_byte[i] = (uint8_t)i;
-    }
-    RF_TRY(rf_tokenizer_encode(tokenizer, every_byte, sizeof every_byte, &ids, &count, error));
-    RF_ASSERT(count == 256);
-    memcpy(tokens->ids, ids, sizeof tokens->ids);
-    rf_release(ids);
-    tokens->bytes = bytes;
-    tokens->count = (int64_t)size;
-    return RF_OK;
-}
-
-void rf_tokens_read(const rf_tokens *tokens, int64_t start, int64_t length, int32_t *ids)
-{
-    RF_ASSERT(start >= 0 && length >= 0 && start <= tokens->count - length);
-    for (int64_t i = 0; i < length; i++) {
-        ids[i] = tokens->ids[tokens->bytes[start + i]];
-    }
-}
-
 rf_status rf_corpus_check_length(const rf_corpus *corpus, int64_t length, rf_error *error)
 {
     if ((int64_t)corpus->size >= length) {

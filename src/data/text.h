@@ -20,18 +20,37 @@ typedef struct rf_corpus {
 RF_MUST_CHECK rf_status rf_corpus_load(const char *pattern, rf_corpus *corpus, rf_error *error);
 void rf_corpus_clear(rf_corpus *corpus);
 
-/* Tokens of a stretch of bytes, expanded only where they are read: a byte of memory each. */
+/* Tokens of a stretch of bytes. Where a byte is a token they are expanded only where they are read:
+ * a byte of memory each; else four bytes each. */
 typedef struct rf_tokens {
-    const uint8_t *bytes; /* [count], borrowed */
+    const uint8_t *bytes; /* [size], borrowed */
+    size_t size;
     int64_t count;
+    int32_t *pieces;  /* [count], owned; NULL where a byte is a token */
     int32_t ids[256]; /* of every byte */
 } rf_tokens;
 
-/* A view of `size` bytes, for a tokenizer of bytes. */
+/* A view of `size` bytes. Pieces are found in stretches of 4 MiB, cut at line ends: a text that is
+ * shorter is one text, as SentencePiece would take it. */
 RF_MUST_CHECK rf_status rf_tokens_view(const rf_tokenizer *tokenizer, const uint8_t *bytes,
                                        size_t size, rf_tokens *tokens, rf_error *error);
+void rf_tokens_clear(rf_tokens *tokens);
 /* ids [length], of tokens start ... start + length - 1, which must be there. */
 void rf_tokens_read(const rf_tokens *tokens, int64_t start, int64_t length, int32_t *ids);
+/* Bytes that a token stands for in the mean. */
+double rf_tokens_bytes_per_token(const rf_tokens *tokens);
+/* RF_ERR_ARGUMENT naming the text, its size and `length` if it is shorter than one window. */
+RF_MUST_CHECK rf_status rf_tokens_check_length(const rf_tokens *tokens, const char *name,
+                                               int64_t length, rf_error *error);
+/* The first place from `from` on where no character of a UTF-8 text is cut. */
+size_t rf_text_boundary(const uint8_t *bytes, size_t size, size_t from);
+
+/* Cut a text into what is trained on and, from its end, what validates: rf_corpus_held_out for
+ * bytes; for pieces the same share, more where one window would not fit into it and nothing was
+ * requested. */
+RF_MUST_CHECK rf_status rf_tokens_split(const rf_tokenizer *tokenizer, const rf_corpus *corpus,
+                                        int64_t requested, int64_t length, rf_tokens *train,
+                                        rf_tokens *valid, rf_error *error);
 
 /* How many bytes at the end of a text of `size` are held out for validation. requested 0: 5 % of
  * the text, at most 200,000, but one window at least. Both sides must hold a window of `length`:

@@ -6,6 +6,8 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "io/json.h"
+#include "io/shard_index.h"
+#include "io/tensor_list.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -31,6 +33,7 @@ struct rf_safetensors {
     rf_safetensors_entry *entries;
     size_t count;
     const rf_safetensors_entry **by_name; /* sorted */
+    rf_tensor_list list;                  /* what keeps tensors of another format alive */
 };
 
 typedef struct stored_type {
@@ -357,111 +360,25 @@ static rf_status add_shards(rf_safetensors *file, size_t count, rf_error *error)
 
 /* ---- the index of a sharded model -------------------------------------------------------- */
 
-static rf_status check_shard_name(const char *index, const char *tensor, const json_t *value,
-                                  rf_error *error)
-{
-    const char *name = json_string_value(value);
-    if (name == NULL || name[0] == '\0') {
-        return rf_error_set(error, RF_ERR_FORMAT, "%s: weight_map names no file for tensor %s",
-                            index, tensor);
-    }
-    if (strchr(name, '/') != NULL || strstr(name, "..") != NULL) {
-        return rf_error_set(error, RF_ERR_FORMAT,
-                            "%s: weight_map puts tensor %s into \"%s\"; a shard must be in the "
-                            "index's own folder",
-                            index, tensor, name);
-    }
-    return RF_OK;
-}
-
-/* The distinct values of weight_map, as keys of a fresh object (which keeps them apart and in
- * order). */
-static rf_status collect_shard_names(const char *index, json_t *weight_map, json_t **names,
-                                     rf_error *error)
-{
-    *names = json_object();
-    const char *tensor = NULL;
-    json_t *value = NULL;
-    if (*names == NULL) {
-        return rf_error_set(error, RF_ERR_MEMORY, "no memory for the index %s", index);
-    }
-    json_object_foreach(weight_map, tensor, value)
-    {
-        RF_TRY(check_shard_name(index, tensor, value, error));
-        const char *name = json_string_value(value);
-        if (json_object_get(*names, name) == NULL) {
-            RF_TRY(rf_json_set(*names, name, json_true(), error));
-        }
-    }
-    return RF_OK;
-}
-
-static rf_status open_listed_shards(rf_safetensors *file, const char *index, json_t *names,
+static rf_status open_listed_shards(rf_safetensors *file, const rf_shard_index *index,
                                     rf_error *error)
 {
-    const char *slash = strrchr(index, '/');
-    int folder_length = slash != NULL ? (int)(slash - index) + 1 : 0;
-    RF_TRY(add_shards(file, json_object_size(names), error));
-    const char *name = NULL;
-    json_t *value = NULL;
-    json_object_foreach(names, name, value)
-    {
-        char *path = NULL;
-        RF_TRY(rf_string_format(&path, error, "%.*s%s", folder_length, index, name));
-        rf_status status = open_shard(path, &file->shards[file->shard_count++], error);
-        rf_release(path);
-        RF_TRY(status);
+    RF_TRY(add_shards(file, index->count, error));
+    for (size_t i = 0; i < index->count; i++) {
+        RF_TRY(open_shard(index->paths[i], &file->shards[file->shard_count++], error));
     }
-    return RF_OK;
-}
-
-/* The index and the shards must name the same tensors in the same places. */
-static rf_status check_weight_map(const rf_safetensors *file, const char *index, json_t *weight_map,
-                                  rf_error *error)
-{
-    const char *tensor = NULL;
-    json_t *value = NULL;
-    json_object_foreach(weight_map, tensor, value)
-    {
-        const char *name = json_string_value(value);
-        const rf_safetensors_entry *entry = rf_safetensors_find(file, tensor);
-        const char *slash = entry != NULL ? strrchr(entry->path, '/') : NULL;
-        const char *found = slash != NULL ? slash + 1 : entry != NULL ? entry->path : "";
-        if (strcmp(found, name) != 0) {
-            return rf_error_set(error, RF_ERR_FORMAT,
-                                "%s: weight_map puts tensor %s into %s, but it is not there", index,
-                                tensor, name);
-        }
-    }
-    for (size_t i = 0; i < file->count; i++) {
-        if (json_object_get(weight_map, file->entries[i].name) == NULL) {
-            return rf_error_set(error, RF_ERR_FORMAT,
-                                "%s: tensor %s of %s is missing from weight_map", index,
-                                file->entries[i].name, file->entries[i].path);
-        }
-    }
-    return RF_OK;
+    return read_all_entries(file, error);
 }
 
 static rf_status open_index(rf_safetensors *file, const char *path, rf_error *error)
 {
-    json_t *index = NULL;
-    json_t *names = NULL;
+    rf_shard_index index = {0};
     rf_status status = RF_OK;
-    RF_TRY_DONE(rf_json_read_object(path, &index, error));
-    json_t *weight_map = json_object_get(index, "weight_map");
-    if (!json_is_object(weight_map) || json_object_size(weight_map) == 0) {
-        status = rf_error_set(error, RF_ERR_FORMAT,
-                              "%s: expected a weight_map from tensor names to files", path);
-        goto done;
-    }
-    RF_TRY_DONE(collect_shard_names(path, weight_map, &names, error));
-    RF_TRY_DONE(open_listed_shards(file, path, names, error));
-    RF_TRY_DONE(read_all_entries(file, error));
-    RF_TRY_DONE(check_weight_map(file, path, weight_map, error));
+    RF_TRY_DONE(rf_shard_index_read(path, &index, error));
+    RF_TRY_DONE(open_listed_shards(file, &index, error));
+    RF_TRY_DONE(rf_shard_index_check(&index, file, error));
 done:
-    json_decref(names);
-    json_decref(index);
+    rf_shard_index_clear(&index);
     return status;
 }
 
@@ -514,6 +431,31 @@ rf_status rf_safetensors_open_model(const char *folder, rf_safetensors **file, r
                         names[1]);
 }
 
+rf_status rf_safetensors_from_list(rf_tensor_list *list, rf_safetensors **file, rf_error *error)
+{
+    void *memory = NULL;
+    *file = NULL;
+    rf_status status =
+        rf_allocate_zeroed(sizeof(rf_safetensors), "a file of tensors", &memory, error);
+    if (status != RF_OK) {
+        rf_tensor_list_clear(list);
+        return status;
+    }
+    rf_safetensors *opened = memory;
+    opened->list = *list;
+    opened->entries = list->entries;
+    opened->count = list->count;
+    opened->list.entries = NULL;
+    *list = (rf_tensor_list){0};
+    status = index_names(opened, error);
+    if (status != RF_OK) {
+        rf_safetensors_close(opened);
+        return status;
+    }
+    *file = opened;
+    return RF_OK;
+}
+
 void rf_safetensors_close(rf_safetensors *file)
 {
     if (file == NULL) {
@@ -525,6 +467,7 @@ void rf_safetensors_close(rf_safetensors *file)
     rf_release(file->by_name);
     rf_release(file->entries);
     rf_release(file->shards);
+    rf_tensor_list_clear(&file->list);
     rf_release(file);
 }
 

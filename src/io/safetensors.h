@@ -24,7 +24,7 @@ typedef struct rf_safetensors_entry {
 RF_MUST_CHECK rf_status rf_safetensors_open(const char *path, rf_safetensors **file,
                                             rf_error *error);
 /* The model file of a folder: model.safetensors, else model.safetensors.index.json; RF_ERR_FILE
- * names both if neither is there. */
+ * names both if neither is there. (io/weights.h knows older formats too.) */
 RF_MUST_CHECK rf_status rf_safetensors_open_model(const char *folder, rf_safetensors **file,
                                                   rf_error *error);
 void rf_safetensors_close(rf_safetensors *file); /* NULL allowed */
@@ -62,5 +62,9 @@ RF_MUST_CHECK rf_status rf_safetensors_write(const char *path, const rf_safetens
 RF_MUST_CHECK rf_status rf_safetensors_write_model(const char *folder,
                                                    const rf_safetensors_item *items, size_t count,
                                                    uint64_t shard_size, rf_error *error);
+/* How items are cut into shards of at most shard_size bytes: how many from `first` on share a
+ * shard; at least one, as many as fit. */
+size_t rf_safetensors_shard_length(const rf_safetensors_item *items, size_t count, size_t first,
+                                   uint64_t shard_size);
 
 #endif

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "io/json.h"
+#include "io/shard_index.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -225,9 +226,8 @@ done:
 
 /* ---- sharded models ---------------------------------------------------------------------- */
 
-/* Items from `first` on that share a shard: at least one, as many as fit. */
-static size_t shard_length(const rf_safetensors_item *items, size_t count, size_t first,
-                           uint64_t shard_size)
+size_t rf_safetensors_shard_length(const rf_safetensors_item *items, size_t count, size_t first,
+                                   uint64_t shard_size)
 {
     uint64_t size = stored_size(&items[first]);
     size_t length = 1;
@@ -267,7 +267,7 @@ static rf_status write_shards(const char *folder, const rf_safetensors_item *ite
 {
     size_t first = 0;
     for (size_t shard = 1; shard <= shard_count; shard++) {
-        size_t length = shard_length(items, count, first, shard_size);
+        size_t length = rf_safetensors_shard_length(items, count, first, shard_size);
         char *name = NULL;
         RF_TRY(
             rf_string_format(&name, error, "model-%05zu-of-%05zu.safetensors", shard, shard_count));
@@ -280,24 +280,6 @@ static rf_status write_shards(const char *folder, const rf_safetensors_item *ite
         first += length;
     }
     return RF_OK;
-}
-
-static rf_status write_index(const char *folder, uint64_t total, json_t *weight_map,
-                             rf_error *error)
-{
-    json_t *index = json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t)total,
-                              "weight_map", weight_map);
-    if (index == NULL) {
-        return rf_error_set(error, RF_ERR_MEMORY, "no memory for the index of shards");
-    }
-    char *path = NULL;
-    rf_status status = rf_path_join(folder, "model.safetensors.index.json", &path, error);
-    if (status == RF_OK) {
-        status = rf_json_write(path, index, error);
-    }
-    rf_release(path);
-    json_decref(index);
-    return status;
 }
 
 static rf_status write_sharded(const char *folder, const rf_safetensors_item *items, size_t count,
@@ -314,7 +296,8 @@ static rf_status write_sharded(const char *folder, const rf_safetensors_item *it
     rf_status status =
         write_shards(folder, items, count, shard_size, shard_count, weight_map, error);
     if (status == RF_OK) {
-        status = write_index(folder, total, weight_map, error);
+        status =
+            rf_shard_index_write(folder, "model.safetensors.index.json", total, weight_map, error);
     }
     json_decref(weight_map);
     return status == RF_OK ? remove_in_folder(folder, "model.safetensors", error) : status;
@@ -326,7 +309,7 @@ rf_status rf_safetensors_write_model(const char *folder, const rf_safetensors_it
     RF_TRY(check_items(items, count, error)); /* over all shards, before the first is written */
     size_t shard_count = 0;
     for (size_t first = 0; first < count; shard_count++) {
-        first += shard_length(items, count, first, shard_size);
+        first += rf_safetensors_shard_length(items, count, first, shard_size);
     }
     if (shard_count > 1) {
         return write_sharded(folder, items, count, shard_size, shard_count, error);

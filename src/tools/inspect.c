@@ -1,6 +1,6 @@
 /* `inspect`: what a model directory holds, its configuration checked, its tensors checked against
  * it. */
-#include "io/safetensors.h"
+#include "io/weights.h"
 #include "reformer/tools.h"
 #include "tools/open_model.h"
 
@@ -14,7 +14,7 @@ static rf_status list_tensors(const char *folder, json_t *list, rf_error *error)
 {
     rf_safetensors *file = NULL;
     rf_status status = RF_OK;
-    RF_TRY(rf_safetensors_open_model(folder, &file, error));
+    RF_TRY(rf_weights_open(folder, &file, error));
     for (size_t i = 0; i < rf_safetensors_count(file) && status == RF_OK; i++) {
         const rf_safetensors_entry *entry = rf_safetensors_at(file, i);
         json_t *shape = json_array();

@@ -97,6 +97,31 @@ static int64_t default_length(const rf_config *config)
     return most < 4096 ? most : 4096;
 }
 
+/* The text, or the end of it that was asked for, as tokens. */
+static rf_status view_text(evaluation *work, rf_error *error)
+{
+    const rf_evaluate_options *options = work->options;
+    const rf_corpus *corpus = &work->corpus;
+    int64_t length = options->length > 0 ? options->length : default_length(&work->model->config);
+    size_t start = 0;
+    RF_TRY(rf_corpus_check_length(corpus, length, error));
+    if (options->last_bytes > 0 && (uint64_t)options->last_bytes < corpus->size) {
+        start = corpus->size - (size_t)options->last_bytes;
+    }
+    if ((int64_t)(corpus->size - start) < length) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "the last %zu bytes of %s are less than one window of %lld",
+                            corpus->size - start, corpus->name, (long long)length);
+    }
+    if (!rf_tokenizer_is_bytes(work->tokenizer)) {
+        start = rf_text_boundary(corpus->bytes, corpus->size, start);
+    }
+    work->scoring.length = length;
+    RF_TRY(rf_tokens_view(work->tokenizer, corpus->bytes + start, corpus->size - start,
+                          &work->tokens, error));
+    return rf_tokens_check_length(&work->tokens, corpus->name, length, error);
+}
+
 static rf_status load(evaluation *work, rf_error *error)
 {
     const rf_evaluate_options *options = work->options;
@@ -112,20 +137,7 @@ static rf_status load(evaluation *work, rf_error *error)
     RF_TRY(rf_tokenizer_create(options->model, work->model->config.vocabulary, &work->tokenizer,
                                error));
     RF_TRY(rf_corpus_load(options->data, &work->corpus, error));
-    int64_t length = options->length > 0 ? options->length : default_length(&work->model->config);
-    size_t size = work->corpus.size;
-    if (options->last_bytes > 0 && (uint64_t)options->last_bytes < size) {
-        size = (size_t)options->last_bytes;
-    }
-    RF_TRY(rf_corpus_check_length(&work->corpus, length, error));
-    if ((int64_t)size < length) {
-        return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "the last %zu bytes of %s are less than one window of %lld", size,
-                            work->corpus.name, (long long)length);
-    }
-    work->scoring.length = length;
-    return rf_tokens_view(work->tokenizer, work->corpus.bytes + (work->corpus.size - size), size,
-                          &work->tokens, error);
+    return view_text(work, error);
 }
 
 static rf_status prepare(evaluation *work, rf_error *error)
@@ -169,7 +181,7 @@ static rf_status score(evaluation *work, rf_evaluation *result, rf_error *error)
     }
     result->perplexity = exp(result->loss);
     result->bits_per_token = result->loss / log_of_2;
-    result->bits_per_byte = result->bits_per_token; /* a token is a byte */
+    result->bits_per_byte = result->bits_per_token / rf_tokens_bytes_per_token(&work->tokens);
     result->accuracy = (double)outcome.correct / (double)outcome.scored;
     result->tokens = outcome.scored;
     result->windows = work->scoring.windows;
@@ -191,6 +203,7 @@ rf_status rf_evaluate(const rf_evaluate_options *options, rf_evaluation *result,
 done:
     rf_release(work.ids);
     rf_runner_destroy(work.runner);
+    rf_tokens_clear(&work.tokens);
     rf_corpus_clear(&work.corpus);
     rf_tokenizer_destroy(work.tokenizer);
     rf_model_destroy(work.model);

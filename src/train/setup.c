@@ -105,6 +105,11 @@ static rf_status check_same_model(rf_trainer *trainer, rf_error *error)
     }
     if (options->model_config != NULL) {
         RF_TRY_DONE(parse_recipe(options, NULL, &other, error));
+        if (options->tokenizer != NULL) { /* which set these when the run began */
+            other.vocabulary = trainer->config.vocabulary;
+            other.eos_token = trainer->config.eos_token;
+            other.pad_token = trainer->config.pad_token;
+        }
         RF_TRY_DONE(compare_configs("the configuration that was given", &other, &trainer->config,
                                     trainer->resumed_from, error));
     }
@@ -188,40 +193,11 @@ static rf_status settle_config(rf_trainer *trainer, rf_error *error)
 
 /* ---- text -------------------------------------------------------------------------------- */
 
-static rf_status load_text(rf_trainer *trainer, rf_error *error)
-{
-    const rf_train_options *options = &trainer->options;
-    rf_corpus *corpus = &trainer->corpus;
-    size_t held_out = 0;
-    const char *folder = trainer->resumed_from == NULL ? options->init_from : trainer->resumed_from;
-    RF_TRY(rf_tokenizer_create(folder, trainer->config.vocabulary, &trainer->tokenizer, error));
-    RF_TRY(rf_corpus_load(options->data, corpus, error));
-    if (options->valid != NULL) {
-        rf_corpus *valid = &trainer->valid_corpus;
-        RF_TRY(rf_corpus_check_length(corpus, options->length, error));
-        RF_TRY(rf_corpus_load(options->valid, valid, error));
-        RF_TRY(rf_corpus_check_length(valid, options->length, error));
-        RF_TRY(
-            rf_tokens_view(trainer->tokenizer, valid->bytes, valid->size, &trainer->valid, error));
-    } else {
-        RF_TRY(rf_corpus_held_out(corpus, options->valid_bytes, options->length, &held_out, error));
-        RF_TRY(rf_tokens_view(trainer->tokenizer, corpus->bytes + (corpus->size - held_out),
-                              held_out, &trainer->valid, error));
-    }
-    RF_TRY(rf_tokens_view(trainer->tokenizer, corpus->bytes, corpus->size - held_out,
-                          &trainer->train, error));
-    trainer->windows = (rf_windows){.seed = trainer->state.seed,
-                                    .tokens = trainer->train.count,
-                                    .length = options->length,
-                                    .sequential = options->sequential};
-    return RF_OK;
-}
-
 static void identify(rf_trainer *trainer, rf_data_identity *data, rf_data_identity *valid)
 {
     const rf_corpus *other = &trainer->valid_corpus;
-    *data = (rf_data_identity){.bytes = trainer->train.count, .hash = trainer->corpus.hash};
-    *valid = (rf_data_identity){.bytes = trainer->valid.count,
+    *data = (rf_data_identity){.bytes = (int64_t)trainer->train.size, .hash = trainer->corpus.hash};
+    *valid = (rf_data_identity){.bytes = (int64_t)trainer->valid.size,
                                 .hash = other->bytes != NULL ? other->hash : trainer->corpus.hash};
 }
 
@@ -261,6 +237,11 @@ static rf_model_options model_options(const rf_train_options *options)
                               .log = options->log};
 }
 
+static size_t pieces_size(const rf_tokens *tokens)
+{
+    return tokens->pieces != NULL ? (size_t)tokens->count * sizeof *tokens->pieces : 0;
+}
+
 /* Count what the run will take before anything of the model's size is allocated, and settle how the
  * work is cut. The text is in memory by now, and an open device has taken its own. */
 static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
@@ -271,7 +252,8 @@ static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
     rf_runner_options runner = runner_options(trainer);
     rf_optimizer_options optimizer;
     rf_step_plan plan;
-    size_t text = trainer->corpus.size + trainer->valid_corpus.size;
+    size_t text = trainer->corpus.size + trainer->valid_corpus.size +
+                  pieces_size(&trainer->train) + pieces_size(&trainer->valid);
     rf_plan_request request = {.runner = &runner,
                                .optimizer = &optimizer,
                                .beside = text + (size_t)(options->batch * options->length) *
@@ -325,6 +307,8 @@ static rf_status create_model(rf_trainer *trainer, rf_error *error)
     void *copy = NULL;
     RF_TRY(rf_model_from_config(&trainer->config, &where, &trainer->model, error));
     rf_model *model = trainer->model;
+    model->tokenizer_files = trainer->tokenizer_files;
+    trainer->tokenizer_files = (rf_tokenizer_files){0};
     if (model->device->table->host_readable) {
         RF_TRY(fill_weights(trainer, model->values, error));
     } else {
@@ -448,9 +432,10 @@ static rf_status read_inputs(rf_trainer *trainer, rf_error *error)
     rf_status status = RF_OK;
     RF_TRY_DONE(load_state(trainer, &recipe, error));
     RF_TRY_DONE(read_config(trainer, error));
+    RF_TRY_DONE(rf_trainer_load_tokenizer(trainer, error));
     RF_TRY_DONE(settle_config(trainer, error));
     RF_TRY_DONE(rf_recipe_to_json(&trainer->options, &trainer->recipe, error));
-    RF_TRY_DONE(load_text(trainer, error));
+    RF_TRY_DONE(rf_trainer_load_text(trainer, error));
     compare_with_before(trainer, recipe);
 done:
     json_decref(recipe);
@@ -497,6 +482,9 @@ void rf_trainer_clear(rf_trainer *trainer)
     rf_runner_destroy(trainer->runner);
     rf_model_destroy(trainer->model);
     rf_config_clear(&trainer->config);
+    rf_tokenizer_files_clear(&trainer->tokenizer_files);
+    rf_tokens_clear(&trainer->train);
+    rf_tokens_clear(&trainer->valid);
     rf_tokenizer_destroy(trainer->tokenizer);
     rf_corpus_clear(&trainer->corpus);
     rf_corpus_clear(&trainer->valid_corpus);

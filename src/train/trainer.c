@@ -191,6 +191,11 @@ static rf_status score(rf_trainer *trainer, rf_outcome *outcome, rf_error *error
     }
 }
 
+static double bits_per_byte(const rf_trainer *trainer, double loss)
+{
+    return loss / log_of_2 / rf_tokens_bytes_per_token(&trainer->valid);
+}
+
 static rf_status take_result(rf_trainer *trainer, const rf_outcome *outcome, rf_error *error)
 {
     rf_train_state *state = &trainer->state;
@@ -198,7 +203,7 @@ static rf_status take_result(rf_trainer *trainer, const rf_outcome *outcome, rf_
     double loss = outcome->nll_sum / (double)outcome->scored;
     progress->has_validation = true;
     progress->validation_loss = loss;
-    progress->validation_bits_per_byte = loss / log_of_2; /* a token is a byte */
+    progress->validation_bits_per_byte = bits_per_byte(trainer, loss);
     progress->validation_accuracy = (double)outcome->correct / (double)outcome->scored;
     progress->is_best = isfinite(loss) && (state->best_step < 0 || loss < state->best_loss);
     state->evaluated_step = state->step;
@@ -238,7 +243,7 @@ static rf_status sample(rf_trainer *trainer, rf_error *error)
 {
     const rf_train_options *options = &trainer->options;
     const char *prompt = options->sample_prompt;
-    int64_t held = trainer->valid.count;
+    size_t held = trainer->valid.size;
     rf_sample_request request = {
         .prompt = prompt != NULL ? (const uint8_t *)prompt : trainer->valid.bytes,
         .prompt_size = prompt != NULL ? strlen(prompt) : (size_t)DEFAULT_PROMPT_BYTES,
@@ -250,7 +255,10 @@ static rf_status sample(rf_trainer *trainer, rf_error *error)
     size_t size = 0;
     rf_error reason = {0};
     if (prompt == NULL && held < DEFAULT_PROMPT_BYTES) {
-        request.prompt_size = (size_t)held;
+        request.prompt_size = held;
+    }
+    if (prompt == NULL && !rf_tokenizer_is_bytes(trainer->tokenizer)) {
+        request.prompt_size = rf_text_boundary(request.prompt, held, request.prompt_size);
     }
     rf_status status = trainer->hooks->sample(trainer->hooks->user, trainer->model, &request,
                                               &bytes, &size, &reason);
@@ -401,7 +409,7 @@ rf_status rf_trainer_loop(rf_trainer *trainer, rf_train_result *result, rf_error
         .step = state->step,
         .loss = state->last_loss,
         .best_validation_loss = state->best_loss,
-        .best_bits_per_byte = state->best_loss / log_of_2,
+        .best_bits_per_byte = bits_per_byte(trainer, state->best_loss),
         .best_step = state->best_step,
         .planned_bytes = trainer->planned_bytes,
         .peak_bytes = trainer->model->device->table->peak(trainer->model->device),

@@ -41,6 +41,7 @@ typedef struct rf_trainer {
     json_t *recipe;   /* of this part of the run */
     rf_config config; /* until the model takes it over */
     rf_model *model;
+    rf_tokenizer_files tokenizer_files; /* until the model takes them over */
     rf_tokenizer *tokenizer;
     rf_corpus corpus, valid_corpus; /* valid_corpus empty where the end of corpus is held out */
     rf_tokens train, valid;
@@ -72,6 +73,10 @@ void rf_trainer_clear(rf_trainer *trainer);
 /* Steps and saves until the end or a reason to stop; fills *result. */
 RF_MUST_CHECK rf_status rf_trainer_loop(rf_trainer *trainer, rf_train_result *result,
                                         rf_error *error);
+
+/* setup_text.c: the tokenizer, which may set the model's vocabulary, and the texts as tokens. */
+RF_MUST_CHECK rf_status rf_trainer_load_tokenizer(rf_trainer *trainer, rf_error *error);
+RF_MUST_CHECK rf_status rf_trainer_load_text(rf_trainer *trainer, rf_error *error);
 
 /* setup_folder.c: the run's folder. */
 RF_MUST_CHECK rf_status rf_trainer_check_folder(rf_trainer *trainer, rf_error *error);

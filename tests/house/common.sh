@@ -6,10 +6,10 @@ used=$(mktemp)
 faults=$(mktemp)
 trap 'rm -f "$used" "$faults"' EXIT
 
-# sources FOLDER... : the C and CUDA files below these folders that exist, sorted
+# sources FOLDER... : the C, C++ and CUDA files below these folders that exist, sorted
 sources() {
     for folder in "$@"; do
-        if [ -d "$folder" ]; then find "$folder" -type f \( -name '*.c' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \); fi
+        if [ -d "$folder" ]; then find "$folder" -type f \( -name '*.c' -o -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' \); fi
     done | LC_ALL=C sort
 }
 

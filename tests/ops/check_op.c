@@ -19,8 +19,16 @@ enum {
 static const unsigned char canary = 0xA5;
 static const double step = 1e-5;
 
-static const char *const device_names[] = {"cpu", "cuda"};
-enum { DEVICE_COUNT = sizeof device_names / sizeof device_names[0] };
+/* What every case runs on. A GPU counts twice: with the kernels that it would choose, and with the
+ * simple ones alone. */
+typedef struct check_device {
+    const char *name, *device;
+    bool plain_kernels;
+} check_device;
+
+static const check_device devices[] = {
+    {"cpu", "cpu", false}, {"cuda", "cuda", false}, {"cuda, plain", "cuda", true}};
+enum { DEVICE_COUNT = sizeof devices / sizeof devices[0] };
 
 /* The options of this program. */
 static struct {
@@ -357,6 +365,7 @@ static void discard(check_state *check)
 
 /* Everything of one run; `found` is what the buffers hold afterwards, canaries included. */
 typedef struct device_run {
+    const check_device *which;
     rf_device *device;
     rf_workspace workspace;
     size_t scratch_size;
@@ -440,7 +449,7 @@ static rf_status run_once(check_state *check, device_run *run)
         status = check->which->run(&context, check, &fault);
     }
     if (status == RF_ERR_UNSUPPORTED) {
-        print_message("skipped on %s: %s\n", run->device->table->name, fault.message);
+        print_message("skipped on %s: %s\n", run->which->name, fault.message);
         return status;
     }
     if (status != RF_OK) {
@@ -538,9 +547,9 @@ static void report(const check_state *check, const device_run *run, int index, i
                    double found, double expected, double allowed)
 {
     fail_msg("%s[%lld] is %.9g, expected %.9g, allowed difference %.3g; replay: %s --case '%s' "
-             "--device %s --seed %llu",
+             "--device '%s' --seed %llu",
              check->buffers[index].name, (long long)element, found, expected, allowed,
-             options.program, check->which->name, run->device->table->name,
+             options.program, check->which->name, run->which->name,
              (unsigned long long)check->seed);
 }
 
@@ -606,13 +615,14 @@ static void compare_bits(const check_state *check, const device_run *first,
 /* ---- the program ---- */
 
 /* false: the device is not there, which is said once. A GPU that was there must stay. */
-static bool open_device(const char *name, int threads, rf_device **device)
+static bool open_device(device_run *run, int threads)
 {
+    const char *name = run->which->device;
     static bool is_missing = false;
     static bool was_there = false;
     bool is_gpu = strcmp(name, "cpu") != 0;
     rf_error fault = {0};
-    rf_status status = rf_device_create(name, threads, device, &fault);
+    rf_status status = rf_device_create(name, threads, &run->device, &fault);
     bool is_absent = status == RF_ERR_DEVICE || status == RF_ERR_UNSUPPORTED;
     if (is_absent && is_gpu && !was_there) {
         if (!is_missing) {
@@ -625,19 +635,20 @@ static bool open_device(const char *name, int threads, rf_device **device)
     if (status != RF_OK) {
         fail_msg("device %s: %s", name, fault.message);
     }
+    run->device->plain_kernels = run->which->plain_kernels;
     return true;
 }
 
-static void check_on_device(check_state *check, const char *name)
+static void check_on_device(check_state *check, const check_device *which)
 {
-    device_run first = {.garbage = 0xFF}; /* NaN in every floating type */
-    device_run second = {.garbage = 0x7F};
-    device_run third = {.garbage = 0x00};
-    if (!open_device(name, 1, &first.device)) {
+    device_run first = {.which = which, .garbage = 0xFF}; /* NaN in every floating type */
+    device_run second = {.which = which, .garbage = 0x7F};
+    device_run third = {.which = which, .garbage = 0x00};
+    if (!open_device(&first, 1)) {
         return;
     }
-    assert_true(open_device(name, 1, &second.device));
-    assert_true(open_device(name, 2, &third.device));
+    assert_true(open_device(&second, 1));
+    assert_true(open_device(&third, 2));
     if (run_once(check, &first) == RF_OK) {
         for (int i = 0; i < check->count; i++) {
             if (is_on_device(&check->buffers[i])) {
@@ -652,7 +663,7 @@ static void check_on_device(check_state *check, const char *name)
         assert_ok(run_once(check, &third));
         compare_bits(check, &first, &third, "with two threads");
     } else {
-        assert_string_not_equal(name, "cpu"); /* the CPU has every operation */
+        assert_string_not_equal(which->name, "cpu"); /* the CPU has every operation */
     }
     end_run(check, &first);
     end_run(check, &second);
@@ -666,8 +677,8 @@ static void run_case(void **state)
     prepare(&check);
     differentiate(&check);
     for (size_t i = 0; i < DEVICE_COUNT; i++) {
-        if (options.device == NULL || strcmp(options.device, device_names[i]) == 0) {
-            check_on_device(&check, device_names[i]);
+        if (options.device == NULL || strcmp(options.device, devices[i].name) == 0) {
+            check_on_device(&check, &devices[i]);
         }
     }
     discard(&check);

@@ -35,7 +35,8 @@
  * scratch memory; inputs unchanged; that nothing depends on what outputs and scratch held before;
  * the same bits in a second run, and with two threads.
  *
- * Options of each test program: --case NAME, --device NAME, --seed N (instead of the case's own).
+ * Options of each test program: --case NAME, --device NAME (cpu, cuda or "cuda, plain": with the
+ * simple kernels only), --seed N (instead of the case's own).
  */
 #ifndef TESTS_OPS_CHECK_OP_H
 #define TESTS_OPS_CHECK_OP_H

@@ -55,6 +55,31 @@ static void ids_that_are_no_byte_decode_to_nothing(void **state)
     rf_tokenizer_destroy(tokenizer);
 }
 
+static void offsets_are_those_of_the_bytes(void **state)
+{
+    (void)state;
+    rf_tokenizer *tokenizer = NULL;
+    rf_encoding encoding = {0};
+    char *text = NULL;
+    size_t size = 0;
+    assert_ok(rf_tokenizer_create(NULL, 258, &tokenizer, error));
+    assert_ok(rf_tokenizer_tokenize(tokenizer, (const uint8_t *)"a\0\xff", 3, &encoding, error));
+    assert_int_equal(encoding.count, 3);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(encoding.begins[i], i);
+        assert_int_equal(encoding.ends[i], i + 1);
+    }
+    assert_int_equal(encoding.ids[2], 257);
+    assert_ok(rf_tokenizer_detokenize(tokenizer, encoding.ids, 3, &text, &size, error));
+    assert_int_equal(size, 3);
+    assert_memory_equal(text, "a\0\xff", 4);
+    assert_int_equal(rf_tokenizer_special(tokenizer, "pad"), 0);
+    assert_int_equal(rf_tokenizer_special(tokenizer, "eos"), -1);
+    rf_release(text);
+    rf_encoding_clear(&encoding);
+    rf_tokenizer_destroy(tokenizer);
+}
+
 static void an_empty_text_has_no_ids(void **state)
 {
     (void)state;
@@ -91,9 +116,16 @@ static void a_model_with_a_tokenizer_file_is_not_taken_for_bytes(void **state)
     rf_tokenizer_destroy(tokenizer);
     assert_ok(rf_path_join(folder, "spiece.model", &path, error));
     assert_ok(rf_file_write_atomic(path, "x", 1, error));
-    assert_int_equal(rf_tokenizer_create(folder, 320, &tokenizer, &reason), RF_ERR_UNSUPPORTED);
+    assert_int_equal(rf_tokenizer_create(folder, 320, &tokenizer, &reason),
+                     RF_WITH_SENTENCEPIECE ? RF_ERR_FORMAT : RF_ERR_UNSUPPORTED);
     assert_null(tokenizer);
     assert_non_null(strstr(reason.message, "spiece.model"));
+    assert_ok(rf_folder_remove(path, error));
+    rf_release(path);
+    assert_ok(rf_path_join(folder, "vocab.json", &path, error));
+    assert_ok(rf_file_write_atomic(path, "{}", 2, error));
+    assert_int_equal(rf_tokenizer_create(folder, 320, &tokenizer, &reason), RF_ERR_UNSUPPORTED);
+    assert_non_null(strstr(reason.message, "vocab.json"));
     rf_release(path);
     rf_release(folder);
 }
@@ -103,6 +135,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_byte_comes_back),
         cmocka_unit_test(ids_that_are_no_byte_decode_to_nothing),
+        cmocka_unit_test(offsets_are_those_of_the_bytes),
         cmocka_unit_test(an_empty_text_has_no_ids),
         cmocka_unit_test(too_small_a_vocabulary_is_refused),
         cmocka_unit_test(a_model_with_a_tokenizer_file_is_not_taken_for_bytes),

@@ -1,0 +1,83 @@
+/* The text of a run and how it is cut into tokens. The tokenizer is that of the checkpoint that is
+ * resumed, else the one that was named, else that of the model that the run starts from, else
+ * bytes. */
+#include "train/trainer.h"
+
+static const char *tokenizer_source(const rf_trainer *trainer)
+{
+    const rf_train_options *options = &trainer->options;
+    if (trainer->resumed_from != NULL) {
+        return trainer->resumed_from;
+    }
+    return options->tokenizer != NULL ? options->tokenizer : options->init_from;
+}
+
+/* A new model gets as many ids as the tokenizer has, and its special tokens. */
+static void take_vocabulary(rf_trainer *trainer)
+{
+    rf_config *config = &trainer->config;
+    int64_t vocabulary = rf_tokenizer_vocabulary(trainer->tokenizer);
+    int64_t end = rf_tokenizer_special(trainer->tokenizer, "eos");
+    int64_t padding = rf_tokenizer_special(trainer->tokenizer, "pad");
+    if (config->vocabulary != vocabulary) {
+        rf_log_write(&trainer->options.log, RF_LOG_NOTICE,
+                     "vocab_size is %lld, as the tokenizer has (the configuration says %lld)",
+                     (long long)vocabulary, (long long)config->vocabulary);
+        config->vocabulary = vocabulary;
+    }
+    config->eos_token = end >= 0 ? end : config->eos_token;
+    config->pad_token = padding >= 0 ? padding : config->pad_token;
+}
+
+rf_status rf_trainer_load_tokenizer(rf_trainer *trainer, rf_error *error)
+{
+    const rf_train_options *options = &trainer->options;
+    const char *source = tokenizer_source(trainer);
+    bool is_new = trainer->resumed_from == NULL && options->model_config != NULL &&
+                  options->tokenizer != NULL;
+    if (source != NULL) {
+        RF_TRY(rf_tokenizer_files_read(source, &trainer->tokenizer_files, error));
+    }
+    if (source == NULL || !rf_tokenizer_files_hold_one(&trainer->tokenizer_files)) {
+        if (options->tokenizer != NULL && trainer->resumed_from == NULL) {
+            return rf_error_set(error, RF_ERR_FILE,
+                                "%s: there is no spiece.model and no tokenizer.json",
+                                options->tokenizer);
+        }
+        return rf_tokenizer_create(source, trainer->config.vocabulary, &trainer->tokenizer, error);
+    }
+    RF_TRY(rf_tokenizer_from_files(source, &trainer->tokenizer_files,
+                                   is_new ? 0 : trainer->config.vocabulary, &trainer->tokenizer,
+                                   error));
+    if (is_new) {
+        take_vocabulary(trainer);
+    }
+    return RF_OK;
+}
+
+rf_status rf_trainer_load_text(rf_trainer *trainer, rf_error *error)
+{
+    const rf_train_options *options = &trainer->options;
+    rf_corpus *corpus = &trainer->corpus;
+    rf_corpus *valid = &trainer->valid_corpus;
+    RF_TRY(rf_corpus_load(options->data, corpus, error));
+    if (options->valid != NULL) {
+        RF_TRY(rf_corpus_check_length(corpus, options->length, error));
+        RF_TRY(rf_corpus_load(options->valid, valid, error));
+        RF_TRY(rf_corpus_check_length(valid, options->length, error));
+        RF_TRY(
+            rf_tokens_view(trainer->tokenizer, valid->bytes, valid->size, &trainer->valid, error));
+        RF_TRY(rf_tokens_check_length(&trainer->valid, valid->name, options->length, error));
+        RF_TRY(rf_tokens_view(trainer->tokenizer, corpus->bytes, corpus->size, &trainer->train,
+                              error));
+        RF_TRY(rf_tokens_check_length(&trainer->train, corpus->name, options->length, error));
+    } else {
+        RF_TRY(rf_tokens_split(trainer->tokenizer, corpus, options->valid_bytes, options->length,
+                               &trainer->train, &trainer->valid, error));
+    }
+    trainer->windows = (rf_windows){.seed = trainer->state.seed,
+                                    .tokens = trainer->train.count,
+                                    .length = options->length,
+                                    .sequential = options->sequential};
+    return RF_OK;
+}
