@@ -35,6 +35,13 @@ typedef struct rf_model_options {
     const char *num_buckets;  /* "auto", "N" or "N,M,..."; NULL = as config.json says */
     int64_t num_hashes;       /* rounds of LSH attention at use; 0 = as config.json says */
     rf_log log;
+    /* The head: "lm", "masked-lm", "classify", "answer", "embed" (none); NULL = as config.json
+     * says. Where the folder holds another class, its head is left out and the new one starts from
+     * first values of `seed`; both are said in the log. */
+    const char *task;
+    int64_t labels;                 /* of "classify"; 0 = as config.json says */
+    const char *const *label_names; /* [labels]; NULL: LABEL_0, ... */
+    uint64_t seed;
 } rf_model_options;
 
 /* Load config.json and the weights of a folder: model.safetensors or pytorch_model.bin (single or
@@ -67,11 +74,17 @@ RF_API int64_t rf_model_parameter_count(const rf_model *model);
 RF_API int64_t rf_model_vocabulary(const rf_model *model);
 RF_API int64_t rf_model_hidden(const rf_model *model);
 RF_API int64_t rf_model_max_length(const rf_model *model); /* positions there are */
+/* Its task, as in rf_model_options; how many labels it has (classifiers) and what they are called:
+ * the text is the model's. NULL for a number that is none of them. */
+RF_API const char *rf_model_task(const rf_model *model);
+RF_API int64_t rf_model_labels(const rf_model *model);
+RF_API const char *rf_model_label_name(const rf_model *model, int64_t label);
 /* config.json as text, released with rf_text_release. */
 RF_API RF_MUST_CHECK rf_status rf_model_config_text(const rf_model *model, char **text,
                                                     rf_error *error);
 
-/* Evaluate a batch (no dropout). Any length up to rf_model_max_length.
+/* Evaluate a batch with a language model, causal or masked (no dropout). Any length up to
+ * rf_model_max_length.
  *   ids     [batch, length], each in [0, vocabulary)
  *   mask    [batch, length], 1 keep, 0 padding; NULL = all kept
  *   logits  [batch, count, vocabulary] of positions first ... first + count - 1, written; the
@@ -80,8 +93,8 @@ RF_API RF_MUST_CHECK rf_status rf_model_logits(rf_model *model, const int32_t *i
                                                const uint8_t *mask, int64_t batch, int64_t length,
                                                int64_t first, int64_t count, float *logits,
                                                rf_error *error);
-/* Negative log-likelihood in nats of every token but the first: nll [batch, length - 1], the
- * caller's. */
+/* Negative log-likelihood in nats of every token but the first, by a causal language model: nll
+ * [batch, length - 1], the caller's. */
 RF_API RF_MUST_CHECK rf_status rf_model_nll(rf_model *model, const int32_t *ids,
                                             const uint8_t *mask, int64_t batch, int64_t length,
                                             float *nll, rf_error *error);

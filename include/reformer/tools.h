@@ -100,6 +100,21 @@ typedef struct rf_bench_attention_options {
 RF_API RF_MUST_CHECK rf_status rf_bench_attention(const rf_bench_attention_options *options,
                                                   char **report, rf_error *error);
 
+typedef struct rf_bench_generate_options {
+    const char *model, *model_config;
+    int64_t batch, prompt; /* sequences, and tokens of the prompt of each */
+    int64_t tokens;        /* decoded one by one and timed, at least 1 */
+    int64_t warmup;        /* tokens before them; on a GPU the first few are slower */
+    const char *device, *precision, *kernels, *stream;
+    int threads;
+    rf_log log;
+} rf_bench_generate_options;
+/* Greedy decoding after a prompt of random tokens: {"device", "batch", "prompt", "tokens",
+ * "prefill_seconds", "token_ms": {"median", "min", "max", "first_decile", "ninth_decile"} of a
+ * token for all sequences, "tokens_per_second"}. */
+RF_API RF_MUST_CHECK rf_status rf_bench_generate(const rf_bench_generate_options *options,
+                                                 char **report, rf_error *error);
+
 /* {"config": {...}, "parameters": N, "tensors": [{"name", "shape", "dtype"}], "notes": [...]} of a
  * model directory. */
 RF_API RF_MUST_CHECK rf_status rf_inspect(const char *model, char **report, rf_error *error);

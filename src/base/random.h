@@ -30,7 +30,9 @@ typedef enum rf_purpose {
     RF_PURPOSE_FEED_FORWARD_OUTPUT_DROPOUT = 9,
     RF_PURPOSE_FINAL_DROPOUT = 10,
     RF_PURPOSE_SAMPLE = 11,
-    RF_PURPOSE_TEST = 12
+    RF_PURPOSE_TEST = 12,
+    RF_PURPOSE_CLASSIFIER_DROPOUT = 13, /* before the dense layer, and behind it */
+    RF_PURPOSE_CORRUPTION = 14          /* of a masked language model's input */
 } rf_purpose;
 
 typedef struct rf_random_key {

@@ -13,13 +13,19 @@
 
 rf_status rf_config_load(const char *folder, const rf_log *log, rf_config *config, rf_error *error)
 {
+    return rf_config_load_as(folder, NULL, log, config, error);
+}
+
+rf_status rf_config_load_as(const char *folder, const rf_class_choice *choice, const rf_log *log,
+                            rf_config *config, rf_error *error)
+{
     char *path = NULL;
     json_t *object = NULL;
     rf_status status = RF_OK;
     *config = (rf_config){0};
     RF_TRY_DONE(rf_path_join(folder, "config.json", &path, error));
     RF_TRY_DONE(rf_json_read_object(path, &object, error));
-    RF_TRY_DONE(rf_config_parse(path, object, RF_CONFIG_FOREIGN, log, config, error));
+    RF_TRY_DONE(rf_config_parse_as(path, object, RF_CONFIG_FOREIGN, choice, log, config, error));
 done:
     json_decref(object);
     rf_release(path);

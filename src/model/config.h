@@ -1,6 +1,6 @@
 /* A model's configuration: every key of a Hugging Face Reformer config.json, checked, with unknown
  * keys kept and written back. What only we have stands under "reformer_c": stream,
- * stream_fraction_bits, position_kind, training_length, num_buckets_origin. */
+ * stream_fraction_bits, position_kind, pooling, training_length, num_buckets_origin. */
 #ifndef RF_MODEL_CONFIG_H
 #define RF_MODEL_CONFIG_H
 
@@ -23,7 +23,33 @@ typedef enum rf_position_choice {
     RF_POSITIONS_SINUSOIDAL /* reformer_c only; model_type is then "reformer_c" */
 } rf_position_choice;
 
+/* Which of Hugging Face's classes: what stands on top of the two streams. */
+typedef enum rf_model_class {
+    RF_CLASS_CAUSAL_LM,  /* ReformerModelWithLMHead */
+    RF_CLASS_MASKED_LM,  /* ReformerForMaskedLM */
+    RF_CLASS_CLASSIFIER, /* ReformerForSequenceClassification */
+    RF_CLASS_ANSWERER,   /* ReformerForQuestionAnswering */
+    RF_CLASS_BARE,       /* ReformerModel */
+    RF_CLASS_COUNT
+} rf_model_class;
+
+/* What a classifier's labels are (problem_type), and so its loss. */
+typedef enum rf_problem {
+    RF_PROBLEM_OPEN,       /* null: a regression with one label, else one label of many */
+    RF_PROBLEM_REGRESSION, /* mean squared error */
+    RF_PROBLEM_SINGLE,     /* cross entropy */
+    RF_PROBLEM_MULTIPLE    /* binary cross entropy of each label */
+} rf_problem;
+
+/* Which position speaks for a sequence; only FIRST is Hugging Face's. */
+typedef enum rf_pooling { RF_POOLING_FIRST, RF_POOLING_MEAN, RF_POOLING_LAST } rf_pooling;
+
 typedef struct rf_config {
+    rf_model_class model_class;
+    int64_t labels;            /* num_labels, or as many as id2label has */
+    rf_problem problem;        /* classifiers */
+    double classifier_dropout; /* -1: null, hidden_dropout */
+    rf_pooling pooling;        /* classifiers, reformer_c */
     int64_t hidden, heads, head_width, feed_forward, vocabulary, max_positions;
     int64_t layers;
     rf_layer_kind *kinds; /* [layers], owned */
@@ -68,6 +94,18 @@ RF_MUST_CHECK rf_status rf_config_parse(const char *name, const json_t *object,
 /* FOLDER/config.json, as FOREIGN. */
 RF_MUST_CHECK rf_status rf_config_load(const char *folder, const rf_log *log, rf_config *config,
                                        rf_error *error);
+/* What to make of a configuration instead of what it says it is. */
+typedef struct rf_class_choice {
+    rf_model_class model_class;
+    int64_t labels;           /* classifiers; 0: as written */
+    const char *const *names; /* [labels]; NULL: LABEL_0, ... */
+} rf_class_choice;
+/* The same two for another class; choice NULL: as written. */
+RF_MUST_CHECK rf_status rf_config_parse_as(const char *name, const json_t *object,
+                                           rf_config_origin origin, const rf_class_choice *choice,
+                                           const rf_log *log, rf_config *config, rf_error *error);
+RF_MUST_CHECK rf_status rf_config_load_as(const char *folder, const rf_class_choice *choice,
+                                          const rf_log *log, rf_config *config, rf_error *error);
 void rf_config_clear(rf_config *config);
 RF_MUST_CHECK rf_status rf_config_copy(const rf_config *from, rf_config *to, rf_error *error);
 
@@ -98,5 +136,25 @@ int64_t rf_config_max_length(const rf_config *config);
 RF_MUST_CHECK rf_status rf_config_check_length(const rf_config *config, int64_t length,
                                                rf_error *error);
 int64_t rf_config_lsh_layers(const rf_config *config);
+
+/* ---- classes ----------------------------------------------------------------------------- */
+
+/* "ReformerModel", ...; and a task's word: "lm", "masked-lm", "classify", "answer", "embed". */
+const char *rf_class_name(rf_model_class model_class);
+const char *rf_class_task(rf_model_class model_class);
+RF_MUST_CHECK rf_status rf_class_of_task(const char *task, rf_model_class *model_class,
+                                         rf_error *error);
+bool rf_class_has_lm_head(rf_model_class model_class);
+/* The problem that a classifier solves, OPEN resolved by the number of labels. */
+rf_problem rf_config_problem(const rf_config *config);
+/* The name of a label, as long as the configuration lives; classifiers have one for each. */
+const char *rf_config_label(const rf_config *config, int64_t label);
+/* Another set of names: id2label and label2id. RF_ERR_CONFIG if two are equal. */
+RF_MUST_CHECK rf_status rf_config_set_labels(rf_config *config, int64_t labels,
+                                             const char *const *names, rf_error *error);
+/* Make it another class, with what the class demands: a masked language model is bidirectional, a
+ * causal one looks at nothing after it. What changed is said in the log. */
+RF_MUST_CHECK rf_status rf_config_set_class(rf_config *config, rf_model_class model_class,
+                                            const rf_log *log, rf_error *error);
 
 #endif

@@ -86,6 +86,15 @@ RF_MUST_CHECK rf_status rf_config_check_axes(const char *name, const rf_config *
 /* Every other rule that spans more than one key (config_rules.c). Warnings go to the log. */
 RF_MUST_CHECK rf_status rf_config_check(const char *name, const rf_config *config,
                                         const rf_log *log, rf_error *error);
+/* architectures, num_labels and id2label, problem_type, classifier_dropout, reformer_c.pooling
+ * (config_class.c); and back. */
+RF_MUST_CHECK rf_status rf_config_read_class(const char *name, const json_t *object,
+                                             rf_config_origin origin, const rf_log *log,
+                                             rf_config *config, rf_error *error);
+RF_MUST_CHECK rf_status rf_config_write_class(const rf_config *config, json_t *object,
+                                              rf_error *error);
+/* Whether transformers would compute the same function. */
+bool rf_config_is_huggingface(const rf_config *config);
 int64_t rf_config_kind_count(const rf_config *config, rf_layer_kind kind);
 
 #endif

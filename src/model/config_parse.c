@@ -12,7 +12,7 @@ static const char *const local_and_lsh[] = {"local", "lsh", "local", "lsh", "loc
 
 /* ---- what kind of file it is ------------------------------------------------------------- */
 
-static rf_status check_class(const char *name, const json_t *object, rf_error *error)
+static rf_status check_model_type(const char *name, const json_t *object, rf_error *error)
 {
     const json_t *type = json_object_get(object, "model_type");
     if (type != NULL && !json_is_null(type)) {
@@ -22,22 +22,6 @@ static rf_status check_class(const char *name, const json_t *object, rf_error *e
                 name, "model_type", type,
                 "\"reformer\" (or \"reformer_c\"): this is another kind of model", error);
         }
-    }
-    const json_t *classes = json_object_get(object, "architectures");
-    if (classes == NULL || json_is_null(classes)) {
-        return RF_OK;
-    }
-    const char *text = json_string_value(json_array_get(classes, 0));
-    if (text == NULL || json_array_size(classes) != 1) {
-        return rf_config_wrong_value(name, "architectures", classes,
-                                     "[\"ReformerModelWithLMHead\"]", error);
-    }
-    if (strcmp(text, "ReformerModelWithLMHead") != 0) {
-        return rf_error_set(error, RF_ERR_UNSUPPORTED,
-                            "%s: architectures names %.60s, but only the causal language model "
-                            "ReformerModelWithLMHead "
-                            "is supported; export the model as that class",
-                            name, text);
     }
     return RF_OK;
 }
@@ -76,14 +60,10 @@ static rf_status check_kept_keys(const char *name, const json_t *object, rf_erro
         const char *expected;
     } kept[] = {
         {"bos_token_id", 1U << JSON_INTEGER, "an integer or null"},
-        {"classifier_dropout", 1U << JSON_INTEGER | 1U << JSON_REAL, "a number or null"},
         {"dtype", 1U << JSON_STRING, "a string such as \"float32\""},
-        {"id2label", 1U << JSON_OBJECT, "an object"},
         {"label2id", 1U << JSON_OBJECT, "an object"},
-        {"num_labels", 1U << JSON_INTEGER, "an integer"},
         {"output_attentions", 1U << JSON_TRUE | 1U << JSON_FALSE, "true or false"},
         {"output_hidden_states", 1U << JSON_TRUE | 1U << JSON_FALSE, "true or false"},
-        {"problem_type", 1U << JSON_STRING, "a string or null"},
         {"return_dict", 1U << JSON_TRUE | 1U << JSON_FALSE, "true or false"},
         {"torch_dtype", 1U << JSON_STRING, "a string such as \"float32\""},
         {"transformers_version", 1U << JSON_STRING, "a string such as \"4.53.0\""},
@@ -277,7 +257,8 @@ static rf_status read_positions(const char *name, const json_t *object, rf_confi
 static rf_status check_our_names(const char *name, const json_t *ours, rf_error *error)
 {
     static const char *const names[] = {"version",       "stream",          "stream_fraction_bits",
-                                        "position_kind", "training_length", "num_buckets_origin"};
+                                        "position_kind", "training_length", "num_buckets_origin",
+                                        "pooling"};
     json_t *iterated = (json_t *)(uintptr_t)ours; /* jansson's iterators do not write */
     for (void *i = json_object_iter(iterated); i != NULL; i = json_object_iter_next(iterated, i)) {
         bool found = false;
@@ -286,13 +267,14 @@ static rf_status check_our_names(const char *name, const json_t *ours, rf_error 
             found = strcmp(key, names[n]) == 0;
         }
         if (!found) {
-            return rf_error_set(error, RF_ERR_CONFIG,
-                                "%s: reformer_c.%.60s is not known; known are version, stream, "
-                                "stream_fraction_bits, "
-                                "position_kind, training_length, num_buckets_origin (a newer "
-                                "version may have written "
-                                "it)",
-                                name, key);
+            return rf_error_set(
+                error, RF_ERR_CONFIG,
+                "%s: reformer_c.%.60s is not known; known are version, stream, "
+                "stream_fraction_bits, "
+                "position_kind, pooling, training_length, num_buckets_origin (a newer "
+                "version may have written "
+                "it)",
+                name, key);
         }
     }
     return RF_OK;
@@ -334,12 +316,12 @@ static rf_status read_ours(const char *name, const json_t *object, rf_config *co
 
 /* ---- together ---------------------------------------------------------------------------- */
 
-static rf_status parse(const char *name, rf_config_origin origin, const rf_log *log,
-                       rf_config *config, rf_error *error)
+static rf_status parse(const char *name, rf_config_origin origin, const rf_class_choice *choice,
+                       const rf_log *log, rf_config *config, rf_error *error)
 {
     const json_t *object = config->json;
     const json_t *ours = json_object_get(object, "reformer_c");
-    RF_TRY(check_class(name, object, error));
+    RF_TRY(check_model_type(name, object, error));
     RF_TRY(check_mistaken_keys(name, object, origin, log, error));
     RF_TRY(check_kept_keys(name, object, error));
     if (ours != NULL && !json_is_object(ours)) {
@@ -355,6 +337,13 @@ static rf_status parse(const char *name, rf_config_origin origin, const rf_log *
                                   &config->bucket_factors, error));
     RF_TRY(read_positions(name, object, config, error));
     RF_TRY(read_ours(name, object, config, error));
+    RF_TRY(rf_config_read_class(name, object, origin, log, config, error));
+    if (choice != NULL && choice->labels > 0) {
+        RF_TRY(rf_config_set_labels(config, choice->labels, choice->names, error));
+    }
+    if (choice != NULL) {
+        RF_TRY(rf_config_set_class(config, choice->model_class, log, error));
+    }
     const char *version = json_string_value(json_object_get(object, "transformers_version"));
     config->written_by_transformers_5 = version != NULL && strtol(version, NULL, 10) >= 5;
     return rf_config_check(name, config, log, error);
@@ -363,12 +352,19 @@ static rf_status parse(const char *name, rf_config_origin origin, const rf_log *
 rf_status rf_config_parse(const char *name, const json_t *object, rf_config_origin origin,
                           const rf_log *log, rf_config *config, rf_error *error)
 {
+    return rf_config_parse_as(name, object, origin, NULL, log, config, error);
+}
+
+rf_status rf_config_parse_as(const char *name, const json_t *object, rf_config_origin origin,
+                             const rf_class_choice *choice, const rf_log *log, rf_config *config,
+                             rf_error *error)
+{
     *config = (rf_config){.json = json_deep_copy(object)};
     if (config->json == NULL) {
         return rf_error_set(error, RF_ERR_MEMORY, "%s: no memory for a copy of the configuration",
                             name);
     }
-    rf_status status = parse(name, origin, log, config, error);
+    rf_status status = parse(name, origin, choice, log, config, error);
     if (status != RF_OK) {
         rf_config_clear(config);
     }

@@ -103,7 +103,7 @@ static rf_status check_window(const char *name, const rf_config *config, const w
                 name, nullable[i], (long long)layers, words->word);
         }
     }
-    if (window->chunks_after != 0) {
+    if (config->model_class == RF_CLASS_CAUSAL_LM && window->chunks_after != 0) {
         return rf_error_set(
             error, RF_ERR_CONFIG,
             "%s: %s is %lld but a causal language model (is_decoder true) cannot look ahead in its "
@@ -139,6 +139,31 @@ static rf_status check_model_type(const char *name, const rf_config *config, rf_
     return RF_OK;
 }
 
+static rf_status check_direction(const char *name, const rf_config *config, rf_error *error)
+{
+    if (config->model_class == RF_CLASS_CAUSAL_LM && !config->causal) {
+        return rf_error_set(
+            error, RF_ERR_CONFIG,
+            "%s: is_decoder is false (the default where the key is missing) but a "
+            "ReformerModelWithLMHead is causal and needs true; add \"is_decoder\": true, or name "
+            "another class in architectures",
+            name);
+    }
+    if (config->model_class == RF_CLASS_MASKED_LM && config->causal) {
+        return rf_error_set(error, RF_ERR_CONFIG,
+                            "%s: is_decoder is true but a ReformerForMaskedLM sees both sides of a "
+                            "masked token and needs false",
+                            name);
+    }
+    if (config->model_class == RF_CLASS_ANSWERER && config->labels != 2) {
+        return rf_error_set(error, RF_ERR_CONFIG,
+                            "%s: num_labels (or id2label) says %lld, but a "
+                            "ReformerForQuestionAnswering has 2 outputs, start and end",
+                            name, (long long)config->labels);
+    }
+    return RF_OK;
+}
+
 rf_status rf_config_check(const char *name, const rf_config *config, const rf_log *log,
                           rf_error *error)
 {
@@ -149,13 +174,7 @@ rf_status rf_config_check(const char *name, const rf_config *config, const rf_lo
     RF_TRY(check_layer_count(name, config, error));
     RF_TRY(check_widths(name, config, error));
     RF_TRY(check_model_type(name, config, error));
-    if (!config->causal) {
-        return rf_error_set(
-            error, RF_ERR_CONFIG,
-            "%s: is_decoder is false (the default where the key is missing) but a "
-            "ReformerModelWithLMHead is causal and needs true; add \"is_decoder\": true",
-            name);
-    }
+    RF_TRY(check_direction(name, config, error));
     RF_TRY(check_window(name, config, &local, &config->local, error));
     RF_TRY(check_window(name, config, &lsh, &config->lsh, error));
     RF_TRY(rf_config_check_buckets(name, "num_buckets", config->buckets, config->bucket_factors,

@@ -124,9 +124,6 @@ static rf_status write_kept_defaults(json_t *object, rf_error *error)
     if (json_object_get(object, "bos_token_id") == NULL) {
         RF_TRY(rf_json_set(object, "bos_token_id", json_null(), error));
     }
-    if (json_object_get(object, "classifier_dropout") == NULL) {
-        RF_TRY(rf_json_set(object, "classifier_dropout", json_null(), error));
-    }
     if (rf_json_is_absent_or_null(object, "use_cache")) {
         RF_TRY(rf_json_set(object, "use_cache", json_true(), error));
     }
@@ -135,10 +132,8 @@ static rf_status write_kept_defaults(json_t *object, rf_error *error)
 
 static rf_status write_class(const rf_config *config, json_t *object, rf_error *error)
 {
-    const char *type = config->positions == RF_POSITIONS_SINUSOIDAL ? "reformer_c" : "reformer";
+    const char *type = rf_config_is_huggingface(config) ? "reformer" : "reformer_c";
     RF_TRY(rf_json_set(object, "model_type", json_string(type), error));
-    RF_TRY(
-        rf_json_set(object, "architectures", json_pack("[s]", "ReformerModelWithLMHead"), error));
     const char *version = json_string_value(json_object_get(object, "transformers_version"));
     if (!config->written_by_transformers_5 && version != NULL && strtol(version, NULL, 10) >= 5) {
         (void)json_object_del(object,
@@ -178,7 +173,8 @@ static rf_status write_all(const rf_config *config, json_t *object, rf_error *er
     RF_TRY(write_buckets(config, object, error));
     RF_TRY(write_words(config, object, error));
     RF_TRY(write_kept_defaults(object, error));
-    return write_ours(config, object, error);
+    RF_TRY(write_ours(config, object, error));
+    return rf_config_write_class(config, object, error);
 }
 
 rf_status rf_config_to_json(const rf_config *config, json_t **object, rf_error *error)

@@ -1,8 +1,8 @@
-/* The top of a causal language model: norm over both streams side by side, a linear map to the
- * vocabulary, cross-entropy; in slices of rows, so that the logits of the whole sequence never
- * stand in memory. In training the backward of a slice follows its forward at once: a row's loss
- * needs no other row. */
-#include "model/pass.h"
+/* The top of a language model, causal or masked: norm over both streams side by side, a linear map
+ * to the vocabulary, cross-entropy; in slices of rows, so that the logits of the whole sequence
+ * never stand in memory. In training the backward of a slice follows its forward at once: a row's
+ * loss needs no other row. */
+#include "model/head.h"
 
 typedef struct slice_buffers {
     rf_tensor x;      /* norm of the joined streams, then its gradient, [count, 2 hidden] */
@@ -16,17 +16,7 @@ static rf_status scores(rf_pass *pass, rf_row_slice slice, const rf_tensor strea
     const rf_config *config = pass->config;
     RF_TRY(rf_pass_take(pass, "joined streams", slice.count, 2 * config->hidden, &b->x, error));
     RF_TRY(rf_pass_take_f32(pass, "logits", slice.count, config->vocabulary, &b->logits, error));
-    RF_TRY(rf_op_layer_norm(
-        &pass->context,
-        &(rf_layer_norm){.x = rf_tensor_rows(&streams[0], slice.first, slice.count),
-                         .x2 = rf_tensor_rows(&streams[1], slice.first, slice.count),
-                         .fraction_bits = config->fraction_bits,
-                         .gain = rf_pass_value(pass, RF_PARAMETER_FINAL_NORM_GAIN, -1, 0),
-                         .bias = rf_pass_value(pass, RF_PARAMETER_FINAL_NORM_BIAS, -1, 0),
-                         .epsilon = (float)config->layer_norm_epsilon,
-                         .y = b->x},
-        error));
-    RF_TRY(rf_pass_dropout(pass, &b->x, RF_PURPOSE_FINAL_DROPOUT, -1, slice.first, error));
+    RF_TRY(rf_head_join(pass, streams, slice, &b->x, error));
     rf_tensor weight = rf_pass_weight(pass, RF_PARAMETER_HEAD_WEIGHT, -1, 0);
     rf_gemm product = {.a = rf_matrix_of(&b->x),
                        .b = rf_matrix_of(&weight),
@@ -93,7 +83,7 @@ static rf_status evaluate_rows(rf_pass *pass, int64_t first, int64_t count,
     return RF_OK;
 }
 
-rf_status rf_head_lm_forward(rf_pass *pass, const rf_tensor streams[2], rf_error *error)
+static rf_status lm_forward(rf_pass *pass, const rf_tensor streams[2], rf_error *error)
 {
     const rf_hooks *hooks = pass->hooks;
     bool scored = !rf_tensor_is_absent(&pass->targets);
@@ -135,26 +125,11 @@ static rf_status backward_slice(rf_pass *pass, rf_row_slice slice, const rf_tens
                                  .b = rf_matrix_of(&weight),
                                  .c = rf_matrix_of(&b->x)},
                       error));
-    RF_TRY(rf_pass_dropout(pass, &b->x, RF_PURPOSE_FINAL_DROPOUT, -1, slice.first, error));
-    return rf_op_layer_norm_backward(
-        ops,
-        &(rf_layer_norm_backward){
-            .x = rf_tensor_rows(&streams[0], slice.first, slice.count),
-            .x2 = rf_tensor_rows(&streams[1], slice.first, slice.count),
-            .fraction_bits = pass->config->fraction_bits,
-            .gain = rf_pass_value(pass, RF_PARAMETER_FINAL_NORM_GAIN, -1, 0),
-            .epsilon = (float)pass->config->layer_norm_epsilon,
-            .y_gradient = b->x,
-            .x_gradient = rf_tensor_rows(&gradients[0], slice.first, slice.count),
-            .x2_gradient = rf_tensor_rows(&gradients[1], slice.first, slice.count),
-            .write = true,
-            .gain_gradient = rf_pass_gradient(pass, RF_PARAMETER_FINAL_NORM_GAIN, -1, 0),
-            .bias_gradient = rf_pass_gradient(pass, RF_PARAMETER_FINAL_NORM_BIAS, -1, 0)},
-        error);
+    return rf_head_join_backward(pass, streams, slice, &b->x, gradients, error);
 }
 
-rf_status rf_head_lm_train(rf_pass *pass, const rf_tensor streams[2], const rf_tensor gradients[2],
-                           float factor, rf_error *error)
+static rf_status lm_train(rf_pass *pass, const rf_tensor streams[2], const rf_tensor gradients[2],
+                          float factor, rf_error *error)
 {
     size_t mark = rf_workspace_mark(pass->context.workspace);
     for (rf_row_slice slice = {0};
@@ -175,3 +150,5 @@ rf_status rf_head_lm_train(rf_pass *pass, const rf_tensor streams[2], const rf_t
     }
     return RF_OK;
 }
+
+const rf_head rf_head_lm = {lm_forward, lm_train};

@@ -89,9 +89,16 @@ static const rf_safetensors_entry *find_with_or_without_prefix(const rf_safetens
                                                                const char *name)
 {
     static const char prefix[] = "reformer.";
+    char with[256];
     const rf_safetensors_entry *entry = rf_safetensors_find(file, name);
-    bool prefixed = strncmp(name, prefix, sizeof prefix - 1) == 0;
-    return entry != NULL || !prefixed ? entry : rf_safetensors_find(file, name + sizeof prefix - 1);
+    if (entry != NULL) {
+        return entry;
+    }
+    if (strncmp(name, prefix, sizeof prefix - 1) == 0) {
+        return rf_safetensors_find(file, name + sizeof prefix - 1);
+    }
+    (void)snprintf(with, sizeof with, "%s%s", prefix, name);
+    return rf_safetensors_find(file, with);
 }
 
 /* The file's tensor for a parameter; the decoder's copy of the head's bias wins, as it does in
@@ -106,9 +113,37 @@ static const rf_safetensors_entry *find_entry(const rf_safetensors *file,
     return entry != NULL ? entry : find_with_or_without_prefix(file, parameter->name);
 }
 
-static rf_status check_names(const char *folder, const rf_safetensors *file,
-                             const rf_parameters *parameters, rf_error *error)
+/* One folder being read. */
+typedef struct reading {
+    const char *folder;
+    const rf_safetensors *file;
+    const rf_config *config;
+    const rf_parameters *parameters;
+    bool any_head; /* the file may be of another class */
+    const rf_log *log;
+} reading;
+
+/* Of a head, and to be left out of the block, or left as it is in the block: the other side has
+ * none of it, or one of another shape. */
+static bool is_other_head(const reading *r, const char *name)
 {
+    rf_parameter_role role;
+    if (!r->any_head || !rf_parameter_head_role(name, &role)) {
+        return false;
+    }
+    const rf_parameter *parameter = rf_parameters_find(r->parameters, role, -1, 0);
+    const rf_safetensors_entry *entry = parameter != NULL ? find_entry(r->file, parameter) : NULL;
+    if (entry == NULL) {
+        return true;
+    }
+    rf_tensor expected = rf_parameter_tensor(parameter, NULL);
+    return role >= RF_PARAMETER_LABEL_WEIGHT && !rf_tensor_same_shape(&entry->tensor, &expected);
+}
+
+static rf_status check_names(const reading *r, rf_error *error)
+{
+    const rf_safetensors *file = r->file;
+    const rf_parameters *parameters = r->parameters;
     name_list missing = {.limit = sizeof missing.text};
     name_list surplus = {.limit = 120};
     char rest[2][48];
@@ -118,13 +153,15 @@ static rf_status check_names(const char *folder, const rf_safetensors *file,
         const rf_parameter *parameter = rf_parameters_named(parameters, name);
         bool known =
             parameter != NULL && find_with_or_without_prefix(file, parameter->name) == entry;
-        if (!known && strcmp(name, decoder_bias) != 0 && !is_old_buffer(name)) {
+        if (!known && strcmp(name, decoder_bias) != 0 && !is_old_buffer(name) &&
+            !is_other_head(r, name)) {
             name_list_add(&surplus, name);
         }
     }
     missing.limit = surplus.count > 0 ? 200 : missing.limit;
     for (int64_t i = 0; i < parameters->items_count; i++) {
-        if (find_entry(file, &parameters->items[i]) == NULL) {
+        if (find_entry(file, &parameters->items[i]) == NULL &&
+            !is_other_head(r, parameters->items[i].name)) {
             name_list_add(&missing, parameters->items[i].name);
         }
     }
@@ -132,7 +169,7 @@ static rf_status check_names(const char *folder, const rf_safetensors *file,
         return RF_OK;
     }
     return rf_error_set(error, RF_ERR_FORMAT,
-                        "%.120s: the weights do not fit config.json: %s%s%s%s%s%s%s", folder,
+                        "%.120s: the weights do not fit config.json: %s%s%s%s%s%s%s", r->folder,
                         missing.count > 0 ? "missing " : "", missing.text,
                         name_list_rest(&missing, rest[0], sizeof rest[0]),
                         missing.count > 0 && surplus.count > 0 ? "; " : "",
@@ -163,6 +200,9 @@ static const char *shape_keys(const rf_parameter *parameter, const rf_config *co
     case RF_PARAMETER_HEAD_WEIGHT:
     case RF_PARAMETER_HEAD_BIAS:
         return "vocab_size, twice hidden_size";
+    case RF_PARAMETER_LABEL_WEIGHT:
+    case RF_PARAMETER_LABEL_BIAS:
+        return "num_labels or id2label, hidden_size";
     default:
         return "hidden_size";
     }
@@ -190,15 +230,14 @@ static rf_status check_entry(const rf_safetensors_entry *entry, const rf_paramet
     return RF_OK;
 }
 
-static rf_status check_entries(const rf_safetensors *file, const rf_config *config,
-                               const rf_parameters *parameters, rf_error *error)
+static rf_status check_entries(const reading *r, rf_error *error)
 {
-    for (size_t i = 0; i < rf_safetensors_count(file); i++) {
-        const rf_safetensors_entry *entry = rf_safetensors_at(file, i);
+    for (size_t i = 0; i < rf_safetensors_count(r->file); i++) {
+        const rf_safetensors_entry *entry = rf_safetensors_at(r->file, i);
         const char *name = strcmp(entry->name, decoder_bias) == 0 ? "lm_head.bias" : entry->name;
-        const rf_parameter *parameter = rf_parameters_named(parameters, name);
-        if (parameter != NULL) {
-            RF_TRY(check_entry(entry, parameter, config, error));
+        const rf_parameter *parameter = rf_parameters_named(r->parameters, name);
+        if (parameter != NULL && !is_other_head(r, name)) {
+            RF_TRY(check_entry(entry, parameter, r->config, error));
         }
     }
     return RF_OK;
@@ -206,33 +245,69 @@ static rf_status check_entries(const rf_safetensors *file, const rf_config *conf
 
 /* ---- values ------------------------------------------------------------------------------ */
 
-static rf_status read_values(const rf_safetensors *file, const rf_parameters *parameters,
-                             float *block, rf_error *error)
+static rf_status read_value(const rf_safetensors_entry *entry, const rf_parameter *parameter,
+                            float *values, rf_error *error)
 {
-    memset(block, 0, (size_t)parameters->block_count * sizeof *block);
-    for (int64_t i = 0; i < parameters->items_count; i++) {
-        const rf_parameter *parameter = &parameters->items[i];
-        const rf_safetensors_entry *entry = find_entry(file, parameter);
-        float *values = block + parameter->offset;
-        RF_TRY(rf_safetensors_read_f32(entry, values, parameter->count, error));
-        for (int64_t j = 0; j < parameter->count; j++) {
-            if (!isfinite(values[j])) {
-                return rf_error_set(error, RF_ERR_FORMAT,
-                                    "%s: tensor %s holds %s at index %lld, expected finite "
-                                    "numbers; the model is damaged "
-                                    "or its training diverged",
-                                    entry->path, entry->name,
-                                    isnan(values[j]) ? "a NaN" : "an infinity", (long long)j);
-            }
+    RF_TRY(rf_safetensors_read_f32(entry, values, parameter->count, error));
+    for (int64_t j = 0; j < parameter->count; j++) {
+        if (!isfinite(values[j])) {
+            return rf_error_set(error, RF_ERR_FORMAT,
+                                "%s: tensor %s holds %s at index %lld, expected finite "
+                                "numbers; the model is damaged "
+                                "or its training diverged",
+                                entry->path, entry->name,
+                                isnan(values[j]) ? "a NaN" : "an infinity", (long long)j);
         }
     }
     return RF_OK;
 }
 
+static rf_status read_values(const reading *r, float *block, rf_error *error)
+{
+    if (!r->any_head) {
+        memset(block, 0, (size_t)r->parameters->block_count * sizeof *block);
+    }
+    for (int64_t i = 0; i < r->parameters->items_count; i++) {
+        const rf_parameter *parameter = &r->parameters->items[i];
+        if (!is_other_head(r, parameter->name)) {
+            RF_TRY(read_value(find_entry(r->file, parameter), parameter, block + parameter->offset,
+                              error));
+        }
+    }
+    return RF_OK;
+}
+
+/* What was left out, and what is new. */
+static void tell_heads(const reading *r)
+{
+    name_list dropped = {.limit = sizeof dropped.text};
+    name_list added = {.limit = sizeof added.text};
+    for (size_t i = 0; i < rf_safetensors_count(r->file); i++) {
+        const char *name = rf_safetensors_at(r->file, i)->name;
+        if (is_other_head(r, name)) {
+            name_list_add(&dropped, name);
+        }
+    }
+    for (int64_t i = 0; i < r->parameters->items_count; i++) {
+        const char *name = r->parameters->items[i].name;
+        if (is_other_head(r, name)) {
+            name_list_add(&added, name);
+        }
+    }
+    if (dropped.count > 0) {
+        rf_log_write(r->log, RF_LOG_NOTICE, "%s: left out, not of a %s: %s", r->folder,
+                     rf_class_name(r->config->model_class), dropped.text);
+    }
+    if (added.count > 0) {
+        rf_log_write(r->log, RF_LOG_NOTICE, "%s: not there, starts from first values: %s",
+                     r->folder, added.text);
+    }
+}
+
 static bool has_head_bias(const rf_parameters *parameters, const float *block)
 {
     const rf_parameter *bias = rf_parameters_find(parameters, RF_PARAMETER_HEAD_BIAS, -1, 0);
-    for (int64_t i = 0; i < bias->count; i++) {
+    for (int64_t i = 0; bias != NULL && i < bias->count; i++) {
         if (fabsf(block[bias->offset + i]) > 0.0F) {
             return true;
         }
@@ -240,21 +315,22 @@ static bool has_head_bias(const rf_parameters *parameters, const float *block)
     return false;
 }
 
-rf_status rf_hf_model_load(const char *folder, const rf_config *config,
-                           const rf_parameters *parameters, rf_head_bias choice, const rf_log *log,
-                           float *block, bool *applies_bias, rf_error *error)
+static rf_status load(reading *r, rf_head_bias choice, float *block, bool *applies_bias,
+                      rf_error *error)
 {
     rf_safetensors *file = NULL;
     rf_status status = RF_OK;
     *applies_bias = choice == RF_HEAD_BIAS_ON ||
-                    (choice == RF_HEAD_BIAS_AUTO && !config->written_by_transformers_5);
-    RF_TRY_DONE(rf_weights_open(folder, &file, error));
-    RF_TRY_DONE(check_names(folder, file, parameters, error));
-    RF_TRY_DONE(check_entries(file, config, parameters, error));
-    RF_TRY_DONE(read_values(file, parameters, block, error));
-    if (!*applies_bias && has_head_bias(parameters, block)) {
+                    (choice == RF_HEAD_BIAS_AUTO && !r->config->written_by_transformers_5);
+    RF_TRY_DONE(rf_weights_open(r->folder, &file, error));
+    r->file = file;
+    RF_TRY_DONE(check_names(r, error));
+    RF_TRY_DONE(check_entries(r, error));
+    RF_TRY_DONE(read_values(r, block, error));
+    tell_heads(r);
+    if (!*applies_bias && has_head_bias(r->parameters, block)) {
         rf_log_write(
-            log, RF_LOG_NOTICE, "%s: lm_head.bias is not zero but is left out%s", folder,
+            r->log, RF_LOG_NOTICE, "%s: lm_head.bias is not zero but is left out%s", r->folder,
             choice == RF_HEAD_BIAS_OFF
                 ? " as asked"
                 : ", as transformers 5, which wrote this model, does; --lm-head-bias on adds it");
@@ -262,6 +338,24 @@ rf_status rf_hf_model_load(const char *folder, const rf_config *config,
 done:
     rf_safetensors_close(file);
     return status;
+}
+
+rf_status rf_hf_model_load(const char *folder, const rf_config *config,
+                           const rf_parameters *parameters, rf_head_bias choice, const rf_log *log,
+                           float *block, bool *applies_bias, rf_error *error)
+{
+    reading r = {.folder = folder, .config = config, .parameters = parameters, .log = log};
+    return load(&r, choice, block, applies_bias, error);
+}
+
+rf_status rf_hf_model_load_other(const char *folder, const rf_config *config,
+                                 const rf_parameters *parameters, rf_head_bias choice,
+                                 const rf_log *log, float *block, bool *applies_bias,
+                                 rf_error *error)
+{
+    reading r = {
+        .folder = folder, .config = config, .parameters = parameters, .any_head = true, .log = log};
+    return load(&r, choice, block, applies_bias, error);
 }
 
 /* ---- writing ----------------------------------------------------------------------------- */

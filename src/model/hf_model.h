@@ -20,6 +20,13 @@ RF_MUST_CHECK rf_status rf_hf_model_load(const char *folder, const rf_config *co
                                          const rf_parameters *parameters, rf_head_bias choice,
                                          const rf_log *log, float *block, bool *applies_bias,
                                          rf_error *error);
+/* The same from a folder that may hold another class: heads that the table does not have are left
+ * out, those that the file does not have, or has for other labels, keep what stands in the block
+ * (first values). Both are said in the log. */
+RF_MUST_CHECK rf_status rf_hf_model_load_other(const char *folder, const rf_config *config,
+                                               const rf_parameters *parameters, rf_head_bias choice,
+                                               const rf_log *log, float *block, bool *applies_bias,
+                                               rf_error *error);
 /* How weights are stored. */
 typedef struct rf_hf_storage {
     rf_dtype store_as;   /* RF_F32, RF_BF16, RF_F16 */

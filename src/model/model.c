@@ -177,23 +177,53 @@ rf_status rf_model_round(rf_model *model, rf_error *error)
                       error);
 }
 
+/* What the options make of a configuration; *choice is pointed at `space`, or NULL. */
+static rf_status choose_class(const rf_model_options *options, rf_class_choice *space,
+                              const rf_class_choice **choice, rf_error *error)
+{
+    *choice = NULL;
+    if (options == NULL || options->task == NULL) {
+        return RF_OK;
+    }
+    *space = (rf_class_choice){.labels = options->labels, .names = options->label_names};
+    *choice = space;
+    return rf_class_of_task(options->task, &space->model_class, error);
+}
+
+/* Another class's folder: first values for what it does not have, then what it has. */
+static rf_status load_weights(const char *folder, rf_model *model, const rf_model_options *options,
+                              rf_head_bias bias, float *block, rf_error *error)
+{
+    if (options == NULL || options->task == NULL) {
+        return rf_hf_model_load(folder, &model->config, &model->parameters, bias, &model->log,
+                                block, &model->applies_head_bias, error);
+    }
+    RF_TRY(rf_parameters_initialise(&model->parameters, &model->config, "reformer", options->seed,
+                                    block, error));
+    return rf_hf_model_load_other(folder, &model->config, &model->parameters, bias, &model->log,
+                                  block, &model->applies_head_bias, error);
+}
+
 rf_status rf_model_load(const char *folder, const rf_model_options *options, rf_model **result,
                         rf_error *error)
 {
     rf_config config = {0};
+    rf_class_choice space;
+    const rf_class_choice *choice = NULL;
     rf_head_bias bias = RF_HEAD_BIAS_AUTO;
     rf_model *model = NULL;
     float *block = NULL;
     rf_status status = RF_OK;
     *result = NULL;
     RF_TRY_DONE(rf_head_bias_parse(options != NULL ? options->lm_head_bias : NULL, &bias, error));
-    RF_TRY_DONE(rf_config_load(folder, options != NULL ? &options->log : NULL, &config, error));
+    RF_TRY_DONE(choose_class(options, &space, &choice, error));
+    RF_TRY_DONE(
+        rf_config_load_as(folder, choice, options != NULL ? &options->log : NULL, &config, error));
     RF_TRY_DONE(rf_model_from_config(&config, options, &model, error));
     RF_TRY_DONE(rf_string_copy(folder, &model->folder, error));
     RF_TRY_DONE(rf_tokenizer_files_read(folder, &model->tokenizer_files, error));
     RF_TRY_DONE(host_block_open(model, &block, error));
-    RF_TRY_DONE(rf_hf_model_load(folder, &model->config, &model->parameters, bias, &model->log,
-                                 block, &model->applies_head_bias, error));
+    RF_TRY_DONE(load_weights(folder, model, options, bias, block, error));
     RF_TRY_DONE(upload_block(model, block, error));
 done:
     if (model != NULL) {
@@ -226,15 +256,18 @@ rf_status rf_model_create(const char *config_text, uint64_t seed, const char *in
 {
     json_t *object = NULL;
     rf_config config = {0};
+    rf_class_choice space;
+    const rf_class_choice *choice = NULL;
     rf_head_bias bias = RF_HEAD_BIAS_AUTO;
     rf_model *model = NULL;
     rf_status status = RF_OK;
     *result = NULL;
     RF_TRY_DONE(rf_head_bias_parse(options != NULL ? options->lm_head_bias : NULL, &bias, error));
+    RF_TRY_DONE(choose_class(options, &space, &choice, error));
     RF_TRY_DONE(rf_json_parse_object("model configuration", config_text, strlen(config_text),
                                      &object, error));
-    RF_TRY_DONE(rf_config_parse("model configuration", object, RF_CONFIG_OURS,
-                                options != NULL ? &options->log : NULL, &config, error));
+    RF_TRY_DONE(rf_config_parse_as("model configuration", object, RF_CONFIG_OURS, choice,
+                                   options != NULL ? &options->log : NULL, &config, error));
     RF_TRY_DONE(rf_model_from_config(&config, options, &model, error));
     model->applies_head_bias = bias != RF_HEAD_BIAS_OFF;
     model->trains_head_bias = bias == RF_HEAD_BIAS_ON;
@@ -334,6 +367,22 @@ int64_t rf_model_max_length(const rf_model *model)
     return rf_config_max_length(&model->config);
 }
 
+const char *rf_model_task(const rf_model *model)
+{
+    return rf_class_task(model->config.model_class);
+}
+
+int64_t rf_model_labels(const rf_model *model)
+{
+    return model->config.model_class == RF_CLASS_CLASSIFIER ? model->config.labels : 0;
+}
+
+const char *rf_model_label_name(const rf_model *model, int64_t label)
+{
+    return label >= 0 && label < rf_model_labels(model) ? rf_config_label(&model->config, label)
+                                                        : NULL;
+}
+
 rf_status rf_model_config_text(const rf_model *model, char **text, rf_error *error)
 {
     json_t *object = NULL;
@@ -403,6 +452,11 @@ rf_status rf_model_logits(rf_model *model, const int32_t *ids, const uint8_t *ma
                           int64_t length, int64_t first, int64_t count, float *logits,
                           rf_error *error)
 {
+    if (!rf_class_has_lm_head(model->config.model_class)) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "a %s has no scores of tokens; load a language model",
+                            rf_class_name(model->config.model_class));
+    }
     if (first < 0 || count < 1 || count > length || first > length - count) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
                             "logits of positions %lld to %lld were asked for, but there are %lld",
@@ -418,6 +472,11 @@ rf_status rf_model_logits(rf_model *model, const int32_t *ids, const uint8_t *ma
 rf_status rf_model_nll(rf_model *model, const int32_t *ids, const uint8_t *mask, int64_t batch,
                        int64_t length, float *nll, rf_error *error)
 {
+    if (model->config.model_class != RF_CLASS_CAUSAL_LM) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "a %s does not predict the next token; load a causal language model",
+                            rf_class_name(model->config.model_class));
+    }
     if (length < 2) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
                             "a sequence of %lld tokens has none to predict; give at least 2",

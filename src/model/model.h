@@ -45,8 +45,14 @@ RF_MUST_CHECK rf_status rf_model_round(rf_model *model, rf_error *error);
 typedef struct rf_batch {
     int64_t batch, length;
     const int32_t *ids;    /* [batch, length] */
-    const int32_t *labels; /* [batch, length], -100 = not scored; position t predicts labels[t + 1]
-                              (causal). NULL: no loss */
+    const int32_t *labels; /* NULL: no loss. -100 = not scored.
+                              language models: [batch, length]; a causal one's position t predicts
+                              labels[t + 1], a masked one's labels[t]
+                              classifiers with one label of many: [batch]
+                              question answering: [batch, 2], positions of start and end; clipped to
+                              0 ... length, and length = not scored (as in Hugging Face's) */
+    const float *values;   /* regression and multi-label classifiers, in the place of labels:
+                              [batch, labels], multi-label 0 or 1 */
     const uint8_t *mask;   /* [batch, length] or NULL */
     int64_t first_sample;  /* number of row 0 within the step (micro-batch x batch), for the keys of
                               dropout */
@@ -70,11 +76,15 @@ typedef struct rf_hooks {
     rf_status (*attention)(void *user, int64_t layer, int64_t first_head, const rf_tensor *query,
                            const rf_tensor *key, const rf_tensor *value, const rf_tensor *buckets,
                            rf_error *error);
-    /* Logits of rows first_row ... of [batch * length]: of all positions, or of logits_count
-     * positions from logits_first of every sequence where logits_count > 0 (only without labels).
-     * [rows, vocabulary] */
+    /* Logits. Language models: rows first_row ... of [batch * length], all positions, or
+     * logits_count positions from logits_first of every sequence where logits_count > 0 (only
+     * without labels): [rows, vocabulary]. Classifiers: [batch, labels], once. Question answering:
+     * [2 * batch, length], once: the starts of all sequences, then the ends. */
     rf_status (*logits)(void *user, int64_t first_row, const rf_tensor *logits, rf_error *error);
     int64_t logits_first, logits_count;
+    /* The output below the head: both streams side by side behind the last norm, of rows first_row
+     * ... [rows, 2 hidden] f32. In rf_runner_forward only. */
+    rf_status (*output)(void *user, int64_t first_row, const rf_tensor *output, rf_error *error);
     /* nll of the same rows (0 where not scored) [rows] */
     rf_status (*nll)(void *user, int64_t first_row, const rf_tensor *nll, rf_error *error);
     /* Rotations to use instead of drawn ones: device f32 [heads, head width, rounds, columns], for
@@ -120,8 +130,9 @@ size_t rf_plan_on_device(const rf_memory_plan *plan, const rf_device *device);
 typedef struct rf_runner rf_runner;
 
 typedef struct rf_outcome {
-    double nll_sum; /* nats, over scored tokens */
-    int64_t scored, correct;
+    double nll_sum; /* nats (regression: squares), over what is scored: tokens, labels, or starts
+                       and ends (these two weighted so that each half counts one half) */
+    int64_t scored, correct; /* correct: not of regressions and multi-label classifiers */
     bool overflow; /* a fixed32 stream left its range: the gradients are void, nothing else was
                       changed */
     int64_t overflow_layer;
@@ -151,7 +162,9 @@ RF_MUST_CHECK rf_status rf_runner_train(rf_runner *runner, const rf_batch *batch
  * rf_runner_zero_gradients. */
 float *rf_runner_gradients(rf_runner *runner);
 RF_MUST_CHECK rf_status rf_runner_zero_gradients(rf_runner *runner, rf_error *error);
-/* Labels that are scored in a batch (labels[:, 1:] != -100). */
+/* Labels that are scored in a batch of a causal language model (labels[:, 1:] != -100). */
 int64_t rf_batch_scored(const rf_batch *batch);
+/* The same for any model: what a loss is divided by. */
+int64_t rf_model_scored(const rf_model *model, const rf_batch *batch);
 
 #endif

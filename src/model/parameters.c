@@ -16,9 +16,16 @@ enum { ALIGNMENT = 64 }; /* floats */
 typedef struct builder {
     rf_parameters *parameters;
     bool counting; /* first pass: only items_count moves */
+    bool bare;     /* names without the prefix */
     rf_error *error;
     rf_status status; /* the first failure; later calls do nothing */
 } builder;
+
+static const char *without_prefix(const char *name)
+{
+    static const char prefix[] = "reformer.";
+    return strncmp(name, prefix, sizeof prefix - 1) == 0 ? name + sizeof prefix - 1 : name;
+}
 
 static void add_shaped(builder *out, rf_parameter *item, const char *prefix, const char *name)
 {
@@ -35,7 +42,8 @@ static void add_shaped(builder *out, rf_parameter *item, const char *prefix, con
     for (int i = 0; i < item->rank; i++) {
         item->count *= item->shape[i];
     }
-    out->status = rf_string_format(&item->name, out->error, "%s%s", prefix, name);
+    out->status = rf_string_format(&item->name, out->error, "%s%s",
+                                   out->bare ? without_prefix(prefix) : prefix, name);
     parameters->items[index] = *item;
     parameters->total += item->count;
 }
@@ -109,6 +117,61 @@ static void add_feed_forward(builder *out, const rf_config *config, int64_t laye
     add(out, RF_PARAMETER_OUTER_BIAS, layer, prefix, "feed_forward.output.dense.bias", hidden, 0);
 }
 
+static const struct head_words {
+    const char *prefix, *name;
+} head_words[] = {
+    [RF_PARAMETER_HEAD_WEIGHT] = {"lm_head.", "decoder.weight"},
+    [RF_PARAMETER_HEAD_BIAS] = {"lm_head.", "bias"},
+    [RF_PARAMETER_CLASSIFIER_WEIGHT] = {"classifier.", "dense.weight"},
+    [RF_PARAMETER_CLASSIFIER_BIAS] = {"classifier.", "dense.bias"},
+    [RF_PARAMETER_LABEL_WEIGHT] = {"classifier.", "out_proj.weight"},
+    [RF_PARAMETER_LABEL_BIAS] = {"classifier.", "out_proj.bias"},
+    [RF_PARAMETER_SPAN_WEIGHT] = {"qa_outputs.", "weight"},
+    [RF_PARAMETER_SPAN_BIAS] = {"qa_outputs.", "bias"},
+};
+
+bool rf_parameter_is_of_head(rf_parameter_role role)
+{
+    return role >= RF_PARAMETER_HEAD_WEIGHT;
+}
+
+bool rf_parameter_head_role(const char *name, rf_parameter_role *role)
+{
+    for (int i = RF_PARAMETER_HEAD_WEIGHT; i <= RF_PARAMETER_SPAN_BIAS; i++) {
+        size_t length = strlen(head_words[i].prefix);
+        if (strncmp(name, head_words[i].prefix, length) == 0 &&
+            strcmp(name + length, head_words[i].name) == 0) {
+            *role = (rf_parameter_role)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_of_head(builder *out, rf_parameter_role role, int64_t rows, int64_t columns)
+{
+    add(out, role, -1, head_words[role].prefix, head_words[role].name, rows, columns);
+}
+
+static void add_head(builder *out, const rf_config *config)
+{
+    int64_t joined = 2 * config->hidden;
+    if (rf_class_has_lm_head(config->model_class)) {
+        add_of_head(out, RF_PARAMETER_HEAD_BIAS, config->vocabulary, 0);
+        add_of_head(out, RF_PARAMETER_HEAD_WEIGHT, config->vocabulary, joined);
+    }
+    if (config->model_class == RF_CLASS_CLASSIFIER) {
+        add_of_head(out, RF_PARAMETER_CLASSIFIER_BIAS, config->hidden, 0);
+        add_of_head(out, RF_PARAMETER_CLASSIFIER_WEIGHT, config->hidden, joined);
+        add_of_head(out, RF_PARAMETER_LABEL_BIAS, config->labels, 0);
+        add_of_head(out, RF_PARAMETER_LABEL_WEIGHT, config->labels, config->hidden);
+    }
+    if (config->model_class == RF_CLASS_ANSWERER) {
+        add_of_head(out, RF_PARAMETER_SPAN_BIAS, 2, 0);
+        add_of_head(out, RF_PARAMETER_SPAN_WEIGHT, 2, joined);
+    }
+}
+
 static rf_status walk(builder *out, const rf_config *config)
 {
     int64_t hidden = config->hidden;
@@ -127,8 +190,7 @@ static rf_status walk(builder *out, const rf_config *config)
         0);
     add(out, RF_PARAMETER_FINAL_NORM_BIAS, -1, "reformer.encoder.", "layer_norm.bias", 2 * hidden,
         0);
-    add(out, RF_PARAMETER_HEAD_BIAS, -1, "lm_head.", "bias", vocabulary, 0);
-    add(out, RF_PARAMETER_HEAD_WEIGHT, -1, "lm_head.", "decoder.weight", vocabulary, 2 * hidden);
+    add_head(out, config);
     return out->status;
 }
 
@@ -145,7 +207,10 @@ static void place(rf_parameters *parameters, bool decays)
 
 rf_status rf_parameters_create(const rf_config *config, rf_parameters *parameters, rf_error *error)
 {
-    builder out = {.parameters = parameters, .counting = true, .error = error};
+    builder out = {.parameters = parameters,
+                   .counting = true,
+                   .bare = config->model_class == RF_CLASS_BARE,
+                   .error = error};
     void *memory = NULL;
     *parameters = (rf_parameters){0};
     RF_TRY(walk(&out, config));
@@ -183,12 +248,6 @@ const rf_parameter *rf_parameters_find(const rf_parameters *parameters, rf_param
         }
     }
     return NULL;
-}
-
-static const char *without_prefix(const char *name)
-{
-    static const char prefix[] = "reformer.";
-    return strncmp(name, prefix, sizeof prefix - 1) == 0 ? name + sizeof prefix - 1 : name;
 }
 
 const rf_parameter *rf_parameters_named(const rf_parameters *parameters, const char *name)
@@ -235,6 +294,8 @@ static double standard_deviation_reformer(const rf_parameter *parameter, const r
     case RF_PARAMETER_WORD:
         return 0.1;
     case RF_PARAMETER_HEAD_WEIGHT:
+    case RF_PARAMETER_LABEL_WEIGHT:
+    case RF_PARAMETER_SPAN_WEIGHT:
         return 0.02;
     case RF_PARAMETER_ATTENTION_OUTPUT:
     case RF_PARAMETER_OUTER_WEIGHT:

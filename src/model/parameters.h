@@ -1,7 +1,8 @@
 /* All parameters of a model in one block, laid out from one table of name and shape, so that
  * saving, clipping, averaging and zeroing are loops over one block. Gradients and moments are
  * blocks of the same layout. Parameters with weight decay come first. Names are Hugging Face's
- * (spec 2.1), with the prefix "reformer.". Each starts at a multiple of 64 floats; the gap is zero.
+ * (spec 2.1), with the prefix "reformer." except in the bare model. Each starts at a multiple of 64
+ * floats; the gap is zero.
  */
 #ifndef RF_MODEL_PARAMETERS_H
 #define RF_MODEL_PARAMETERS_H
@@ -25,8 +26,14 @@ typedef enum rf_parameter_role {
     RF_PARAMETER_OUTER_BIAS,
     RF_PARAMETER_FINAL_NORM_GAIN,
     RF_PARAMETER_FINAL_NORM_BIAS,
-    RF_PARAMETER_HEAD_WEIGHT,
-    RF_PARAMETER_HEAD_BIAS
+    RF_PARAMETER_HEAD_WEIGHT, /* of the two language models */
+    RF_PARAMETER_HEAD_BIAS,
+    RF_PARAMETER_CLASSIFIER_WEIGHT, /* classifiers: the dense layer, then the labels */
+    RF_PARAMETER_CLASSIFIER_BIAS,
+    RF_PARAMETER_LABEL_WEIGHT,
+    RF_PARAMETER_LABEL_BIAS,
+    RF_PARAMETER_SPAN_WEIGHT, /* question answering: start, end; every bias follows its weight */
+    RF_PARAMETER_SPAN_BIAS
 } rf_parameter_role;
 
 typedef struct rf_parameter {
@@ -59,6 +66,11 @@ const rf_parameter *rf_parameters_find(const rf_parameters *parameters, rf_param
                                        int64_t layer, int axis);
 const rf_parameter *rf_parameters_named(const rf_parameters *parameters,
                                         const char *name); /* with or without "reformer." */
+/* Of a head, not of the model below it. */
+bool rf_parameter_is_of_head(rf_parameter_role role);
+/* The role of a head's parameter by its name, whatever class the table describes; false: not of a
+ * head. */
+bool rf_parameter_head_role(const char *name, rf_parameter_role *role);
 /* Its tensor within a block (device memory; block NULL gives a tensor without data): rank as
  * stored, 2-D weights as [out, in]. */
 rf_tensor rf_parameter_tensor(const rf_parameter *parameter, float *block);

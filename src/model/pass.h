@@ -30,15 +30,21 @@ typedef struct rf_pass {
     bool head_bias, head_bias_trained;
     uint64_t seed;
     int64_t step, first_sample;
-    rf_tensor ids;       /* [rows] i32 */
-    rf_tensor targets;   /* [rows] i32, absent: no loss */
-    rf_tensor mask;      /* [batch, length] u8, absent: nothing is masked */
-    rf_tensor overflow;  /* [half residuals + 1] i32 */
-    rf_tensor rotations; /* of hash_seed, absent: drawn by key */
+    rf_tensor ids;          /* [rows] i32 */
+    rf_tensor targets;      /* i32, absent: no loss; [rows], classifiers [batch], question answering
+                               [2 * batch], starts then ends */
+    rf_tensor wanted;       /* [batch, labels] f32: targets that are numbers */
+    rf_tensor kept;         /* [rows] f32, 1 or 0: what is pooled by the mean */
+    const int64_t *places;  /* host [batch]: the position that is pooled, or how many are kept; NULL
+                               on a dry device */
+    double span_weights[2]; /* of the losses of starts and ends */
+    rf_tensor mask;         /* [batch, length] u8, absent: nothing is masked */
+    rf_tensor overflow;     /* [half residuals + 1] i32 */
+    rf_tensor rotations;    /* of hash_seed, absent: drawn by key */
     rf_tensor buckets; /* [lsh layers, batch * heads * rounds * length] i32, kept from the forward;
                           absent: hashed again */
-    rf_tensor nll;     /* [rows] f32 */
-    rf_tensor prediction; /* [rows] i32 */
+    rf_tensor nll;     /* f32, as many as targets or wanted */
+    rf_tensor prediction; /* i32, as many as targets */
     const rf_hooks *hooks;
 } rf_pass;
 
@@ -106,15 +112,6 @@ RF_MUST_CHECK rf_status rf_embed_forward(rf_pass *pass, const rf_tensor streams[
                                          rf_error *error);
 RF_MUST_CHECK rf_status rf_embed_backward(rf_pass *pass, const rf_tensor gradients[2],
                                           rf_error *error);
-/* Final norm, head, loss; hooks see logits and nll. Fills pass->nll and pass->prediction where
- * there are targets. */
-RF_MUST_CHECK rf_status rf_head_lm_forward(rf_pass *pass, const rf_tensor streams[2],
-                                           rf_error *error);
-/* The same with the backward fused: writes the streams' gradients of factor * sum of nll. */
-RF_MUST_CHECK rf_status rf_head_lm_train(rf_pass *pass, const rf_tensor streams[2],
-                                         const rf_tensor gradients[2], float factor,
-                                         rf_error *error);
-
 /* ---- attention plans
  * -------------------------------------------------------------------------------------------------
  */

@@ -2,28 +2,11 @@
  * backward passes without another allocation. What lives for the whole pass (streams, their
  * gradients, the gradient block, ids) is in one persistent block; what a slice or a head group
  * needs is in the workspace, used like a stack. */
-#include "model/reversible.h"
+#include "model/runner.h"
 #include "model/slices.h"
 
 #include "base/memory.h"
 
-#include <string.h>
-
-struct rf_runner {
-    rf_model *model;
-    rf_runner_options options;
-    rf_memory_plan plan;
-    rf_device dry; /* the device while planning */
-    rf_workspace persistent;
-    rf_pass pass;
-    rf_reversible stack;
-    rf_tensor gradients;                                               /* [block] f32 */
-    rf_tensor all_ids, all_targets, all_mask, all_nll, all_prediction; /* of the planned batch */
-    rf_tensor loss_sum;                                                /* [1] f64 */
-    int32_t *host_targets, *host_prediction,
-        *host_overflow;      /* [rows], [rows], [half residuals + 1] */
-    int64_t *host_checksums; /* [2, half residuals] */
-};
 
 static bool is_fixed(const rf_config *config, const rf_runner_options *options)
 {
@@ -32,8 +15,8 @@ static bool is_fixed(const rf_config *config, const rf_runner_options *options)
 
 /* ---- memory ------------------------------------------------------------------------------ */
 
-static rf_status take(rf_runner *runner, const char *what, rf_dtype dtype, int64_t count,
-                      size_t *bytes, rf_tensor *tensor, rf_error *error)
+rf_status rf_runner_take(rf_runner *runner, const char *what, rf_dtype dtype, int64_t count,
+                         size_t *bytes, rf_tensor *tensor, rf_error *error)
 {
     size_t before = runner->persistent.used;
     RF_TRY(rf_workspace_take_1(&runner->persistent, what, dtype, count, tensor, error));
@@ -50,7 +33,8 @@ static rf_status take_streams(rf_runner *runner, rf_error *error)
     rf_memory_plan *plan = &runner->plan;
     for (int i = 0; i < 2; i++) {
         rf_tensor *stream = &runner->stack.streams[i];
-        RF_TRY(take(runner, "stream", dtype, pass->rows * hidden, &plan->streams, stream, error));
+        RF_TRY(rf_runner_take(runner, "stream", dtype, pass->rows * hidden, &plan->streams, stream,
+                              error));
         *stream = rf_tensor_2(stream->data, dtype, pass->rows, hidden);
     }
     if (!runner->options.gradients) {
@@ -59,19 +43,20 @@ static rf_status take_streams(rf_runner *runner, rf_error *error)
     for (int i = 0; i < 2; i++) {
         rf_tensor *gradient = &runner->stack.gradients[i];
         rf_dtype type = runner->options.bf16_gradient_stream ? RF_BF16 : RF_F32;
-        RF_TRY(take(runner, "stream gradient", type, pass->rows * hidden, &plan->stream_gradients,
-                    gradient, error));
+        RF_TRY(rf_runner_take(runner, "stream gradient", type, pass->rows * hidden,
+                              &plan->stream_gradients, gradient, error));
         *gradient = rf_tensor_2(gradient->data, type, pass->rows, hidden);
     }
     if (runner->options.verify_reversal) {
         rf_tensor *sums = &runner->stack.checksums;
-        RF_TRY(take(runner, "checksums", RF_I64, 2 * halves, &plan->batch_data, sums, error));
+        RF_TRY(rf_runner_take(runner, "checksums", RF_I64, 2 * halves, &plan->batch_data, sums,
+                              error));
         *sums = rf_tensor_2(sums->data, RF_I64, 2, halves);
     }
     if (runner->options.store_activations) {
         rf_tensor *stored = &runner->stack.stored;
-        RF_TRY(take(runner, "stored activations", dtype, halves * pass->rows * hidden,
-                    &plan->stored_activations, stored, error));
+        RF_TRY(rf_runner_take(runner, "stored activations", dtype, halves * pass->rows * hidden,
+                              &plan->stored_activations, stored, error));
         *stored = rf_tensor_2(stored->data, dtype, halves, pass->rows * hidden);
     }
     return RF_OK;
@@ -90,15 +75,15 @@ static rf_status take_lsh(rf_runner *runner, rf_error *error)
     if (config->has_hash_seed) {
         int64_t columns = rf_config_rotation_columns(config);
         int64_t count = config->heads * config->head_width * pass->rounds * columns;
-        RF_TRY(take(runner, "rotations", RF_F32, count, &runner->plan.batch_data, &pass->rotations,
-                    error));
+        RF_TRY(rf_runner_take(runner, "rotations", RF_F32, count, &runner->plan.batch_data,
+                              &pass->rotations, error));
         pass->rotations = rf_tensor_4(pass->rotations.data, RF_F32, config->heads,
                                       config->head_width, pass->rounds, columns);
     }
     if (runner->options.gradients && !pass->fixed) {
         int64_t each = config->heads * pass->rounds * pass->rows;
-        RF_TRY(take(runner, "buckets", RF_I32, layers * each, &runner->plan.buckets, &pass->buckets,
-                    error));
+        RF_TRY(rf_runner_take(runner, "buckets", RF_I32, layers * each, &runner->plan.buckets,
+                              &pass->buckets, error));
         pass->buckets = rf_tensor_2(pass->buckets.data, RF_I32, layers, each);
     }
     return RF_OK;
@@ -108,7 +93,7 @@ static rf_status take_lsh(rf_runner *runner, rf_error *error)
 static size_t host_size(const rf_runner *runner)
 {
     size_t halves = 2 * (size_t)runner->pass.config->layers;
-    return 2 * (size_t)runner->pass.rows * sizeof(int32_t) + (halves + 1) * sizeof(int32_t) +
+    return rf_runner_batch_host_size(runner) + (halves + 1) * sizeof(int32_t) +
            2 * halves * sizeof(int64_t);
 }
 
@@ -119,19 +104,15 @@ static rf_status take_persistent(rf_runner *runner, rf_error *error)
     RF_TRY(take_streams(runner, error));
     RF_TRY(take_lsh(runner, error));
     if (runner->options.gradients) {
-        RF_TRY(take(runner, "gradients", RF_F32, pass->parameters->block_count,
-                    &runner->plan.gradients, &runner->gradients, error));
+        RF_TRY(rf_runner_take(runner, "gradients", RF_F32, pass->parameters->block_count,
+                              &runner->plan.gradients, &runner->gradients, error));
     }
-    RF_TRY(take(runner, "token ids", RF_I32, pass->rows, data, &runner->all_ids, error));
-    RF_TRY(take(runner, "targets", RF_I32, pass->rows, data, &runner->all_targets, error));
-    RF_TRY(take(runner, "mask", RF_U8, pass->rows, data, &runner->all_mask, error));
-    RF_TRY(take(runner, "nll", RF_F32, pass->rows, data, &runner->all_nll, error));
-    RF_TRY(take(runner, "predictions", RF_I32, pass->rows, data, &runner->all_prediction, error));
-    RF_TRY(take(runner, "overflow flags", RF_I32, 2 * pass->config->layers + 1, data,
-                &pass->overflow, error));
+    RF_TRY(rf_runner_take_batch(runner, error));
+    RF_TRY(rf_runner_take(runner, "overflow flags", RF_I32, 2 * pass->config->layers + 1, data,
+                          &pass->overflow, error));
     runner->plan.host = host_size(runner);
     *data += runner->plan.host;
-    return take(runner, "loss", RF_F64, 1, data, &runner->loss_sum, error);
+    return rf_runner_take(runner, "loss", RF_F64, 1, data, &runner->loss_sum, error);
 }
 
 /* ---- a pass ------------------------------------------------------------------------------ */
@@ -139,20 +120,6 @@ static rf_status take_persistent(rf_runner *runner, rf_error *error)
 static rf_tensor first_rows(const rf_tensor *tensor, int64_t count)
 {
     return rf_tensor_rows(tensor, 0, count);
-}
-
-/* Point the pass at the first `batch` rows of everything. */
-static void set_batch(rf_runner *runner, int64_t batch, bool masked, bool scored)
-{
-    rf_pass *pass = &runner->pass;
-    pass->batch = batch;
-    pass->rows = batch * pass->length;
-    pass->ids = first_rows(&runner->all_ids, pass->rows);
-    pass->nll = first_rows(&runner->all_nll, pass->rows);
-    pass->prediction = first_rows(&runner->all_prediction, pass->rows);
-    pass->targets = scored ? first_rows(&runner->all_targets, pass->rows) : (rf_tensor){0};
-    pass->mask =
-        masked ? rf_tensor_2(runner->all_mask.data, RF_U8, batch, pass->length) : (rf_tensor){0};
 }
 
 /* The stack over the batch's rows only: a last, smaller batch uses the first part of each block. */
@@ -183,19 +150,22 @@ static rf_status run_train(rf_runner *runner, float factor, rf_error *error)
     rf_pass *pass = &runner->pass;
     RF_TRY(run_forward(runner, error));
     rf_reversible stack = batch_stack(runner);
-    RF_TRY(rf_head_lm_train(pass, stack.streams, stack.gradients, factor, error));
+    RF_TRY(rf_head_of(pass->config)->train(pass, stack.streams, stack.gradients, factor, error));
     RF_TRY(rf_reversible_backward(pass, &stack, error));
     return rf_embed_backward(pass, stack.gradients, error);
 }
 
 static rf_status run_dry(rf_runner *runner, rf_error *error)
 {
-    set_batch(runner, runner->options.batch, true, true);
+    rf_runner_set_batch(runner, runner->options.batch, true, true);
     if (runner->options.gradients) {
-        return run_train(runner, 1.0F, error);
+        RF_TRY(run_train(runner, 1.0F, error));
+    } else {
+        RF_TRY(run_forward(runner, error));
+        RF_TRY(
+            rf_head_of(runner->pass.config)->forward(&runner->pass, runner->stack.streams, error));
     }
-    RF_TRY(run_forward(runner, error));
-    return rf_head_lm_forward(&runner->pass, runner->stack.streams, error);
+    return rf_head_show_output(&runner->pass, runner->stack.streams, error);
 }
 
 /* ---- planning and creation --------------------------------------------------------------- */
@@ -244,6 +214,11 @@ static rf_status check_shape(rf_model *model, const rf_runner_options *options, 
             error, RF_ERR_ARGUMENT,
             "a batch of %lld x %lld tokens of width %lld is beyond 2^40 numbers; make it smaller",
             (long long)options->batch, (long long)options->length, (long long)model->config.hidden);
+    }
+    if ((options->training || options->gradients) && rf_head_of(&model->config)->train == NULL) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "a bare ReformerModel has no loss and cannot be trained; give it the "
+                            "head of a task");
     }
     RF_TRY(rf_config_check_length(&model->config, options->length, error));
     return rf_config_resolve_buckets(&model->config,
@@ -320,13 +295,9 @@ rf_status rf_runner_plan(rf_model *model, const rf_runner_options *options, rf_m
 
 static rf_status allocate_host(rf_runner *runner, rf_error *error)
 {
-    size_t rows = (size_t)runner->pass.rows;
     size_t halves = 2 * (size_t)runner->pass.config->layers;
     void *memory = NULL;
-    RF_TRY(rf_allocate(rows * sizeof(int32_t), "targets", &memory, error));
-    runner->host_targets = memory;
-    RF_TRY(rf_allocate(rows * sizeof(int32_t), "predictions", &memory, error));
-    runner->host_prediction = memory;
+    RF_TRY(rf_runner_allocate_batch(runner, error));
     RF_TRY(rf_allocate((halves + 1) * sizeof(int32_t), "overflow flags", &memory, error));
     runner->host_overflow = memory;
     RF_TRY(rf_allocate(2 * halves * sizeof(int64_t), "checksums", &memory, error));
@@ -394,8 +365,7 @@ void rf_runner_destroy(rf_runner *runner)
     if (runner->pass.workspace.memory != NULL) {
         rf_workspace_clear(&runner->pass.workspace);
     }
-    rf_release(runner->host_targets);
-    rf_release(runner->host_prediction);
+    rf_runner_release_batch(runner);
     rf_release(runner->host_overflow);
     rf_release(runner->host_checksums);
     rf_release(runner);
@@ -422,101 +392,7 @@ rf_status rf_runner_zero_gradients(rf_runner *runner, rf_error *error)
                           rf_tensor_size(&runner->gradients), error);
 }
 
-/* ---- batches in, outcomes out ------------------------------------------------------------ */
-
-/* Position t predicts label t + 1 of its own sequence; the last predicts nothing. */
-static int32_t target_at(const rf_batch *batch, int64_t row, int64_t position)
-{
-    return position + 1 < batch->length ? batch->labels[row * batch->length + position + 1] : -100;
-}
-
-int64_t rf_batch_scored(const rf_batch *batch)
-{
-    int64_t count = 0;
-    for (int64_t row = 0; batch->labels != NULL && row < batch->batch; row++) {
-        for (int64_t position = 0; position < batch->length; position++) {
-            count += target_at(batch, row, position) != -100 ? 1 : 0;
-        }
-    }
-    return count;
-}
-
-static rf_status check_ids(const rf_config *config, const rf_batch *batch, rf_error *error)
-{
-    for (int64_t i = 0; i < batch->batch * batch->length; i++) {
-        bool label_ok = batch->labels == NULL || batch->labels[i] == -100 ||
-                        (batch->labels[i] >= 0 && batch->labels[i] < config->vocabulary);
-        bool is_id = batch->ids[i] < 0 || batch->ids[i] >= config->vocabulary;
-        if (is_id || !label_ok) {
-            return rf_error_set(error, RF_ERR_ARGUMENT,
-                                "%s %d at sequence %lld, position %lld is outside the vocabulary "
-                                "of %lld; was the text encoded for "
-                                "another model?",
-                                is_id ? "token id" : "label",
-                                is_id ? batch->ids[i] : batch->labels[i],
-                                (long long)(i / batch->length), (long long)(i % batch->length),
-                                (long long)config->vocabulary);
-        }
-    }
-    return RF_OK;
-}
-
-static bool any_masked(const rf_batch *batch)
-{
-    return batch->mask != NULL &&
-           memchr(batch->mask, 0, (size_t)(batch->batch * batch->length)) != NULL;
-}
-
-static rf_status load_batch(rf_runner *runner, const rf_batch *batch, rf_error *error)
-{
-    rf_pass *pass = &runner->pass;
-    if (batch->length != pass->length || batch->batch <= 0 ||
-        batch->batch > runner->options.batch) {
-        return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "a batch of %lld x %lld tokens does not fit a plan for %lld x %lld",
-                            (long long)batch->batch, (long long)batch->length,
-                            (long long)runner->options.batch, (long long)pass->length);
-    }
-    RF_TRY(check_ids(pass->config, batch, error));
-    bool masked = any_masked(batch);
-    set_batch(runner, batch->batch, masked, batch->labels != NULL);
-    pass->first_sample = batch->first_sample;
-    size_t rows = (size_t)pass->rows;
-    rf_device *device = pass->context.device;
-    RF_TRY(rf_device_upload(device, pass->ids.data, batch->ids, rows * sizeof(int32_t), error));
-    if (masked) {
-        RF_TRY(rf_device_upload(device, pass->mask.data, batch->mask, rows, error));
-    }
-    if (batch->labels == NULL) {
-        return RF_OK;
-    }
-    for (int64_t row = 0; row < batch->batch; row++) {
-        for (int64_t position = 0; position < batch->length; position++) {
-            runner->host_targets[row * batch->length + position] = target_at(batch, row, position);
-        }
-    }
-    return rf_device_upload(device, pass->targets.data, runner->host_targets,
-                            rows * sizeof(int32_t), error);
-}
-
-static rf_status read_scores(rf_runner *runner, rf_outcome *outcome, rf_error *error)
-{
-    rf_pass *pass = &runner->pass;
-    rf_device *device = pass->context.device;
-    RF_TRY(rf_op_reduce(&pass->context,
-                        &(rf_reduce){.kind = RF_REDUCE_SUM, .x = pass->nll, .y = runner->loss_sum},
-                        error));
-    RF_TRY(rf_device_download(device, &outcome->nll_sum, runner->loss_sum.data, sizeof(double),
-                              error));
-    RF_TRY(rf_device_download(device, runner->host_prediction, pass->prediction.data,
-                              rf_tensor_size(&pass->prediction), error));
-    for (int64_t i = 0; i < pass->rows; i++) {
-        bool scored = runner->host_targets[i] != -100;
-        outcome->scored += scored ? 1 : 0;
-        outcome->correct += scored && runner->host_targets[i] == runner->host_prediction[i] ? 1 : 0;
-    }
-    return RF_OK;
-}
+/* ---- running ----------------------------------------------------------------------------- */
 
 static rf_status read_flags(rf_runner *runner, bool backward, rf_outcome *outcome, rf_error *error)
 {
@@ -547,15 +423,16 @@ rf_status rf_runner_forward(rf_runner *runner, const rf_batch *batch, uint64_t s
 {
     rf_pass *pass = &runner->pass;
     *outcome = (rf_outcome){0};
-    RF_TRY(load_batch(runner, batch, error));
+    RF_TRY(rf_runner_load_batch(runner, batch, error));
     pass->seed = seed;
     pass->step = step;
     pass->dropout = false;
     RF_TRY(run_forward(runner, error));
     rf_reversible stack = batch_stack(runner);
-    RF_TRY(rf_head_lm_forward(pass, stack.streams, error));
-    if (batch->labels != NULL) {
-        RF_TRY(read_scores(runner, outcome, error));
+    RF_TRY(rf_head_of(pass->config)->forward(pass, stack.streams, error));
+    RF_TRY(rf_head_show_output(pass, stack.streams, error));
+    if (batch->labels != NULL || batch->values != NULL) {
+        RF_TRY(rf_runner_read_scores(runner, outcome, error));
     }
     RF_TRY(rf_device_sync(pass->context.device, error));
     return read_flags(runner, false, outcome, error);
@@ -566,16 +443,16 @@ rf_status rf_runner_train(rf_runner *runner, const rf_batch *batch, uint64_t see
 {
     rf_pass *pass = &runner->pass;
     *outcome = (rf_outcome){0};
-    if (batch->labels == NULL || !runner->options.gradients) {
+    if ((batch->labels == NULL && batch->values == NULL) || !runner->options.gradients) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
                             "training needs labels and a runner planned with gradients");
     }
-    RF_TRY(load_batch(runner, batch, error));
+    RF_TRY(rf_runner_load_batch(runner, batch, error));
     pass->seed = seed;
     pass->step = step;
     pass->dropout = runner->options.training;
     RF_TRY(run_train(runner, factor, error));
-    RF_TRY(read_scores(runner, outcome, error));
+    RF_TRY(rf_runner_read_scores(runner, outcome, error));
     RF_TRY(rf_device_sync(pass->context.device, error));
     return read_flags(runner, true, outcome, error);
 }

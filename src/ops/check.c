@@ -422,6 +422,17 @@ static rf_status check_cross_entropy(const rf_check_scope *scope, const void *ar
                           "logits", logits);
 }
 
+static rf_status check_value_loss(const rf_check_scope *scope, const void *arguments)
+{
+    const rf_value_loss *loss = arguments;
+    const rf_tensor *x = &loss->x;
+    RF_TRY(rf_check_range(scope, "kind", (int64_t)loss->kind, 0, RF_VALUE_LOSS_BINARY));
+    RF_TRY(rf_check_free(scope, "x", x, RF_CHECK_F32, 0));
+    RF_TRY(rf_check_like(scope, "targets", &loss->targets, as_type(x, RF_F32), "x", x));
+    RF_TRY(rf_check_like(scope, "loss", &loss->loss, as_type(x, RF_F32), "x", x));
+    return rf_check_optional(scope, "x_gradient", &loss->x_gradient, as_type(x, RF_F32), "x", x);
+}
+
 static rf_status check_reduce(const rf_check_scope *scope, const void *arguments)
 {
     const rf_reduce *reduce = arguments;
@@ -526,6 +537,14 @@ static const rule rules[RF_OP_COUNT] = {
     [RF_OP_REDUCE] = check_reduce,
     [RF_OP_ADAMW] = check_adamw,
     [RF_OP_ADAFACTOR] = check_adafactor,
+    [RF_OP_STEP_BEGIN] = rf_check_step_begin,
+    [RF_OP_STEP_PROJECT] = rf_check_step_project,
+    [RF_OP_CACHE_FILL] = rf_check_cache_fill,
+    [RF_OP_LISTS_FILL] = rf_check_lists_fill,
+    [RF_OP_CACHE_APPEND] = rf_check_cache_append,
+    [RF_OP_CACHE_ATTEND] = rf_check_cache_attend,
+    [RF_OP_SAMPLE] = rf_check_sample,
+    [RF_OP_VALUE_LOSS] = check_value_loss,
 };
 
 rf_status rf_op_check(rf_op op, const void *arguments, bool dry, rf_error *error)

@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,90 +16,22 @@ static rf_status allocate(int64_t count, size_t size, const char *what, void **m
     return rf_allocate_zeroed((size_t)count * size, what, memory, error);
 }
 
-static rf_status read_matrix(const rf_verify_state *state, const char *name, int64_t **values,
-                             rf_error *error)
-{
-    const rf_safetensors_entry *entry = rf_safetensors_find(state->file, name);
-    void *memory = NULL;
-    if (entry == NULL || entry->tensor.rank != 2 || entry->tensor.shape[0] != state->batch ||
-        entry->tensor.shape[1] != state->length) {
-        return rf_error_set(error, RF_ERR_FORMAT, "%s: %s should be [%lld, %lld] like input_ids",
-                            state->options->reference, name, (long long)state->batch,
-                            (long long)state->length);
-    }
-    RF_TRY(allocate(state->batch * state->length, sizeof(int64_t), name, &memory, error));
-    rf_status status = rf_safetensors_read_i64(entry, memory, state->batch * state->length, error);
-    if (status != RF_OK) {
-        rf_release(memory);
-        return status;
-    }
-    *values = memory;
-    return RF_OK;
-}
-
-static rf_status read_i32(const rf_verify_state *state, const char *name, int32_t **values,
-                          rf_error *error)
-{
-    int64_t *wide = NULL;
-    void *memory = NULL;
-    int64_t count = state->batch * state->length;
-    RF_TRY(read_matrix(state, name, &wide, error));
-    rf_status status = allocate(count, sizeof(int32_t), name, &memory, error);
-    for (int64_t i = 0; i < count && status == RF_OK; i++) {
-        if (wide[i] < INT32_MIN || wide[i] > INT32_MAX) {
-            status = rf_error_set(error, RF_ERR_FORMAT, "%s: %s holds %lld, which is no token",
-                                  state->options->reference, name, (long long)wide[i]);
-        }
-        ((int32_t *)memory)[i] = (int32_t)wide[i];
-    }
-    rf_release(wide);
-    if (status != RF_OK) {
-        rf_release(memory);
-        return status;
-    }
-    *values = memory;
-    return RF_OK;
-}
-
 static rf_status read_mask(rf_verify_state *state, rf_error *error)
 {
-    int64_t *wide = NULL;
+    int32_t *kept = NULL;
     void *memory = NULL;
     if (rf_safetensors_find(state->file, "attention_mask") == NULL) {
         return RF_OK;
     }
-    RF_TRY(read_matrix(state, "attention_mask", &wide, error));
+    RF_TRY(rf_verify_read_i32(state, "attention_mask", state->length, &kept, error));
     int64_t count = state->batch * state->length;
     rf_status status = allocate(count, 1, "attention mask", &memory, error);
     state->mask = memory;
     for (int64_t i = 0; i < count && status == RF_OK; i++) {
-        state->mask[i] = wide[i] != 0;
+        state->mask[i] = kept[i] != 0;
     }
-    rf_release(wide);
+    rf_release(kept);
     return status;
-}
-
-static rf_status read_labels(rf_verify_state *state, rf_error *error)
-{
-    const char *choice = state->options->labels != NULL ? state->options->labels : "auto";
-    bool has_labels = rf_safetensors_find(state->file, "labels") != NULL;
-    bool has_loss = rf_safetensors_find(state->file, "loss") != NULL;
-    bool has_nll = rf_safetensors_find(state->file, "nll_per_token") != NULL;
-    if (strcmp(choice, "none") == 0) {
-        return RF_OK;
-    }
-    if (strcmp(choice, "labels") == 0 || (strcmp(choice, "auto") == 0 && has_labels)) {
-        return read_i32(state, "labels", &state->labels, error);
-    }
-    if (strcmp(choice, "input_ids") == 0 ||
-        (strcmp(choice, "auto") == 0 && (has_loss || has_nll || state->has_gradients))) {
-        return read_i32(state, "input_ids", &state->labels, error);
-    }
-    if (strcmp(choice, "auto") != 0) {
-        return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "labels is \"%s\", expected auto, labels, input_ids or none", choice);
-    }
-    return RF_OK;
 }
 
 /* Rounds as the file has them: the third dimension of rotations.0 or buckets.0. */
@@ -118,6 +51,7 @@ static void read_gradient_scale(rf_verify_state *state)
 {
     double sum = 0.0;
     double count = 0.0;
+    double largest = 0.0;
     for (size_t i = 0; i < rf_safetensors_count(state->file); i++) {
         const rf_safetensors_entry *entry = rf_safetensors_at(state->file, i);
         if (strncmp(entry->name, "grad.", 5) != 0 || entry->tensor.dtype != RF_F32) {
@@ -129,9 +63,11 @@ static void read_gradient_scale(rf_verify_state *state)
             float value;
             memcpy(&value, data + (size_t)j * sizeof value, sizeof value);
             sum += (double)value * (double)value;
+            largest = fabs((double)value) > largest ? fabs((double)value) : largest;
             count += 1.0;
         }
     }
+    state->gradient_noise = largest * (double)FLT_EPSILON;
     state->gradient_rms = count > 0.0 ? sqrt(sum / count) : 0.0;
 }
 
@@ -147,9 +83,9 @@ static rf_status read_inputs(rf_verify_state *state, rf_error *error)
     state->length = ids->tensor.shape[1];
     read_gradient_scale(state);
     read_rounds(state);
-    RF_TRY(read_i32(state, "input_ids", &state->ids, error));
+    RF_TRY(rf_verify_read_i32(state, "input_ids", state->length, &state->ids, error));
     RF_TRY(read_mask(state, error));
-    return read_labels(state, error);
+    return rf_verify_read_labels(state, error);
 }
 
 static rf_status read_rotations(rf_verify_state *state, rf_error *error)
@@ -190,17 +126,31 @@ static rf_status read_rotations(rf_verify_state *state, rf_error *error)
     return RF_OK;
 }
 
+static rf_status take_logits(rf_verify_state *state, rf_error *error)
+{
+    const rf_config *config = &state->model->config;
+    const char *const names[] = {"logits", "logits_last32", "start_logits", "end_logits"};
+    int64_t rows = state->batch * state->length;
+    int64_t count = config->model_class == RF_CLASS_CLASSIFIER ? state->batch * config->labels
+                    : config->model_class == RF_CLASS_ANSWERER ? 2 * rows
+                                                               : rows * config->vocabulary;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (state->logits == NULL && rf_safetensors_find(state->file, names[i]) != NULL) {
+            void *memory = NULL;
+            RF_TRY(allocate(count, sizeof(float), "logits", &memory, error));
+            state->logits = memory;
+        }
+    }
+    return RF_OK;
+}
+
 static rf_status take_buffers(rf_verify_state *state, rf_error *error)
 {
     const rf_config *config = &state->model->config;
     int64_t rows = state->batch * state->length;
     int64_t hashes = config->heads * state->rounds * rows;
     void *memory = NULL;
-    if (rf_safetensors_find(state->file, "logits") != NULL ||
-        rf_safetensors_find(state->file, "logits_last32") != NULL) {
-        RF_TRY(allocate(rows * config->vocabulary, sizeof(float), "logits", &memory, error));
-        state->logits = memory;
-    }
+    RF_TRY(take_logits(state, error));
     RF_TRY(allocate(rows, sizeof(float), "nll", &memory, error));
     state->nll = memory;
     RF_TRY(allocate(rows * config->hidden, sizeof(float), "hidden states", &memory, error));
@@ -241,27 +191,48 @@ static rf_status compare_entry(rf_verify_state *state, const rf_safetensors_entr
     return status;
 }
 
+/* The class's scores; the two sides of an answer are two rows of the report. */
+static rf_status compare_logits(rf_verify_state *state, rf_error *error)
+{
+    const rf_config *config = &state->model->config;
+    static const char *const sides[] = {"start_logits", "end_logits"};
+    int64_t rows = state->batch * state->length;
+    const rf_safetensors_entry *entry = rf_safetensors_find(state->file, "logits");
+    if (entry != NULL && config->model_class != RF_CLASS_ANSWERER) {
+        int64_t count = config->model_class == RF_CLASS_CLASSIFIER ? state->batch * config->labels
+                                                                   : rows * config->vocabulary;
+        RF_TRY(
+            compare_entry(state, entry, "logits", RF_VERIFY_VALUES, state->logits, count, error));
+    }
+    for (int side = 0; side < 2 && config->model_class == RF_CLASS_ANSWERER; side++) {
+        entry = rf_safetensors_find(state->file, sides[side]);
+        if (entry != NULL) {
+            RF_TRY(compare_entry(state, entry, sides[side], RF_VERIFY_VALUES,
+                                 state->logits + side * rows, rows, error));
+        }
+    }
+    return RF_OK;
+}
+
 static rf_status compare_outputs(rf_verify_state *state, const rf_outcome *outcome, rf_error *error)
 {
+    const rf_config *config = &state->model->config;
+    bool is_lm = rf_class_has_lm_head(config->model_class);
     int64_t rows = state->batch * state->length;
-    int64_t vocabulary = state->model->config.vocabulary;
-    const rf_safetensors_entry *entry = rf_safetensors_find(state->file, "logits");
-    if (entry != NULL) {
-        RF_TRY(compare_entry(state, entry, "logits", RF_VERIFY_VALUES, state->logits,
-                             rows * vocabulary, error));
-    }
-    entry = rf_safetensors_find(state->file, "logits_last32");
-    if (entry != NULL && rows >= 32) {
+    int64_t vocabulary = config->vocabulary;
+    RF_TRY(compare_logits(state, error));
+    const rf_safetensors_entry *entry = rf_safetensors_find(state->file, "logits_last32");
+    if (entry != NULL && rows >= 32 && is_lm) {
         RF_TRY(compare_entry(state, entry, "logits_last32", RF_VERIFY_VALUES,
                              state->logits + (rows - 32) * vocabulary, 32 * vocabulary, error));
     }
     entry = rf_safetensors_find(state->file, "nll_per_token");
-    if (entry != NULL && state->labels != NULL && state->batch == 1) {
+    if (entry != NULL && state->labels != NULL && state->batch == 1 && is_lm) {
         RF_TRY(compare_entry(state, entry, "nll_per_token", RF_VERIFY_VALUES, state->nll, rows - 1,
                              error));
     }
     entry = rf_safetensors_find(state->file, "loss");
-    if (entry != NULL && state->labels != NULL) {
+    if (entry != NULL && (state->labels != NULL || state->values != NULL)) {
         float loss = (float)(outcome->nll_sum / (double)outcome->scored);
         RF_TRY(compare_entry(state, entry, "loss", RF_VERIFY_VALUES, &loss, 1, error));
     }
@@ -309,10 +280,11 @@ static rf_status run(rf_verify_state *state, rf_error *error)
                       .length = state->length,
                       .ids = state->ids,
                       .labels = state->labels,
+                      .values = state->values,
                       .mask = state->mask};
     RF_TRY_DONE(rf_runner_create(state->model, &options, &runner, error));
     if (state->has_gradients) {
-        int64_t scored = rf_batch_scored(&batch);
+        int64_t scored = rf_model_scored(state->model, &batch);
         float factor = 1.0F / (float)(scored > 0 ? scored : 1);
         RF_TRY_DONE(rf_runner_train(runner, &batch, 0, 0, factor, &outcome, error));
     } else {
@@ -366,19 +338,13 @@ static void clear(rf_verify_state *state)
             state->model->device->table->release(state->model->device, state->device_rotations[i]);
         }
     }
-    void *const blocks[] = {state->ids,
-                            state->labels,
-                            state->mask,
-                            state->logits,
-                            state->nll,
-                            state->row_buffer,
-                            state->own,
-                            state->given,
-                            state->flips,
-                            state->margins,
-                            state->seen,
-                            state->rotations,
-                            state->device_rotations};
+    void *const blocks[] = {state->ids,        state->labels,
+                            state->values,     state->mask,
+                            state->logits,     state->nll,
+                            state->row_buffer, state->own,
+                            state->given,      state->flips,
+                            state->margins,    state->seen,
+                            state->rotations,  state->device_rotations};
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
         rf_release(blocks[i]);
     }

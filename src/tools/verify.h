@@ -3,7 +3,7 @@
 #define RF_TOOLS_VERIFY_H
 
 #include "io/safetensors.h"
-#include "model/pass.h"
+#include "model/head.h"
 #include "reformer/tools.h"
 
 /* What kind of tensor is compared decides the limit (docs/numerics.md, "What verify allows"). */
@@ -33,13 +33,19 @@ typedef struct rf_verify_state {
     json_t *rows;
     bool passed;
     int64_t batch, length, rounds;
-    int64_t padding;       /* 1: the file's buckets count a padding bucket */
-    int32_t *ids, *labels; /* [batch, length]; labels NULL: none */
-    uint8_t *mask;         /* [batch, length] or NULL */
+    int64_t padding; /* 1: the file's buckets count a padding bucket */
+    int32_t *ids,
+        *labels;   /* ids [batch, length], labels as the model's class wants them, NULL: none
+                    */
+    float *values; /* [batch, labels] instead, or NULL */
+    uint8_t *mask; /* [batch, length] or NULL */
     bool has_gradients;
-    double gradient_rms; /* over all gradients of the file */
+    double gradient_rms;   /* over all gradients of the file */
+    double gradient_noise; /* one unit in the last place of the largest of them: a sum that cancels
+                              to zero is no more exact */
     /* collected */
-    float *logits;     /* [batch, length, vocabulary], when the file has logits or their tail */
+    float *logits;     /* [batch, length, vocabulary], when the file has logits or their tail; other
+                          classes: [batch, labels], or [2, batch, length] */
     float *nll;        /* [batch, length] */
     float *row_buffer; /* [batch * length, hidden] */
     int32_t *own;    /* buckets of the layer now running, [batch, heads, rounds, length], before the
@@ -59,6 +65,12 @@ RF_MUST_CHECK rf_status rf_verify_add(rf_verify_state *state, const rf_verify_ro
 RF_MUST_CHECK rf_status rf_verify_compare(rf_verify_state *state, const char *name,
                                           rf_verify_kind kind, const float *ours,
                                           const float *reference, int64_t count, rf_error *error);
+/* verify_labels.c: what the loss is against, in the form that the model's class wants. */
+RF_MUST_CHECK rf_status rf_verify_read_labels(rf_verify_state *state, rf_error *error);
+/* [batch, columns] integers of the file (columns 1: [batch] too) as i32, released with rf_release.
+ */
+RF_MUST_CHECK rf_status rf_verify_read_i32(const rf_verify_state *state, const char *name,
+                                           int64_t columns, int32_t **values, rf_error *error);
 /* The hooks of a verification run. */
 rf_hooks rf_verify_hooks(rf_verify_state *state);
 /* After the run: one row a hashing layer. */

@@ -91,8 +91,9 @@ rf_status rf_verify_compare(rf_verify_state *state, const char *name, rf_verify_
         double floor = state->gradient_rms / 1000.0;
         double scale = e.reference_rms > floor ? e.reference_rms : floor;
         double factor = tolerance > 0.0 ? tolerance / gradient_rms_limit : 1.0;
-        row.limit = gradient_max_limit * factor * scale;
-        row.passed = e.finite && e.max <= row.limit && e.rms <= gradient_rms_limit * factor * scale;
+        double rms_limit = fmax(gradient_rms_limit * factor * scale, state->gradient_noise);
+        row.limit = fmax(gradient_max_limit * factor * scale, state->gradient_noise);
+        row.passed = e.finite && e.max <= row.limit && e.rms <= rms_limit;
     }
     return rf_verify_add(state, &row, error);
 }

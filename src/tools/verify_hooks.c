@@ -248,7 +248,7 @@ static rf_status logits(void *user, int64_t first_row, const rf_tensor *tensor, 
     if (state->logits == NULL) {
         return RF_OK;
     }
-    float *to = state->logits + first_row * state->model->config.vocabulary;
+    float *to = state->logits + first_row * tensor->shape[1];
     return rf_device_download(state->model->device, to, tensor->data, rf_tensor_size(tensor),
                               error);
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static double *fresh(int64_t count)
+double *oracle_fresh(int64_t count)
 {
     double *values = calloc((size_t)count, sizeof(double));
     if (values == NULL) {
@@ -17,14 +17,14 @@ static double *fresh(int64_t count)
     return values;
 }
 
-static const double *parameter(const oracle_model *m, rf_parameter_role role, int64_t layer,
+const double *oracle_parameter(const oracle_model *m, rf_parameter_role role, int64_t layer,
                                int axis)
 {
     return m->block + rf_parameters_find(m->parameters, role, layer, axis)->offset;
 }
 
 /* y [rows, out] = x [rows, in] W^T + bias */
-static void linear(int64_t rows, int64_t in, int64_t out, const double *x, const double *weight,
+void oracle_linear(int64_t rows, int64_t in, int64_t out, const double *x, const double *weight,
                    const double *bias, double *y)
 {
     for (int64_t r = 0; r < rows; r++) {
@@ -68,7 +68,7 @@ static double *order_of(const oracle_model *m, int64_t layer, const rf_attention
 {
     const rf_config *config = m->config;
     int64_t count = m->batch * config->heads * m->rounds;
-    double *own = fresh(count * m->length);
+    double *own = oracle_fresh(count * m->length);
     const double *buckets = m->buckets != NULL ? m->buckets[layer] : NULL;
     if (buckets == NULL) {
         rf_bucket_hash hash = {.query = rf_tensor_4(NULL, RF_F32, m->batch, m->length,
@@ -79,7 +79,7 @@ static double *order_of(const oracle_model *m, int64_t layer, const rf_attention
         hash.rotations = rf_tensor_4(NULL, RF_F32, config->heads, config->head_width, m->rounds,
                                      rf_config_rotation_columns(config));
         memcpy(hash.factors, config->buckets, sizeof config->buckets);
-        oracle_bucket_hash(&hash, query, m->rotations, NULL, own);
+        oracle_bucket_hash(&hash, query, m->rotations, m->mask, own);
         buckets = own;
     }
     if (m->hashed != NULL) {
@@ -87,9 +87,9 @@ static double *order_of(const oracle_model *m, int64_t layer, const rf_attention
     }
     rf_bucket_sort sort = {
         .buckets = rf_tensor_4(NULL, RF_I32, m->batch, config->heads, m->rounds, m->length),
-        .bucket_count = rf_config_bucket_count(config),
+        .bucket_count = rf_config_bucket_count(config) + (m->mask != NULL ? 1 : 0),
         .order = rf_tensor_4(NULL, RF_I32, m->batch, config->heads, m->rounds, plan->slots)};
-    double *order = fresh(count * plan->slots);
+    double *order = oracle_fresh(count * plan->slots);
     oracle_bucket_sort(&sort, buckets, order, NULL);
     free(own);
     return order;
@@ -99,12 +99,12 @@ static void attend(const oracle_model *m, const oracle_attention *attention, dou
 {
     const rf_attention_plan *plan = attention->plan;
     int64_t rows = plan->batch * plan->heads * plan->length;
-    double *norm = fresh(rows);
+    double *norm = oracle_fresh(rows);
     if (m->exact) {
         oracle_merged_attention(attention, merged, norm);
     } else {
-        double *output = fresh(rows * plan->parts * attention->width);
-        double *norms = fresh(rows * plan->parts);
+        double *output = oracle_fresh(rows * plan->parts * attention->width);
+        double *norms = oracle_fresh(rows * plan->parts);
         rf_combine_rounds combine = {
             .output = rf_tensor_5(NULL, RF_F32, plan->batch, plan->parts, plan->length, plan->heads,
                                   attention->width),
@@ -126,19 +126,23 @@ static void attention_branch(const oracle_model *m, int64_t layer, const double 
     int64_t hidden = config->hidden;
     int64_t all = config->heads * config->head_width;
     bool lsh = config->kinds[layer] == RF_LAYER_LSH;
-    double *x = fresh(rows * hidden);
-    double *query = fresh(rows * all);
-    double *key = fresh(rows * all);
-    double *value = fresh(rows * all);
-    double *merged = fresh(rows * all);
+    double *x = oracle_fresh(rows * hidden);
+    double *query = oracle_fresh(rows * all);
+    double *key = oracle_fresh(rows * all);
+    double *value = oracle_fresh(rows * all);
+    double *merged = oracle_fresh(rows * all);
     double *order = NULL;
-    oracle_layer_norm(
-        rows, hidden, context, 0, NULL, parameter(m, RF_PARAMETER_ATTENTION_NORM_GAIN, layer, 0),
-        parameter(m, RF_PARAMETER_ATTENTION_NORM_BIAS, layer, 0), config->layer_norm_epsilon, x);
-    linear(rows, hidden, all, x, parameter(m, RF_PARAMETER_QUERY, layer, 0), NULL, query);
-    linear(rows, hidden, all, x, parameter(m, RF_PARAMETER_VALUE, layer, 0), NULL, value);
+    oracle_layer_norm(rows, hidden, context, 0, NULL,
+                      oracle_parameter(m, RF_PARAMETER_ATTENTION_NORM_GAIN, layer, 0),
+                      oracle_parameter(m, RF_PARAMETER_ATTENTION_NORM_BIAS, layer, 0),
+                      config->layer_norm_epsilon, x);
+    oracle_linear(rows, hidden, all, x, oracle_parameter(m, RF_PARAMETER_QUERY, layer, 0), NULL,
+                  query);
+    oracle_linear(rows, hidden, all, x, oracle_parameter(m, RF_PARAMETER_VALUE, layer, 0), NULL,
+                  value);
     if (!lsh) {
-        linear(rows, hidden, all, x, parameter(m, RF_PARAMETER_KEY, layer, 0), NULL, key);
+        oracle_linear(rows, hidden, all, x, oracle_parameter(m, RF_PARAMETER_KEY, layer, 0), NULL,
+                      key);
     }
     rf_attention_plan plan = plan_of(m, layer);
     if (lsh && plan.slots > plan.block) {
@@ -148,12 +152,13 @@ static void attention_branch(const oracle_model *m, int64_t layer, const double 
            &(oracle_attention){.plan = &plan,
                                .width = config->head_width,
                                .order = order,
+                               .key_mask = m->mask,
                                .query = query,
                                .key = lsh ? NULL : key,
                                .value = value},
            merged);
-    linear(rows, all, hidden, merged, parameter(m, RF_PARAMETER_ATTENTION_OUTPUT, layer, 0), NULL,
-           x);
+    oracle_linear(rows, all, hidden, merged,
+                  oracle_parameter(m, RF_PARAMETER_ATTENTION_OUTPUT, layer, 0), NULL, x);
     for (int64_t i = 0; i < rows * hidden; i++) {
         accumulator[i] += x[i];
     }
@@ -168,19 +173,19 @@ static void feed_forward_branch(const oracle_model *m, int64_t layer, const doub
 {
     const rf_config *config = m->config;
     int64_t rows = m->batch * m->length;
-    double *x = fresh(rows * config->hidden);
-    double *u = fresh(rows * config->feed_forward);
+    double *x = oracle_fresh(rows * config->hidden);
+    double *u = oracle_fresh(rows * config->feed_forward);
     oracle_layer_norm(rows, config->hidden, context, 0, NULL,
-                      parameter(m, RF_PARAMETER_FEED_FORWARD_NORM_GAIN, layer, 0),
-                      parameter(m, RF_PARAMETER_FEED_FORWARD_NORM_BIAS, layer, 0),
+                      oracle_parameter(m, RF_PARAMETER_FEED_FORWARD_NORM_GAIN, layer, 0),
+                      oracle_parameter(m, RF_PARAMETER_FEED_FORWARD_NORM_BIAS, layer, 0),
                       config->layer_norm_epsilon, x);
-    linear(rows, config->hidden, config->feed_forward, x,
-           parameter(m, RF_PARAMETER_INNER_WEIGHT, layer, 0),
-           parameter(m, RF_PARAMETER_INNER_BIAS, layer, 0), u);
+    oracle_linear(rows, config->hidden, config->feed_forward, x,
+                  oracle_parameter(m, RF_PARAMETER_INNER_WEIGHT, layer, 0),
+                  oracle_parameter(m, RF_PARAMETER_INNER_BIAS, layer, 0), u);
     oracle_activate(config->activation, rows * config->feed_forward, u, u);
-    linear(rows, config->feed_forward, config->hidden, u,
-           parameter(m, RF_PARAMETER_OUTER_WEIGHT, layer, 0),
-           parameter(m, RF_PARAMETER_OUTER_BIAS, layer, 0), x);
+    oracle_linear(rows, config->feed_forward, config->hidden, u,
+                  oracle_parameter(m, RF_PARAMETER_OUTER_WEIGHT, layer, 0),
+                  oracle_parameter(m, RF_PARAMETER_OUTER_BIAS, layer, 0), x);
     for (int64_t i = 0; i < rows * config->hidden; i++) {
         accumulator[i] += x[i];
     }
@@ -192,8 +197,8 @@ static void embed(const oracle_model *m, double *x)
 {
     const rf_config *config = m->config;
     int64_t rows = m->batch * m->length;
-    double *ids = fresh(rows);
-    double *positions = fresh(rows * config->hidden);
+    double *ids = oracle_fresh(rows);
+    double *positions = oracle_fresh(rows * config->hidden);
     const double *tables[RF_MAX_RANK] = {0};
     rf_position position = {.kind = config->positions == RF_POSITIONS_SINUSOIDAL
                                         ? RF_POSITION_SINUSOIDAL
@@ -211,7 +216,7 @@ static void embed(const oracle_model *m, double *x)
     for (int64_t i = 0; i < rows; i++) {
         ids[i] = m->ids[i];
     }
-    oracle_embedding(rows, config->hidden, ids, parameter(m, RF_PARAMETER_WORD, -1, 0), x);
+    oracle_embedding(rows, config->hidden, ids, oracle_parameter(m, RF_PARAMETER_WORD, -1, 0), x);
     oracle_position(&position, rows, config->hidden, tables, positions);
     for (int64_t i = 0; i < rows * config->hidden; i++) {
         x[i] += positions[i];
@@ -220,32 +225,12 @@ static void embed(const oracle_model *m, double *x)
     free(positions);
 }
 
-static double mean_nll(const oracle_model *m, const double *logits)
-{
-    int64_t rows = m->batch * m->length;
-    double *targets = fresh(rows);
-    double *nll = fresh(rows);
-    double *prediction = fresh(rows);
-    double sum = 0.0;
-    for (int64_t i = 0; i < rows; i++) {
-        targets[i] = i % m->length + 1 < m->length ? m->ids[i + 1] : -100.0;
-    }
-    oracle_cross_entropy(rows, m->config->vocabulary, logits, targets, nll, prediction);
-    for (int64_t i = 0; i < rows; i++) {
-        sum += nll[i];
-    }
-    free(targets);
-    free(nll);
-    free(prediction);
-    return sum / (double)(m->batch * (m->length - 1));
-}
-
 double oracle_model_forward(const oracle_model *m, double *logits)
 {
     const rf_config *config = m->config;
     int64_t rows = m->batch * m->length;
-    double *streams[2] = {fresh(rows * config->hidden), fresh(rows * config->hidden)};
-    double *joined = fresh(rows * 2 * config->hidden);
+    double *streams[2] = {oracle_fresh(rows * config->hidden), oracle_fresh(rows * config->hidden)};
+    double *joined = oracle_fresh(rows * 2 * config->hidden);
     embed(m, streams[0]);
     memcpy(streams[1], streams[0], (size_t)(rows * config->hidden) * sizeof(double));
     for (int64_t layer = 0; layer < config->layers; layer++) {
@@ -253,13 +238,12 @@ double oracle_model_forward(const oracle_model *m, double *logits)
         feed_forward_branch(m, layer, streams[0], streams[1]);
     }
     oracle_layer_norm(rows, config->hidden, streams[0], config->hidden, streams[1],
-                      parameter(m, RF_PARAMETER_FINAL_NORM_GAIN, -1, 0),
-                      parameter(m, RF_PARAMETER_FINAL_NORM_BIAS, -1, 0), config->layer_norm_epsilon,
-                      joined);
-    linear(rows, 2 * config->hidden, config->vocabulary, joined,
-           parameter(m, RF_PARAMETER_HEAD_WEIGHT, -1, 0), NULL, logits);
+                      oracle_parameter(m, RF_PARAMETER_FINAL_NORM_GAIN, -1, 0),
+                      oracle_parameter(m, RF_PARAMETER_FINAL_NORM_BIAS, -1, 0),
+                      config->layer_norm_epsilon, joined);
+    double loss = oracle_head(m, joined, logits);
     free(streams[0]);
     free(streams[1]);
     free(joined);
-    return mean_nll(m, logits);
+    return loss;
 }

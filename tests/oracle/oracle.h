@@ -41,6 +41,9 @@ void oracle_layer_norm(int64_t rows, int64_t width, const double *x, int64_t wid
 /* logits [rows, vocabulary], targets [rows]; nll, prediction [rows] */
 void oracle_cross_entropy(int64_t rows, int64_t vocabulary, const double *logits,
                           const double *targets, double *nll, double *prediction);
+/* x, targets, loss [count] */
+void oracle_value_loss(rf_value_loss_kind kind, int64_t count, const double *x,
+                       const double *targets, double *loss);
 /* x [rows, width], y [width]: adds */
 void oracle_column_sum(int64_t rows, int64_t width, const double *x, double *y);
 /* value, gradient, first, second [count] */

@@ -1,0 +1,387 @@
+/* Batches in, scores out: ids, masks and the targets of each class are checked on the host, then
+ * brought to the device; sums and counts come back. */
+#include "model/runner.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { IGNORED = -100 };
+
+/* ---- memory ------------------------------------------------------------------------------ */
+
+static int64_t losses_of(const rf_runner *runner)
+{
+    return rf_head_losses(runner->pass.config, runner->options.batch, runner->options.length);
+}
+
+static bool pools_mean(const rf_config *config)
+{
+    return config->model_class == RF_CLASS_CLASSIFIER && config->pooling == RF_POOLING_MEAN;
+}
+
+rf_status rf_runner_take_batch(rf_runner *runner, rf_error *error)
+{
+    const rf_config *config = runner->pass.config;
+    size_t *data = &runner->plan.batch_data;
+    int64_t rows = runner->options.batch * runner->options.length;
+    int64_t losses = losses_of(runner);
+    RF_TRY(rf_runner_take(runner, "token ids", RF_I32, rows, data, &runner->all_ids, error));
+    RF_TRY(rf_runner_take(runner, "mask", RF_U8, rows, data, &runner->all_mask, error));
+    RF_TRY(rf_runner_take(runner, "targets", RF_I32, losses, data, &runner->all_targets, error));
+    RF_TRY(rf_runner_take(runner, "nll", RF_F32, losses, data, &runner->all_nll, error));
+    RF_TRY(rf_runner_take(runner, "predictions", RF_I32, losses, data, &runner->all_prediction,
+                          error));
+    if (rf_head_wants_values(config)) {
+        RF_TRY(rf_runner_take(runner, "target values", RF_F32, losses, data, &runner->all_wanted,
+                              error));
+    }
+    if (pools_mean(config)) {
+        RF_TRY(rf_runner_take(runner, "kept rows", RF_F32, rows, data, &runner->all_kept, error));
+    }
+    return RF_OK;
+}
+
+size_t rf_runner_batch_host_size(const rf_runner *runner)
+{
+    size_t rows = (size_t)(runner->options.batch * runner->options.length);
+    size_t kept = pools_mean(runner->pass.config) ? rows * sizeof(float) : 0;
+    return 2 * (size_t)losses_of(runner) * sizeof(int32_t) + kept +
+           (size_t)runner->options.batch * sizeof(int64_t);
+}
+
+rf_status rf_runner_allocate_batch(rf_runner *runner, rf_error *error)
+{
+    size_t losses = (size_t)losses_of(runner);
+    size_t rows = (size_t)(runner->options.batch * runner->options.length);
+    void *memory = NULL;
+    RF_TRY(rf_allocate(losses * sizeof(int32_t), "targets", &memory, error));
+    runner->host_targets = memory;
+    RF_TRY(rf_allocate(losses * sizeof(int32_t), "predictions", &memory, error));
+    runner->host_prediction = memory;
+    RF_TRY(rf_allocate_zeroed((size_t)runner->options.batch * sizeof(int64_t), "places", &memory,
+                              error));
+    runner->host_places = memory;
+    if (pools_mean(runner->pass.config)) {
+        RF_TRY(rf_allocate(rows * sizeof(float), "kept rows", &memory, error));
+        runner->host_kept = memory;
+    }
+    return RF_OK;
+}
+
+void rf_runner_release_batch(rf_runner *runner)
+{
+    rf_release(runner->host_targets);
+    rf_release(runner->host_prediction);
+    rf_release(runner->host_places);
+    rf_release(runner->host_kept);
+}
+
+static rf_tensor first_rows(const rf_tensor *tensor, int64_t count)
+{
+    return rf_tensor_rows(tensor, 0, count);
+}
+
+void rf_runner_set_batch(rf_runner *runner, int64_t batch, bool masked, bool scored)
+{
+    rf_pass *pass = &runner->pass;
+    const rf_config *config = pass->config;
+    int64_t losses = rf_head_losses(config, batch, pass->length);
+    bool wants = rf_head_wants_values(config);
+    pass->batch = batch;
+    pass->rows = batch * pass->length;
+    pass->ids = first_rows(&runner->all_ids, pass->rows);
+    pass->nll = first_rows(&runner->all_nll, losses);
+    pass->prediction = first_rows(&runner->all_prediction, losses);
+    pass->targets = scored && !wants ? first_rows(&runner->all_targets, losses) : (rf_tensor){0};
+    pass->wanted = (rf_tensor){0};
+    if (scored && wants) {
+        pass->wanted = rf_tensor_2(runner->all_wanted.data, RF_F32, batch, config->labels);
+    }
+    if (pools_mean(config)) {
+        pass->kept = first_rows(&runner->all_kept, pass->rows);
+    }
+    pass->mask =
+        masked ? rf_tensor_2(runner->all_mask.data, RF_U8, batch, pass->length) : (rf_tensor){0};
+    pass->places = runner->host_places;
+    pass->span_weights[0] = 1.0;
+    pass->span_weights[1] = 1.0;
+}
+
+/* ---- targets ----------------------------------------------------------------------------- */
+
+/* Position t predicts label t + 1 of its own sequence; the last predicts nothing. */
+static int32_t next_label(const rf_batch *batch, int64_t row, int64_t position)
+{
+    return position + 1 < batch->length ? batch->labels[row * batch->length + position + 1]
+                                        : IGNORED;
+}
+
+int64_t rf_batch_scored(const rf_batch *batch)
+{
+    int64_t count = 0;
+    for (int64_t row = 0; batch->labels != NULL && row < batch->batch; row++) {
+        for (int64_t position = 0; position < batch->length; position++) {
+            count += next_label(batch, row, position) != IGNORED ? 1 : 0;
+        }
+    }
+    return count;
+}
+
+/* Start (side 0) or end of a sequence's answer, as the loss wants it. */
+static int32_t span_target(const rf_batch *batch, int64_t row, int side)
+{
+    int32_t place = batch->labels[2 * row + side];
+    if (place == IGNORED || place >= batch->length) {
+        return IGNORED;
+    }
+    return place < 0 ? 0 : place;
+}
+
+static int32_t target_at(const rf_config *config, const rf_batch *batch, int64_t index)
+{
+    switch (config->model_class) {
+    case RF_CLASS_CAUSAL_LM:
+        return next_label(batch, index / batch->length, index % batch->length);
+    case RF_CLASS_ANSWERER:
+        return span_target(batch, index % batch->batch, (int)(index / batch->batch));
+    default:
+        return batch->labels[index];
+    }
+}
+
+int64_t rf_model_scored(const rf_model *model, const rf_batch *batch)
+{
+    const rf_config *config = &model->config;
+    int64_t losses = rf_head_losses(config, batch->batch, batch->length);
+    int64_t count = 0;
+    if (rf_head_wants_values(config)) {
+        return batch->values != NULL ? losses : 0;
+    }
+    for (int64_t i = 0; batch->labels != NULL && i < losses; i++) {
+        count += target_at(config, batch, i) != IGNORED ? 1 : 0;
+    }
+    return count;
+}
+
+/* Labels are below this. */
+static int64_t label_bound(const rf_config *config)
+{
+    return config->model_class == RF_CLASS_CLASSIFIER ? config->labels : config->vocabulary;
+}
+
+static rf_status check_labels(const rf_config *config, const rf_batch *batch, rf_error *error)
+{
+    bool classifies = config->model_class == RF_CLASS_CLASSIFIER;
+    int64_t count = classifies ? batch->batch : batch->batch * batch->length;
+    int64_t bound = label_bound(config);
+    if (config->model_class == RF_CLASS_ANSWERER) {
+        return RF_OK; /* every position is legal */
+    }
+    for (int64_t i = 0; i < count; i++) {
+        int32_t label = batch->labels[i];
+        if (label != IGNORED && (label < 0 || label >= bound)) {
+            int64_t width = classifies ? 1 : batch->length;
+            return rf_error_set(error, RF_ERR_ARGUMENT,
+                                "label %d at sequence %lld, position %lld is outside the %s of "
+                                "%lld; was the text encoded for another model?",
+                                label, (long long)(i / width), (long long)(i % width),
+                                classifies ? "labels" : "vocabulary", (long long)bound);
+        }
+    }
+    return RF_OK;
+}
+
+static rf_status check_values(const rf_config *config, const rf_batch *batch, rf_error *error)
+{
+    bool multiple = rf_config_problem(config) == RF_PROBLEM_MULTIPLE;
+    for (int64_t i = 0; i < batch->batch * config->labels; i++) {
+        float value = batch->values[i];
+        if (!isfinite(value) || (multiple && (value < 0.0F || value > 1.0F))) {
+            return rf_error_set(error, RF_ERR_ARGUMENT, "value %g of sequence %lld, expected %s",
+                                (double)value, (long long)(i / config->labels),
+                                multiple ? "0 to 1" : "a finite number");
+        }
+    }
+    return RF_OK;
+}
+
+static rf_status check_ids(const rf_config *config, const rf_batch *batch, rf_error *error)
+{
+    for (int64_t i = 0; i < batch->batch * batch->length; i++) {
+        if (batch->ids[i] < 0 || batch->ids[i] >= config->vocabulary) {
+            return rf_error_set(error, RF_ERR_ARGUMENT,
+                                "token id %d at sequence %lld, position %lld is outside the "
+                                "vocabulary of %lld; was the text encoded for another model?",
+                                batch->ids[i], (long long)(i / batch->length),
+                                (long long)(i % batch->length), (long long)config->vocabulary);
+        }
+    }
+    return RF_OK;
+}
+
+static rf_status check_targets(const rf_config *config, const rf_batch *batch, rf_error *error)
+{
+    bool wants = rf_head_wants_values(config);
+    if (config->model_class == RF_CLASS_BARE && (batch->labels != NULL || batch->values != NULL)) {
+        return rf_error_set(error, RF_ERR_ARGUMENT, "a bare ReformerModel has no use for labels");
+    }
+    if (wants ? batch->labels != NULL : batch->values != NULL) {
+        return rf_error_set(error, RF_ERR_ARGUMENT, "this model's targets are %s, not %s",
+                            wants ? "values" : "labels", wants ? "labels" : "values");
+    }
+    if (batch->labels != NULL) {
+        return check_labels(config, batch, error);
+    }
+    return batch->values != NULL ? check_values(config, batch, error) : RF_OK;
+}
+
+/* ---- to the device ----------------------------------------------------------------------- */
+
+static bool any_masked(const rf_batch *batch)
+{
+    return batch->mask != NULL &&
+           memchr(batch->mask, 0, (size_t)(batch->batch * batch->length)) != NULL;
+}
+
+/* Where each sequence is pooled, or how many of its positions are kept. */
+static void find_places(rf_runner *runner, const rf_batch *batch)
+{
+    rf_pooling pooling = runner->pass.config->pooling;
+    for (int64_t row = 0; row < batch->batch; row++) {
+        int64_t last = batch->mask == NULL ? batch->length - 1 : 0;
+        int64_t kept = batch->mask == NULL ? batch->length : 0;
+        for (int64_t i = 0; batch->mask != NULL && i < batch->length; i++) {
+            bool keeps = batch->mask[row * batch->length + i] != 0;
+            last = keeps ? i : last;
+            kept += keeps ? 1 : 0;
+        }
+        runner->host_places[row] = pooling == RF_POOLING_FIRST  ? 0
+                                   : pooling == RF_POOLING_LAST ? last
+                                                                : kept;
+    }
+}
+
+static rf_status upload_places(rf_runner *runner, const rf_batch *batch, rf_error *error)
+{
+    rf_pass *pass = &runner->pass;
+    if (pass->config->model_class != RF_CLASS_CLASSIFIER) {
+        return RF_OK;
+    }
+    find_places(runner, batch);
+    if (!pools_mean(pass->config)) {
+        return RF_OK;
+    }
+    for (int64_t i = 0; i < pass->rows; i++) {
+        runner->host_kept[i] = batch->mask == NULL || batch->mask[i] != 0 ? 1.0F : 0.0F;
+    }
+    return rf_device_upload(pass->context.device, pass->kept.data, runner->host_kept,
+                            rf_tensor_size(&pass->kept), error);
+}
+
+/* Each half of the loss is a mean over its own scored rows: against one division by all of them
+ * that is a weight. */
+static void weigh_spans(rf_runner *runner)
+{
+    rf_pass *pass = &runner->pass;
+    double counts[2] = {0.0, 0.0};
+    for (int64_t i = 0; i < 2 * pass->batch; i++) {
+        counts[i / pass->batch] += runner->host_targets[i] != IGNORED ? 1.0 : 0.0;
+    }
+    for (int side = 0; side < 2; side++) {
+        pass->span_weights[side] =
+            counts[side] > 0.0 ? (counts[0] + counts[1]) / (2.0 * counts[side]) : 0.0;
+    }
+}
+
+static rf_status upload_targets(rf_runner *runner, const rf_batch *batch, rf_error *error)
+{
+    rf_pass *pass = &runner->pass;
+    rf_device *device = pass->context.device;
+    if (batch->values != NULL) {
+        return rf_device_upload(device, pass->wanted.data, batch->values,
+                                rf_tensor_size(&pass->wanted), error);
+    }
+    if (batch->labels == NULL) {
+        return RF_OK;
+    }
+    for (int64_t i = 0; i < pass->targets.shape[0]; i++) {
+        runner->host_targets[i] = target_at(pass->config, batch, i);
+    }
+    if (pass->config->model_class == RF_CLASS_ANSWERER) {
+        weigh_spans(runner);
+    }
+    return rf_device_upload(device, pass->targets.data, runner->host_targets,
+                            rf_tensor_size(&pass->targets), error);
+}
+
+rf_status rf_runner_load_batch(rf_runner *runner, const rf_batch *batch, rf_error *error)
+{
+    rf_pass *pass = &runner->pass;
+    if (batch->length != pass->length || batch->batch <= 0 ||
+        batch->batch > runner->options.batch) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "a batch of %lld x %lld tokens does not fit a plan for %lld x %lld",
+                            (long long)batch->batch, (long long)batch->length,
+                            (long long)runner->options.batch, (long long)pass->length);
+    }
+    RF_TRY(check_ids(pass->config, batch, error));
+    RF_TRY(check_targets(pass->config, batch, error));
+    bool masked = any_masked(batch);
+    rf_runner_set_batch(runner, batch->batch, masked,
+                        batch->labels != NULL || batch->values != NULL);
+    pass->first_sample = batch->first_sample;
+    size_t rows = (size_t)pass->rows;
+    rf_device *device = pass->context.device;
+    RF_TRY(rf_device_upload(device, pass->ids.data, batch->ids, rows * sizeof(int32_t), error));
+    if (masked) {
+        RF_TRY(rf_device_upload(device, pass->mask.data, batch->mask, rows, error));
+    }
+    RF_TRY(upload_places(runner, batch, error));
+    return upload_targets(runner, batch, error);
+}
+
+/* ---- scores ------------------------------------------------------------------------------ */
+
+static rf_status read_sum(rf_runner *runner, rf_tensor nll, double *sum, rf_error *error)
+{
+    rf_pass *pass = &runner->pass;
+    RF_TRY(rf_op_reduce(&pass->context,
+                        &(rf_reduce){.kind = RF_REDUCE_SUM, .x = nll, .y = runner->loss_sum},
+                        error));
+    return rf_device_download(pass->context.device, sum, runner->loss_sum.data, sizeof *sum, error);
+}
+
+static rf_status read_sums(rf_runner *runner, rf_outcome *outcome, rf_error *error)
+{
+    const rf_pass *pass = &runner->pass;
+    if (pass->config->model_class != RF_CLASS_ANSWERER) {
+        return read_sum(runner, pass->nll, &outcome->nll_sum, error);
+    }
+    for (int side = 0; side < 2; side++) {
+        double sum = 0.0;
+        RF_TRY(read_sum(runner, rf_tensor_rows(&pass->nll, side * pass->batch, pass->batch), &sum,
+                        error));
+        outcome->nll_sum += pass->span_weights[side] * sum;
+    }
+    return RF_OK;
+}
+
+rf_status rf_runner_read_scores(rf_runner *runner, rf_outcome *outcome, rf_error *error)
+{
+    rf_pass *pass = &runner->pass;
+    RF_TRY(read_sums(runner, outcome, error));
+    if (!rf_tensor_is_absent(&pass->wanted)) {
+        outcome->scored = pass->nll.shape[0];
+        return RF_OK;
+    }
+    RF_TRY(rf_device_download(pass->context.device, runner->host_prediction, pass->prediction.data,
+                              rf_tensor_size(&pass->prediction), error));
+    for (int64_t i = 0; i < pass->targets.shape[0]; i++) {
+        bool scored = runner->host_targets[i] != IGNORED;
+        outcome->scored += scored ? 1 : 0;
+        outcome->correct += scored && runner->host_targets[i] == runner->host_prediction[i] ? 1 : 0;
+    }
+    return RF_OK;
+}

@@ -1,0 +1,99 @@
+/* What the heads share: which class has which, and the norm over both streams side by side, with
+ * the dropout behind it. */
+#include "model/head.h"
+
+static rf_status no_forward(rf_pass *pass, const rf_tensor streams[2], rf_error *error)
+{
+    (void)pass;
+    (void)streams;
+    (void)error;
+    return RF_OK;
+}
+
+const rf_head rf_head_bare = {no_forward, NULL};
+
+const rf_head *rf_head_of(const rf_config *config)
+{
+    switch (config->model_class) {
+    case RF_CLASS_CLASSIFIER:
+        return &rf_head_classify;
+    case RF_CLASS_ANSWERER:
+        return &rf_head_answer;
+    case RF_CLASS_BARE:
+        return &rf_head_bare;
+    default:
+        return &rf_head_lm;
+    }
+}
+
+bool rf_head_wants_values(const rf_config *config)
+{
+    return config->model_class == RF_CLASS_CLASSIFIER &&
+           rf_config_problem(config) != RF_PROBLEM_SINGLE;
+}
+
+int64_t rf_head_losses(const rf_config *config, int64_t batch, int64_t length)
+{
+    if (config->model_class == RF_CLASS_CLASSIFIER) {
+        return rf_head_wants_values(config) ? batch * config->labels : batch;
+    }
+    return config->model_class == RF_CLASS_ANSWERER ? 2 * batch : batch * length;
+}
+
+rf_status rf_head_join(rf_pass *pass, const rf_tensor streams[2], rf_row_slice slice,
+                       const rf_tensor *y, rf_error *error)
+{
+    RF_TRY(rf_op_layer_norm(
+        &pass->context,
+        &(rf_layer_norm){.x = rf_tensor_rows(&streams[0], slice.first, slice.count),
+                         .x2 = rf_tensor_rows(&streams[1], slice.first, slice.count),
+                         .fraction_bits = pass->config->fraction_bits,
+                         .gain = rf_pass_value(pass, RF_PARAMETER_FINAL_NORM_GAIN, -1, 0),
+                         .bias = rf_pass_value(pass, RF_PARAMETER_FINAL_NORM_BIAS, -1, 0),
+                         .epsilon = (float)pass->config->layer_norm_epsilon,
+                         .y = *y},
+        error));
+    return rf_pass_dropout(pass, y, RF_PURPOSE_FINAL_DROPOUT, -1, slice.first, error);
+}
+
+rf_status rf_head_join_backward(rf_pass *pass, const rf_tensor streams[2], rf_row_slice slice,
+                                const rf_tensor *y_gradient, const rf_tensor gradients[2],
+                                rf_error *error)
+{
+    RF_TRY(rf_pass_dropout(pass, y_gradient, RF_PURPOSE_FINAL_DROPOUT, -1, slice.first, error));
+    return rf_op_layer_norm_backward(
+        &pass->context,
+        &(rf_layer_norm_backward){
+            .x = rf_tensor_rows(&streams[0], slice.first, slice.count),
+            .x2 = rf_tensor_rows(&streams[1], slice.first, slice.count),
+            .fraction_bits = pass->config->fraction_bits,
+            .gain = rf_pass_value(pass, RF_PARAMETER_FINAL_NORM_GAIN, -1, 0),
+            .epsilon = (float)pass->config->layer_norm_epsilon,
+            .y_gradient = *y_gradient,
+            .x_gradient = rf_tensor_rows(&gradients[0], slice.first, slice.count),
+            .x2_gradient = rf_tensor_rows(&gradients[1], slice.first, slice.count),
+            .write = true,
+            .gain_gradient = rf_pass_gradient(pass, RF_PARAMETER_FINAL_NORM_GAIN, -1, 0),
+            .bias_gradient = rf_pass_gradient(pass, RF_PARAMETER_FINAL_NORM_BIAS, -1, 0)},
+        error);
+}
+
+rf_status rf_head_show_output(rf_pass *pass, const rf_tensor streams[2], rf_error *error)
+{
+    if (pass->hooks->output == NULL) {
+        return RF_OK;
+    }
+    size_t mark = rf_workspace_mark(pass->context.workspace);
+    for (rf_row_slice slice = {0};
+         rf_row_slice_next(pass, &slice, pass->rows, pass->slices.rows);) {
+        rf_tensor y;
+        RF_TRY(rf_pass_take_f32(pass, "joined streams", slice.count, 2 * pass->config->hidden, &y,
+                                error));
+        RF_TRY(rf_head_join(pass, streams, slice, &y, error));
+        if (!pass->context.device->dry) {
+            RF_TRY(pass->hooks->output(pass->hooks->user, slice.first, &y, error));
+        }
+        rf_workspace_release(pass->context.workspace, mark);
+    }
+    return RF_OK;
+}

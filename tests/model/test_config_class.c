@@ -1,0 +1,215 @@
+/* Classes in a configuration: every one read and written as Hugging Face does, labels, problems,
+ * pooling, and one class made another. */
+#include "config_support.h"
+
+#include <string.h>
+
+static rf_config classifier(const char *more)
+{
+    char text[1024];
+    (void)snprintf(text, sizeof text,
+                   "{\"architectures\": [\"ReformerForSequenceClassification\"]%s%s}",
+                   more[0] != '\0' ? ", " : "", more);
+    rf_config config;
+    assert_ok(parse_changed_config(text, RF_CONFIG_FOREIGN, NULL, &config, error));
+    return config;
+}
+
+static json_t *written(const rf_config *config)
+{
+    json_t *object = NULL;
+    assert_ok(rf_config_to_json(config, &object, error));
+    return object;
+}
+
+static void test_every_class_round_trips(void **state)
+{
+    (void)state;
+    for (int i = 0; i < RF_CLASS_COUNT; i++) {
+        char text[256];
+        rf_config config;
+        rf_config again;
+        rf_model_class found = RF_CLASS_COUNT;
+        (void)snprintf(text, sizeof text, "{\"architectures\": [\"%s\"], \"is_decoder\": %s}",
+                       rf_class_name((rf_model_class)i),
+                       i == RF_CLASS_CAUSAL_LM ? "true" : "false");
+        assert_ok(parse_changed_config(text, RF_CONFIG_FOREIGN, NULL, &config, error));
+        assert_int_equal(config.model_class, i);
+        json_t *object = written(&config);
+        assert_string_equal(
+            json_string_value(json_array_get(json_object_get(object, "architectures"), 0)),
+            rf_class_name((rf_model_class)i));
+        assert_string_equal(json_string_value(json_object_get(object, "model_type")), "reformer");
+        assert_ok(rf_config_parse("config.json", object, RF_CONFIG_FOREIGN, NULL, &again, error));
+        assert_int_equal(again.model_class, i);
+        assert_ok(rf_class_of_task(rf_class_task((rf_model_class)i), &found, error));
+        assert_int_equal(found, i);
+        json_decref(object);
+        rf_config_clear(&config);
+        rf_config_clear(&again);
+    }
+}
+
+static void test_labels(void **state)
+{
+    (void)state;
+    rf_config config = classifier("");
+    assert_int_equal(config.labels, 2);
+    assert_string_equal(rf_config_label(&config, 1), "LABEL_1");
+    rf_config_clear(&config);
+    config = classifier("\"num_labels\": 5");
+    assert_int_equal(config.labels, 5);
+    json_t *object = written(&config);
+    assert_null(json_object_get(object, "num_labels"));
+    assert_int_equal(json_object_size(json_object_get(object, "id2label")), 5);
+    assert_int_equal(
+        json_integer_value(json_object_get(json_object_get(object, "label2id"), "LABEL_4")), 4);
+    json_decref(object);
+    rf_config_clear(&config);
+    config = classifier("\"id2label\": {\"0\": \"bad\", \"1\": \"so so\", \"2\": \"good\"}");
+    assert_int_equal(config.labels, 3);
+    assert_string_equal(rf_config_label(&config, 2), "good");
+    const char *const same[] = {"a", "a"};
+    rf_error fault = {0};
+    assert_int_equal(rf_config_set_labels(&config, 2, same, &fault), RF_ERR_CONFIG);
+    assert_non_null(strstr(fault.message, "\"a\""));
+    rf_config_clear(&config);
+}
+
+static void test_labels_that_disagree(void **state)
+{
+    (void)state;
+    heard said = {0};
+    rf_config config;
+    assert_ok(parse_changed_config("{\"num_labels\": 4, \"id2label\": {\"0\": \"x\"}}",
+                                   RF_CONFIG_FOREIGN, &said, &config, error));
+    assert_int_equal(config.labels, 1);
+    assert_int_equal(said.lines, 1);
+    assert_non_null(strstr(said.text, "id2label"));
+    rf_config_clear(&config);
+}
+
+static void test_problem(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        rf_problem problem;
+    } cases[] = {
+        {"", RF_PROBLEM_SINGLE},
+        {"\"num_labels\": 1", RF_PROBLEM_REGRESSION},
+        {"\"num_labels\": 1, \"problem_type\": null", RF_PROBLEM_REGRESSION},
+        {"\"problem_type\": \"regression\"", RF_PROBLEM_REGRESSION},
+        {"\"problem_type\": \"multi_label_classification\"", RF_PROBLEM_MULTIPLE},
+        {"\"num_labels\": 1, \"problem_type\": \"single_label_classification\"", RF_PROBLEM_SINGLE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        rf_config config = classifier(cases[i].text);
+        assert_int_equal(rf_config_problem(&config), cases[i].problem);
+        config.problem = rf_config_problem(&config);
+        json_t *object = written(&config);
+        rf_config again;
+        assert_ok(rf_config_parse("config.json", object, RF_CONFIG_FOREIGN, NULL, &again, error));
+        assert_int_equal(again.problem, cases[i].problem);
+        json_decref(object);
+        rf_config_clear(&again);
+        rf_config_clear(&config);
+    }
+}
+
+static void test_dropout(void **state)
+{
+    (void)state;
+    rf_config config = classifier("");
+    assert_true(config.classifier_dropout < 0.0);
+    json_t *object = written(&config);
+    assert_true(json_is_null(json_object_get(object, "classifier_dropout")));
+    json_decref(object);
+    config.classifier_dropout = 0.0;
+    object = written(&config);
+    assert_true(json_is_real(json_object_get(object, "classifier_dropout")));
+    json_decref(object);
+    rf_config_clear(&config);
+}
+
+/* What transformers wrote is pooled as it does; our own causal recipes pool the last position,
+ * which transformers could not compute. */
+static void test_pooling(void **state)
+{
+    (void)state;
+    static const char recipe[] = "{\"architectures\": [\"ReformerForSequenceClassification\"]}";
+    rf_config config = classifier("");
+    assert_true(config.causal);
+    assert_int_equal(config.pooling, RF_POOLING_FIRST);
+    rf_config_clear(&config);
+    assert_ok(parse_changed_config(recipe, RF_CONFIG_OURS, NULL, &config, error));
+    assert_int_equal(config.pooling, RF_POOLING_LAST);
+    json_t *object = written(&config);
+    assert_string_equal(json_string_value(json_object_get(object, "model_type")), "reformer_c");
+    rf_config again;
+    assert_ok(rf_config_parse("config.json", object, RF_CONFIG_FOREIGN, NULL, &again, error));
+    assert_int_equal(again.pooling, RF_POOLING_LAST);
+    json_decref(object);
+    rf_config_clear(&again);
+    rf_config_clear(&config);
+    config = classifier("\"is_decoder\": false, \"reformer_c\": {\"pooling\": \"mean\"}");
+    assert_int_equal(config.pooling, RF_POOLING_MEAN);
+    rf_config_clear(&config);
+}
+
+static void test_made_another(void **state)
+{
+    (void)state;
+    heard said = {0};
+    rf_log log = {.write = hear, .user = &said};
+    const char *const names[] = {"no", "yes", "perhaps"};
+    rf_class_choice masked = {.model_class = RF_CLASS_MASKED_LM};
+    rf_class_choice classes = {.model_class = RF_CLASS_CLASSIFIER, .labels = 3, .names = names};
+    rf_class_choice causal = {.model_class = RF_CLASS_CAUSAL_LM};
+    rf_config config;
+    json_t *object = changed_config("{}");
+    assert_ok(rf_config_parse_as("test", object, RF_CONFIG_FOREIGN, &masked, &log, &config, error));
+    assert_false(config.causal);
+    assert_non_null(strstr(said.text, "is_decoder: false"));
+    rf_config_clear(&config);
+    assert_ok(
+        rf_config_parse_as("test", object, RF_CONFIG_FOREIGN, &classes, &log, &config, error));
+    assert_int_equal(config.labels, 3);
+    assert_string_equal(rf_config_label(&config, 2), "perhaps");
+    assert_int_equal(config.pooling, RF_POOLING_LAST);
+    rf_config_clear(&config);
+    json_decref(object);
+    object = changed_config("{\"architectures\": [\"ReformerForMaskedLM\"], \"is_decoder\": false, "
+                            "\"lsh_num_chunks_after\": 1}");
+    said.lines = 0;
+    assert_ok(rf_config_parse_as("test", object, RF_CONFIG_FOREIGN, &causal, &log, &config, error));
+    assert_true(config.causal);
+    assert_int_equal(config.lsh.chunks_after, 0);
+    assert_int_equal(said.lines, 2);
+    rf_config_clear(&config);
+    json_decref(object);
+}
+
+static void test_unknown_task(void **state)
+{
+    (void)state;
+    rf_model_class found;
+    rf_error fault = {0};
+    assert_int_equal(rf_class_of_task("translate", &found, &fault), RF_ERR_ARGUMENT);
+    assert_non_null(strstr(fault.message, "masked-lm"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_class_round_trips),
+        cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_labels_that_disagree),
+        cmocka_unit_test(test_problem),
+        cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_pooling),
+        cmocka_unit_test(test_made_another),
+        cmocka_unit_test(test_unknown_task),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,577 @@
+/* Every class with its head against the double oracle: logits and loss, gradients along random
+ * directions against central differences, batches of different lengths behind a mask, short
+ * sequences, dropout, slices, micro-batches, bf16, and what is refused. */
+#include "support.h"
+
+#include "base/memory.h"
+#include "model/pass.h"
+#include "oracle/model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BATCH = 3, LONG = 75, SHORT = 13, LABELS = 4, VOCABULARY = 31 };
+
+typedef struct kind {
+    const char *name, *architecture, *more; /* more: keys of the configuration */
+    rf_problem problem;
+} kind;
+
+static const kind kinds[] = {
+    {"masked", "ReformerForMaskedLM", "", RF_PROBLEM_OPEN},
+    {"causal", "ReformerModelWithLMHead", "", RF_PROBLEM_OPEN},
+    {"single", "ReformerForSequenceClassification", "", RF_PROBLEM_SINGLE},
+    {"multiple", "ReformerForSequenceClassification", ", \"reformer_c\": {\"pooling\": \"mean\"}",
+     RF_PROBLEM_MULTIPLE},
+    {"regression", "ReformerForSequenceClassification", ", \"reformer_c\": {\"pooling\": \"last\"}",
+     RF_PROBLEM_REGRESSION},
+    {"answer", "ReformerForQuestionAnswering", "", RF_PROBLEM_OPEN},
+};
+enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+typedef struct subject {
+    rf_model *model;
+    int64_t length;
+    int32_t ids[BATCH * LONG], labels[BATCH * LONG];
+    uint8_t mask[BATCH * LONG];
+    float values[BATCH * LABELS];
+    rf_batch batch;
+    double *block, *rotations, *oracle_mask, *targets;
+    double *buckets[2];
+    oracle_model oracle;
+} subject;
+
+static rf_model *create(const kind *k, const char *layers, double dropout, const char *precision)
+{
+    char text[2048];
+    bool causal = strcmp(k->name, "causal") == 0;
+    int labels = strcmp(k->name, "answer") == 0 ? 2 : LABELS;
+    (void)snprintf(
+        text, sizeof text,
+        "{\"architectures\": [\"%s\"], \"is_decoder\": %s, \"num_labels\": %d, \"attn_layers\": "
+        "[%s], "
+        "\"hidden_size\": 24, \"num_attention_heads\": 2, \"attention_head_size\": 12, "
+        "\"feed_forward_size\": 32, \"vocab_size\": %d, \"hidden_act\": \"gelu\", "
+        "\"local_attn_chunk_length\": 8, \"lsh_attn_chunk_length\": 16, \"num_hashes\": 2, "
+        "\"num_buckets\": 4, \"hash_seed\": 5, \"axial_pos_shape\": [8, 16], "
+        "\"axial_pos_embds_dim\": [8, 16], \"max_position_embeddings\": 128, "
+        "\"local_num_chunks_after\": %d, \"lsh_num_chunks_after\": %d, \"hidden_dropout_prob\": "
+        "%g, "
+        "\"local_attention_probs_dropout_prob\": %g, \"axial_norm_std\": 0.5, "
+        "\"initializer_range\": 0.25%s}",
+        k->architecture, causal ? "true" : "false", labels, layers, VOCABULARY, causal ? 0 : 1,
+        causal ? 0 : 1, dropout, dropout, k->more);
+    rf_model *model = NULL;
+    rf_model_options options = {
+        .device = "cpu", .threads = 1, .precision = precision, .lm_head_bias = "off"};
+    assert_ok(rf_model_create(text, 3, "huggingface", &options, &model, error));
+    if (k->problem != RF_PROBLEM_OPEN) {
+        model->config.problem = k->problem;
+    }
+    for (int64_t i = 0; i < model->parameters.items_count; i++) { /* biases that matter */
+        const rf_parameter *item = &model->parameters.items[i];
+        const rf_random_key key = {.seed = (uint64_t)i, .purpose = RF_PURPOSE_TEST};
+        for (int64_t j = 0; item->rank == 1 && j < item->count; j++) {
+            model->values[item->offset + j] += 0.2F * rf_random_normal(&key, (uint64_t)j);
+        }
+    }
+    return model;
+}
+
+/* Rows of different lengths: whole, five sixths, and one with padding on the left; every window of
+ * a local layer keeps a key, since a row without one has weights that float rounds to 1 each. The
+ * causal model, where that is not so, has no padding. */
+static void fill_inputs(subject *s)
+{
+    const rf_random_key key = {.purpose = RF_PURPOSE_TEST};
+    for (int64_t i = 0; i < BATCH * s->length; i++) {
+        int64_t row = i / s->length;
+        int64_t position = i % s->length;
+        s->ids[i] = (int32_t)rf_random_below(&key, (uint64_t)i, VOCABULARY);
+        bool left = position < 3;
+        bool right = position >= s->length * 5 / 6;
+        s->mask[i] = s->model->config.causal || row == 0 || (row == 1 ? !right : !left);
+        s->labels[i] = i % 5 == 1 && s->mask[i] != 0 ? (int32_t)(i % VOCABULARY) : -100;
+    }
+    for (int i = 0; i < BATCH * LABELS; i++) {
+        s->values[i] = (float)(i % 3 == 0);
+    }
+}
+
+static void fill_targets(subject *s)
+{
+    const rf_config *config = &s->model->config;
+    bool answers = config->model_class == RF_CLASS_ANSWERER;
+    int32_t spans[2 * BATCH] = {3, 5, 0, 2, 7, (int32_t)s->length}; /* the last end is not scored */
+    for (int i = 0; i < 2 * BATCH && answers; i++) {
+        s->labels[i] = spans[i];
+    }
+    for (int i = 0; i < BATCH && config->model_class == RF_CLASS_CLASSIFIER; i++) {
+        s->labels[i] = i == 1 ? -100 : i;
+    }
+    int64_t count = answers ? 2 * BATCH : BATCH * s->length;
+    for (int64_t i = 0; i < count; i++) {
+        int32_t label = s->labels[answers ? i % BATCH * 2 + i / BATCH : i];
+        s->targets[i] = answers && label >= s->length ? -100.0 : label;
+    }
+    bool values =
+        config->model_class == RF_CLASS_CLASSIFIER && config->problem != RF_PROBLEM_SINGLE;
+    for (int i = 0; i < BATCH * LABELS && values; i++) {
+        s->targets[i] = (double)s->values[i];
+    }
+    s->batch = (rf_batch){.batch = BATCH, .length = s->length, .ids = s->ids, .mask = s->mask};
+    s->batch.labels = values ? NULL : s->labels;
+    s->batch.values = values ? s->values : NULL;
+    if (config->model_class == RF_CLASS_CAUSAL_LM) {
+        s->batch.labels = s->ids;
+    }
+}
+
+/* *s must stay where it is. */
+static void open_subject(subject *s, const kind *k, const char *layers, int64_t length)
+{
+    *s = (subject){.length = length, .model = create(k, layers, 0.0, "f32")};
+    const rf_config *config = &s->model->config;
+    int64_t rows = BATCH * length;
+    s->targets = oracle_fresh(rows > BATCH * LABELS ? rows : BATCH * LABELS);
+    s->oracle_mask = oracle_fresh(rows);
+    fill_inputs(s);
+    fill_targets(s);
+    for (int64_t i = 0; i < rows; i++) {
+        s->oracle_mask[i] = s->mask[i];
+    }
+    s->block = oracle_fresh(s->model->parameters.block_count);
+    for (int64_t i = 0; i < s->model->parameters.block_count; i++) {
+        s->block[i] = (double)s->model->values[i];
+    }
+    enum { ROTATIONS = 2 * 12 * 2 * 2 };
+    float drawn[ROTATIONS];
+    rf_plan_lsh_seeded_rotations(config, config->rounds, drawn);
+    s->rotations = oracle_fresh(ROTATIONS);
+    for (int i = 0; i < ROTATIONS; i++) {
+        s->rotations[i] = (double)drawn[i];
+    }
+    for (int i = 0; i < 2; i++) {
+        s->buckets[i] = oracle_fresh(config->heads * config->rounds * rows);
+    }
+    s->oracle = (oracle_model){.config = config,
+                               .parameters = &s->model->parameters,
+                               .block = s->block,
+                               .batch = BATCH,
+                               .length = length,
+                               .rounds = config->rounds,
+                               .ids = s->ids,
+                               .mask = s->oracle_mask,
+                               .targets = s->targets,
+                               .rotations = s->rotations,
+                               .hashed = s->buckets};
+}
+
+static void close_subject(subject *s)
+{
+    double *const blocks[] = {s->block,   s->rotations,  s->oracle_mask,
+                              s->targets, s->buckets[0], s->buckets[1]};
+    for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
+        free(blocks[i]);
+    }
+    rf_model_destroy(s->model);
+}
+
+typedef struct gathered {
+    float *logits;
+    int64_t width;
+} gathered;
+
+static rf_status gather(void *user, int64_t first_row, const rf_tensor *logits, rf_error *error)
+{
+    (void)error;
+    gathered *g = user;
+    g->width = logits->shape[1];
+    memcpy(g->logits + first_row * g->width, logits->data, rf_tensor_size(logits));
+    return RF_OK;
+}
+
+static int64_t logits_count(const rf_config *config, int64_t length)
+{
+    return config->model_class == RF_CLASS_CLASSIFIER ? BATCH * config->labels
+           : config->model_class == RF_CLASS_ANSWERER ? 2 * BATCH * length
+                                                      : BATCH * length * config->vocabulary;
+}
+
+static double loss_of(const subject *s, const rf_outcome *outcome)
+{
+    assert_int_equal(outcome->scored, rf_model_scored(s->model, &s->batch));
+    return outcome->nll_sum / (double)outcome->scored;
+}
+
+static void check_forward(const kind *k, int64_t length)
+{
+    subject s;
+    open_subject(&s, k, "\"local\", \"lsh\"", length);
+    int64_t count = logits_count(&s.model->config, length);
+    double *expected = oracle_fresh(count);
+    gathered g = {.logits = calloc((size_t)count, sizeof(float))};
+    assert_non_null(g.logits);
+    double loss = oracle_model_forward(&s.oracle, expected);
+    for (int stream = 0; stream < 2; stream++) {
+        rf_runner *runner = NULL;
+        rf_outcome outcome;
+        rf_runner_options options = {.batch = BATCH,
+                                     .length = length,
+                                     .float_stream = stream == 0,
+                                     .hooks = {.user = &g, .logits = gather}};
+        assert_ok(rf_runner_create(s.model, &options, &runner, error));
+        assert_ok(rf_runner_forward(runner, &s.batch, 0, 0, &outcome, error));
+        for (int64_t i = 0; i < count; i++) {
+            double apart = fabs(expected[i] - (double)g.logits[i]);
+            if (!(apart < 1e-4)) {
+                fail_msg("%s: logit %lld is %g apart", k->name, (long long)i, apart);
+            }
+        }
+        assert_true(fabs(loss_of(&s, &outcome) - loss) < 1e-5 * (1.0 + loss));
+        rf_runner_destroy(runner);
+    }
+    free(expected);
+    free(g.logits);
+    close_subject(&s);
+}
+
+static void test_forward(void **state)
+{
+    (void)state;
+    for (int i = 0; i < KINDS; i++) {
+        check_forward(&kinds[i], LONG);
+        check_forward(&kinds[i], SHORT); /* no layer hashes, padded to two local chunks */
+    }
+}
+
+static rf_status give_buckets(void *user, int64_t layer, int64_t first_head,
+                              const rf_tensor *buckets, rf_error *error)
+{
+    (void)error;
+    const subject *s = user;
+    int64_t heads = s->model->config.heads;
+    int64_t each = buckets->shape[2] * buckets->shape[3];
+    for (int64_t i = 0; i < rf_tensor_count(buckets); i++) {
+        int64_t b = i / each / buckets->shape[1];
+        int64_t h = i / each % buckets->shape[1];
+        ((int32_t *)buckets->data)[i] =
+            (int32_t)s->buckets[layer][(b * heads + first_head + h) * each + i % each];
+    }
+    return RF_OK;
+}
+
+static double slope(subject *s, const double *direction, double *logits)
+{
+    const double reach = 1e-6;
+    int64_t count = s->model->parameters.block_count;
+    double losses[2];
+    oracle_model fixed = s->oracle;
+    double *moved = oracle_fresh(count);
+    fixed.exact = true;
+    fixed.buckets = (const double *const *)s->buckets;
+    fixed.hashed = NULL;
+    fixed.block = moved;
+    for (int side = 0; side < 2; side++) {
+        for (int64_t i = 0; i < count; i++) {
+            moved[i] = s->block[i] + (side == 0 ? reach : -reach) * direction[i];
+        }
+        losses[side] = oracle_model_forward(&fixed, logits);
+    }
+    free(moved);
+    return (losses[0] - losses[1]) / (2.0 * reach);
+}
+
+static void check_gradient(const kind *k, const char *layers, double limit, bool fixed_stream)
+{
+    subject s;
+    open_subject(&s, k, layers, LONG);
+    int64_t count = s.model->parameters.block_count;
+    double *logits = oracle_fresh(logits_count(&s.model->config, LONG));
+    double *direction = oracle_fresh(count);
+    rf_runner *runner = NULL;
+    rf_outcome outcome;
+    double norm = 0.0;
+    rf_runner_options options = {.batch = BATCH,
+                                 .length = LONG,
+                                 .gradients = true,
+                                 .fixed_stream = fixed_stream,
+                                 .float_stream = !fixed_stream,
+                                 .slices = {.rows = 20, .head_rows = 17, .heads = 1},
+                                 .hooks = {.user = &s, .buckets = give_buckets}};
+    (void)oracle_model_forward(&s.oracle, logits);
+    assert_ok(rf_runner_create(s.model, &options, &runner, error));
+    float factor = 1.0F / (float)rf_model_scored(s.model, &s.batch);
+    assert_ok(rf_runner_train(runner, &s.batch, 0, 0, factor, &outcome, error));
+    const float *gradients = rf_runner_gradients(runner);
+    for (int64_t i = 0; i < count; i++) {
+        norm += (double)gradients[i] * (double)gradients[i];
+    }
+    assert_true(norm > 1e-6);
+    for (uint64_t n = 0; n < 3; n++) {
+        const rf_random_key key = {.seed = n, .purpose = RF_PURPOSE_TEST};
+        double ours = 0.0;
+        for (int64_t i = 0; i < count; i++) {
+            direction[i] = (double)rf_random_normal(&key, (uint64_t)i);
+            ours += direction[i] * (double)gradients[i];
+        }
+        double apart = fabs(ours - slope(&s, direction, logits)) / sqrt(norm);
+        if (!(apart < limit)) {
+            fail_msg("%s with layers %s: %g of the norm apart", k->name, layers, apart);
+        }
+    }
+    rf_runner_destroy(runner);
+    free(logits);
+    free(direction);
+    close_subject(&s);
+}
+
+static void test_gradient(void **state)
+{
+    (void)state;
+    for (int i = 0; i < KINDS; i++) {
+        for (int stream = 0; stream < 2; stream++) {
+            check_gradient(&kinds[i], "\"local\", \"local\"", 2e-5, stream == 1);
+            /* rows of an lsh layer that see only themselves weigh their value 0.998 */
+            check_gradient(&kinds[i], "\"local\", \"lsh\"", 5e-4, stream == 1);
+        }
+    }
+}
+
+/* ---- training ---------------------------------------------------------------------------- */
+
+static double train(rf_model *model, const rf_batch *batch, float *gradients, int64_t step,
+                    rf_slices slices)
+{
+    rf_runner *runner = NULL;
+    rf_outcome outcome;
+    rf_runner_options options = {
+        .batch = batch->batch, .length = batch->length, .training = true, .slices = slices};
+    assert_ok(rf_runner_create(model, &options, &runner, error));
+    float factor = 1.0F / (float)rf_model_scored(model, batch);
+    assert_ok(rf_runner_train(runner, batch, 9, step, factor, &outcome, error));
+    memcpy(gradients, rf_runner_gradients(runner),
+           (size_t)model->parameters.block_count * sizeof *gradients);
+    rf_runner_destroy(runner);
+    return outcome.nll_sum / (double)outcome.scored;
+}
+
+static double norm_of(const float *a, const float *b, int64_t count)
+{
+    double sum = 0.0;
+    for (int64_t i = 0; i < count; i++) {
+        double d = (double)a[i] - (b != NULL ? (double)b[i] : 0.0);
+        sum += d * d;
+    }
+    return sqrt(sum);
+}
+
+/* With dropout the gradient is that of the loss under the same masks: two steps to either side
+ * along itself. However the work is cut, the same but for rounding. */
+static void check_dropout(const kind *k)
+{
+    subject s;
+    open_subject(&s, k, "\"local\", \"local\"", LONG);
+    rf_model_destroy(s.model);
+    s.model = create(k, "\"local\", \"local\"", 0.2, "f32");
+    s.model->config.fixed_stream = false;
+    int64_t count = s.model->parameters.block_count;
+    float *gradient = calloc((size_t)count, sizeof *gradient);
+    float *other = calloc((size_t)count, sizeof *other);
+    assert_true(gradient != NULL && other != NULL);
+    (void)train(s.model, &s.batch, gradient, 4, (rf_slices){0});
+    (void)train(s.model, &s.batch, other, 4, (rf_slices){.rows = 7, .head_rows = 11, .heads = 1});
+    double norm = norm_of(gradient, NULL, count);
+    assert_true(norm > 0.0 && norm_of(gradient, other, count) < 1e-4 * norm);
+    const double reach = 2e-3;
+    double losses[2];
+    for (int side = 0; side < 2; side++) {
+        for (int64_t i = 0; i < count; i++) {
+            s.model->values[i] +=
+                (float)((side == 0 ? 1.0 : -2.0) * reach * (double)gradient[i] / norm);
+        }
+        losses[side] = train(s.model, &s.batch, other, 4, (rf_slices){0});
+    }
+    double found = (losses[0] - losses[1]) / (2.0 * reach);
+    if (!(fabs(found - norm) < 1e-2 * norm)) {
+        fail_msg("%s: the slope is %g, the gradient's norm %g", k->name, found, norm);
+    }
+    free(gradient);
+    free(other);
+    close_subject(&s);
+}
+
+static void test_dropout(void **state)
+{
+    (void)state;
+    for (int i = 0; i < KINDS; i++) {
+        check_dropout(&kinds[i]);
+    }
+}
+
+static void test_micro_batches_equal_one_batch(void **state)
+{
+    (void)state;
+    subject s;
+    open_subject(&s, &kinds[3], "\"local\", \"lsh\"", LONG);
+    rf_model_destroy(s.model);
+    s.model = create(&kinds[3], "\"local\", \"lsh\"", 0.2, "f32");
+    int64_t count = s.model->parameters.block_count;
+    float *whole = calloc((size_t)count, sizeof *whole);
+    float *part = calloc((size_t)count, sizeof *part);
+    float *sum = calloc((size_t)count, sizeof *sum);
+    assert_true(whole != NULL && part != NULL && sum != NULL);
+    (void)train(s.model, &s.batch, whole, 4, (rf_slices){0});
+    for (int64_t row = 0; row < BATCH; row++) {
+        rf_batch one = {.batch = 1,
+                        .length = LONG,
+                        .ids = s.ids + row * LONG,
+                        .mask = s.mask + row * LONG,
+                        .values = s.values + row * LABELS,
+                        .first_sample = row};
+        (void)train(s.model, &one, part, 4, (rf_slices){0});
+        for (int64_t i = 0; i < count; i++) {
+            sum[i] += part[i] / (float)BATCH;
+        }
+    }
+    assert_true(norm_of(whole, sum, count) < 1e-3 * norm_of(whole, NULL, count));
+    free(whole);
+    free(part);
+    free(sum);
+    close_subject(&s);
+}
+
+/* bf16 gives about the same gradients; what is below the head's f32 is as for any class. */
+static void test_bf16(void **state)
+{
+    (void)state;
+    for (int i = 0; i < KINDS; i++) {
+        subject s;
+        open_subject(&s, &kinds[i], "\"local\", \"local\"", LONG);
+        int64_t count = s.model->parameters.block_count;
+        float *exact = calloc((size_t)count, sizeof *exact);
+        float *rounded = calloc((size_t)count, sizeof *rounded);
+        assert_true(exact != NULL && rounded != NULL);
+        double loss = train(s.model, &s.batch, exact, 0, (rf_slices){0});
+        rf_model_destroy(s.model);
+        s.model = create(&kinds[i], "\"local\", \"local\"", 0.0, "bf16");
+        assert_ok(rf_model_round(s.model, error));
+        double apart = fabs(train(s.model, &s.batch, rounded, 0, (rf_slices){0}) - loss);
+        assert_true(apart < 0.05 * loss + 0.02);
+        assert_true(norm_of(exact, rounded, count) < 0.15 * norm_of(exact, NULL, count));
+        free(exact);
+        free(rounded);
+        close_subject(&s);
+    }
+}
+
+/* ---- padding ----------------------------------------------------------------------------- */
+
+/* What stands in padded places matters to no one. */
+static void test_padding_is_in_no_ones_way(void **state)
+{
+    (void)state;
+    for (int i = 0; i < KINDS; i++) {
+        subject s;
+        open_subject(&s, &kinds[i], "\"local\", \"lsh\"", LONG);
+        int64_t count = logits_count(&s.model->config, LONG);
+        gathered g[2] = {{0}, {0}};
+        for (int turn = 0; turn < 2; turn++) {
+            rf_runner *runner = NULL;
+            rf_outcome outcome;
+            g[turn].logits = calloc((size_t)count, sizeof(float));
+            assert_non_null(g[turn].logits);
+            rf_batch batch = s.batch;
+            batch.labels = NULL;
+            batch.values = NULL;
+            rf_runner_options options = {
+                .batch = BATCH, .length = LONG, .hooks = {.user = &g[turn], .logits = gather}};
+            assert_ok(rf_runner_create(s.model, &options, &runner, error));
+            assert_ok(rf_runner_forward(runner, &batch, 0, 0, &outcome, error));
+            rf_runner_destroy(runner);
+            for (int64_t j = 0; j < BATCH * LONG; j++) {
+                s.ids[j] = s.mask[j] != 0 ? s.ids[j] : (s.ids[j] + 7) % VOCABULARY;
+            }
+        }
+        bool pools_padding = s.model->config.model_class == RF_CLASS_CLASSIFIER &&
+                             s.model->config.pooling == RF_POOLING_FIRST;
+        for (int64_t j = 0; j < count; j++) {
+            bool is_classifier = s.model->config.model_class == RF_CLASS_CLASSIFIER;
+            int64_t row = is_classifier ? j / g[0].width : 0;
+            int64_t token = s.model->config.model_class == RF_CLASS_ANSWERER ? j % (BATCH * LONG)
+                                                                             : j / g[0].width;
+            bool kept = is_classifier ? !(pools_padding && row == 2) : s.mask[token] != 0;
+            if (kept && g[0].logits[j] != g[1].logits[j]) {
+                fail_msg("%s: logit %lld changed with the padding", kinds[i].name, (long long)j);
+            }
+        }
+        free(g[0].logits);
+        free(g[1].logits);
+        close_subject(&s);
+    }
+}
+
+/* ---- refused ----------------------------------------------------------------------------- */
+
+static void refuse(const kind *k, rf_batch batch, const char *words)
+{
+    subject s;
+    rf_runner *runner = NULL;
+    rf_outcome outcome;
+    rf_error fault = {0};
+    open_subject(&s, k, "\"local\", \"lsh\"", LONG);
+    batch.batch = BATCH;
+    batch.length = LONG;
+    batch.ids = s.ids;
+    rf_runner_options options = {.batch = BATCH, .length = LONG};
+    assert_ok(rf_runner_create(s.model, &options, &runner, error));
+    assert_int_equal(rf_runner_forward(runner, &batch, 0, 0, &outcome, &fault), RF_ERR_ARGUMENT);
+    if (strstr(fault.message, words) == NULL) {
+        fail_msg("\"%s\" is not in: %s", words, fault.message);
+    }
+    rf_runner_destroy(runner);
+    close_subject(&s);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    const int32_t labels[BATCH] = {0, LABELS, 1};
+    const float values[BATCH * LABELS] = {0.0F, 0.0F, 2.0F};
+    refuse(&kinds[2], (rf_batch){.labels = labels}, "label 4 at sequence 1");
+    refuse(&kinds[2], (rf_batch){.values = values}, "targets are labels, not values");
+    refuse(&kinds[3], (rf_batch){.labels = labels}, "targets are values, not labels");
+    refuse(&kinds[3], (rf_batch){.values = values}, "value 2 of sequence 0, expected 0 to 1");
+}
+
+static void test_a_bare_model_has_no_loss(void **state)
+{
+    (void)state;
+    static const kind bare = {"bare", "ReformerModel", "", RF_PROBLEM_OPEN};
+    rf_model *model = create(&bare, "\"local\", \"lsh\"", 0.0, "f32");
+    rf_runner *runner = NULL;
+    rf_error fault = {0};
+    float logits[VOCABULARY];
+    int32_t id = 1;
+    rf_runner_options options = {.batch = 1, .length = LONG, .training = true};
+    assert_int_equal(rf_runner_create(model, &options, &runner, &fault), RF_ERR_ARGUMENT);
+    assert_non_null(strstr(fault.message, "no loss"));
+    assert_int_equal(rf_model_logits(model, &id, NULL, 1, 1, 0, 1, logits, &fault),
+                     RF_ERR_ARGUMENT);
+    assert_non_null(strstr(fault.message, "ReformerModel"));
+    assert_string_equal(model->parameters.items[0].name, "embeddings.word_embeddings.weight");
+    rf_model_destroy(model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_forward), cmocka_unit_test(test_gradient),
+        cmocka_unit_test(test_dropout), cmocka_unit_test(test_micro_batches_equal_one_batch),
+        cmocka_unit_test(test_bf16),    cmocka_unit_test(test_padding_is_in_no_ones_way),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_a_bare_model_has_no_loss),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
