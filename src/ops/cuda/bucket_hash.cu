@@ -1,6 +1,7 @@
 /* Angular locality-sensitive hashing (Kitaev et al. 2020, section 2): products of the queries with
  * random rotations, then per factor the argmax of concat(p, -p), and from the digits of a round its
- * bucket.
+ * bucket. bf16 queries with heads of a multiple of 8 up to 256 go to bucket_hash_bf16.cu; this is
+ * for all others, in f32.
  *
  * One block a tile of 64 tokens of one (batch, head). The columns of all rounds and factors stand
  * side by side, so the block walks them 64 at a time: a 64 x 64 tile of products (4 x 4 a thread,
@@ -9,7 +10,7 @@
  * multiprocessor. Memory traffic per token: width floats per 64 columns, out of the cache but for
  * the first; rotations are read once a block. Rotations that come from the key are drawn into
  * scratch once a call. */
-#include "ops/cuda/cuda.cuh"
+#include "ops/cuda/bucket_hash.cuh"
 
 namespace
 {
@@ -258,19 +259,10 @@ __global__ void draw_rotations(const rf_random_key key, int64_t first, int64_t c
     }
 }
 
-int64_t columns_of(const rf_bucket_hash *hash)
-{
-    int64_t columns = 0;
-    for (int i = 0; i < hash->factor_count; i++) {
-        columns += hash->factors[i] / 2;
-    }
-    return columns;
-}
-
 /* Of the group's heads. */
 int64_t rotations_count(const rf_bucket_hash *hash)
 {
-    return hash->query.shape[2] * hash->query.shape[3] * hash->rounds * columns_of(hash);
+    return hash->query.shape[2] * hash->query.shape[3] * hash->rounds * rf_hash_columns(hash);
 }
 
 template <typename T> hashing<T> hashing_of(const rf_bucket_hash *hash)
@@ -282,7 +274,7 @@ template <typename T> hashing<T> hashing_of(const rf_bucket_hash *hash)
     call.heads = shape[2];
     call.width = shape[3];
     call.rounds = hash->rounds;
-    call.all_columns = hash->rounds * columns_of(hash);
+    call.all_columns = hash->rounds * rf_hash_columns(hash);
     call.factor_count = hash->factor_count;
     for (int i = 0; i < hash->factor_count; i++) {
         call.factors[i] = static_cast<int>(hash->factors[i]);
@@ -303,13 +295,7 @@ rf_status run(rf_device *device, const rf_bucket_hash *hash, void *scratch, rf_e
     if (blocks == 0) {
         return RF_OK;
     }
-    if (blocks > INT32_MAX) {
-        return rf_error_set(error, RF_ERR_UNSUPPORTED,
-                            "bucket_hash: %lld sequences of %lld tokens are too many for one call "
-                            "on this device; hash fewer at once",
-                            static_cast<long long>(hash->query.shape[0] * call.heads),
-                            static_cast<long long>(call.length));
-    }
+    RF_TRY(rf_hash_check_blocks(hash, blocks, error));
     if (rf_tensor_is_absent(&hash->rotations)) {
         const int64_t count = rotations_count(hash);
         call.rotations = static_cast<const float *>(scratch);
@@ -325,9 +311,12 @@ rf_status run(rf_device *device, const rf_bucket_hash *hash, void *scratch, rf_e
 
 } // namespace
 
-size_t rf_cuda_bucket_hash_scratch_size(const rf_device *, const void *arguments)
+size_t rf_cuda_bucket_hash_scratch_size(const rf_device *device, const void *arguments)
 {
     const rf_bucket_hash *hash = static_cast<const rf_bucket_hash *>(arguments);
+    if (rf_hash_is_fast(device, hash)) {
+        return rf_hash_fast_scratch_size(hash);
+    }
     return rf_tensor_is_absent(&hash->rotations)
                ? static_cast<size_t>(rotations_count(hash)) * sizeof(float)
                : 0;
@@ -337,6 +326,9 @@ rf_status rf_cuda_bucket_hash(rf_device *device, const void *arguments, void *sc
                               rf_error *error)
 {
     const rf_bucket_hash *hash = static_cast<const rf_bucket_hash *>(arguments);
+    if (rf_hash_is_fast(device, hash)) {
+        return rf_hash_fast(device, hash, scratch, error);
+    }
     return hash->query.dtype == RF_BF16 ? run<__nv_bfloat16>(device, hash, scratch, error)
                                         : run<float>(device, hash, scratch, error);
 }
