@@ -7,7 +7,6 @@
 
 #include "base/memory.h"
 
-
 static bool is_fixed(const rf_config *config, const rf_runner_options *options)
 {
     return options->fixed_stream || (config->fixed_stream && !options->float_stream);
