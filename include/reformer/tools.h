@@ -73,8 +73,9 @@ typedef struct rf_bench_options {
 } rf_bench_options;
 /* Real training steps (or forward passes) on random tokens: {"batch", "length", "seconds": [..],
  * "median_seconds", "tokens_per_second", "planned_bytes", "peak_bytes", "peak_rss_bytes",
- * "rss_before_bytes", "loss", "plan": {as rf_plan}}. "peak_bytes": the most that was taken of the
- * device's memory at once. */
+ * "rss_before_bytes", "loss", "flops", "matrix_peak_flops_per_second", "share_of_matrix_peak",
+ * "plan": {as rf_plan}}. "peak_bytes": the most that was taken of the device's memory at once;
+ * "flops": of the products of a step, compared with a large product in the same precision. */
 RF_API RF_MUST_CHECK rf_status rf_bench_step(const rf_bench_options *options, char **report,
                                              rf_error *error);
 
@@ -98,6 +99,21 @@ typedef struct rf_bench_attention_options {
  * one by one, so their sum is more than the whole. */
 RF_API RF_MUST_CHECK rf_status rf_bench_attention(const rf_bench_attention_options *options,
                                                   char **report, rf_error *error);
+
+typedef struct rf_bench_generate_options {
+    const char *model, *model_config;
+    int64_t batch, prompt; /* sequences, and tokens of the prompt of each */
+    int64_t tokens;        /* decoded one by one and timed, at least 1 */
+    int64_t warmup;        /* tokens before them; on a GPU the first few are slower */
+    const char *device, *precision, *kernels, *stream;
+    int threads;
+    rf_log log;
+} rf_bench_generate_options;
+/* Greedy decoding after a prompt of random tokens: {"device", "batch", "prompt", "tokens",
+ * "prefill_seconds", "token_ms": {"median", "min", "max", "first_decile", "ninth_decile"} of a
+ * token for all sequences, "tokens_per_second"}. */
+RF_API RF_MUST_CHECK rf_status rf_bench_generate(const rf_bench_generate_options *options,
+                                                 char **report, rf_error *error);
 
 /* {"config": {...}, "parameters": N, "tensors": [{"name", "shape", "dtype"}], "notes": [...]} of a
  * model directory. */

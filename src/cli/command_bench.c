@@ -1,5 +1,6 @@
-/* reformer bench: real steps of a model, or one attention layer, timed. */
+/* reformer bench: real steps of a model, one attention layer, or decoded tokens, timed. */
 #include "bench_attention.h"
+#include "bench_generate.h"
 #include "message.h"
 #include "model_source.h"
 #include "units.h"
@@ -26,7 +27,7 @@ static const rf_option options[] = {
      .high = 2147483647,
      .key = "length",
      .group = "what",
-     .help = "tokens a sequence"},
+     .help = "tokens a sequence; generate: of the prompt"},
     {.name = "batch",
      .letter = 'b',
      .kind = RF_OPTION_INTEGER,
@@ -46,7 +47,7 @@ static const rf_option options[] = {
      .high = 1 << 20,
      .key = "repeats",
      .group = "what",
-     .help = "steps or passes to time"},
+     .help = "steps, passes or tokens to time"},
     {.name = "warmup",
      .letter = 'w',
      .kind = RF_OPTION_INTEGER,
@@ -56,7 +57,7 @@ static const rf_option options[] = {
      .high = 1 << 20,
      .key = "warmup",
      .group = "what",
-     .help = "steps or passes before those that are timed"},
+     .help = "steps, passes or tokens before those that are timed"},
     {.name = "forward-only",
      .kind = RF_OPTION_FLAG,
      .preset = "no",
@@ -230,7 +231,13 @@ static void print_report(const json_t *report)
     printf("\nmedian      %.4f s, %.0f tokens a second\n", number_of(report, "median_seconds"),
            number_of(report, "tokens_per_second"));
     printf("memory      %s planned, %s at the peak, %s of the process\n", planned, peak, resident);
-    printf("loss        %.4f\n", number_of(report, "loss"));
+    printf("products    %.3g FLOP a step", number_of(report, "flops"));
+    if (json_object_get(report, "share_of_matrix_peak") != NULL) {
+        printf(", %.0f %% of what a large product reaches (%.4g FLOP/s)",
+               1e2 * number_of(report, "share_of_matrix_peak"),
+               number_of(report, "matrix_peak_flops_per_second"));
+    }
+    printf("\nloss        %.4f\n", number_of(report, "loss"));
     const char *name;
     json_t *operation;
     json_object_foreach(json_object_get(report, "operations"), name, operation)
@@ -240,14 +247,9 @@ static void print_report(const json_t *report)
     }
 }
 
-static bool is_attention(const rf_settings *settings)
+static bool is_kind(const rf_settings *settings, const char *kind)
 {
-    return strcmp(settings->arguments[0], "attention") == 0;
-}
-
-static bool is_about_memory(const rf_settings *settings)
-{
-    return strcmp(settings->arguments[0], "memory") == 0;
+    return strcmp(settings->arguments[0], kind) == 0;
 }
 
 static rf_status bench_step(const rf_settings *settings, char **text, rf_error *error)
@@ -276,7 +278,7 @@ static rf_status bench_step(const rf_settings *settings, char **text, rf_error *
         .threads = (int)rf_settings_integer(settings, "threads"),
         .log = rf_cli_log(settings),
     };
-    if (is_about_memory(settings)) { /* one step takes all there is to take */
+    if (is_kind(settings, "memory")) { /* one step takes all there is to take */
         bench.repeats = 1;
         bench.warmup = 0;
     }
@@ -312,51 +314,77 @@ static void print_memory(const json_t *report)
     printf("the process grew by %s\n", text);
 }
 
+/* What is benchmarked, and how its report is printed. */
+typedef struct bench_kind {
+    const char *name;
+    rf_status (*run)(const rf_settings *settings, char **text, rf_error *error);
+    void (*print)(const json_t *report);
+} bench_kind;
+
+static const bench_kind kinds[] = {
+    {"step", bench_step, print_report},
+    {"memory", bench_step, print_memory},
+    {"attention", rf_cli_bench_attention, rf_cli_print_bench_attention},
+    {"generate", rf_cli_bench_generate, rf_cli_print_bench_generate},
+};
+
 static int run(const rf_settings *settings)
 {
     rf_error error = {0};
     char *text = NULL;
-    const bool attention = is_attention(settings);
-    rf_status status = attention ? rf_cli_bench_attention(settings, &text, &error)
-                                 : bench_step(settings, &text, &error);
+    const bench_kind *kind = kinds;
+    while (!is_kind(settings, kind->name)) { /* one of them: the choices say so */
+        kind++;
+    }
+    rf_status status = kind->run(settings, &text, &error);
     int code = rf_cli_report(settings->command, status, &error);
     json_t *report = text != NULL ? json_loads(text, 0, NULL) : NULL;
     if (report != NULL && rf_settings_flag(settings, "json")) {
         code = rf_cli_print_json(json_incref(report));
-    } else if (report != NULL && attention) {
-        rf_cli_print_bench_attention(report);
     } else if (report != NULL) {
-        (is_about_memory(settings) ? print_memory : print_report)(report);
+        kind->print(report);
     }
     json_decref(report);
     rf_text_release(text);
     return code;
 }
 
+/* The kind of benchmark that an option belongs to, where the one asked for does not take it; else
+ * NULL. */
+static const char *foreign_to(const rf_settings *settings, const rf_option *option)
+{
+    if (is_kind(settings, "generate")) {
+        const bool is_shared = strcmp(option->group, "what") == 0;
+        const char *owner = is_shared ? "step" : option->group;
+        return rf_cli_bench_generate_takes(option->name) ? NULL : owner;
+    }
+    const char *foreign = is_kind(settings, "attention") ? "step" : "attention";
+    return strcmp(option->group, foreign) == 0 ? foreign : NULL;
+}
+
 /* A step needs a model; and options of the one are no options of the other. */
 static rf_status check(const rf_settings *settings, rf_error *error)
 {
-    const bool attention = is_attention(settings);
-    const char *foreign = attention ? "step" : "attention";
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
-        if (strcmp(options[i].group, foreign) == 0 &&
+        const char *foreign = foreign_to(settings, &options[i]);
+        if (foreign != NULL &&
             rf_settings_origin(settings, options[i].name) == RF_ORIGIN_COMMAND_LINE) {
             return rf_cli_fail(error, RF_ERR_ARGUMENT, "--%s is an option of bench %s",
                                options[i].name, foreign);
         }
     }
-    return attention ? RF_OK : rf_cli_check_model_source(settings, error);
+    return is_kind(settings, "attention") ? RF_OK : rf_cli_check_model_source(settings, error);
 }
 
 const rf_command rf_command_bench = {
     .name = "bench",
-    .purpose = "Time training steps of a model, or one attention layer, and their memory",
+    .purpose = "Time training steps of a model, one attention layer, or decoded tokens",
     .examples = {"bench step --config quickstart --length 2048 --batch 4",
-                 "bench attention --length 65536 --device cuda --json"},
-    .positional = "step|memory|attention",
+                 "bench generate --config enwik8 --length 8192 --repeats 256 --warmup 8"},
+    .positional = "step|memory|attention|generate",
     .least_arguments = 1,
     .most_arguments = 1,
-    .choices = "step|memory|attention",
+    .choices = "step|memory|attention|generate",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .shared =

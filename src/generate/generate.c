@@ -39,9 +39,8 @@ typedef struct generation {
     int64_t samples_count;
     sample *samples;    /* [samples_count], owned */
     uint8_t *stop_text; /* [longest stop string + 1], owned: what a byte lets go */
-    uint8_t *seen;      /* [samples_count, vocabulary], owned; NULL without a repetition penalty */
-    int32_t *next;      /* [samples_count], owned */
-    rf_sampler sampler;
+    uint8_t *seen;      /* [vocabulary], owned: tokens of the prompt; NULL without a penalty */
+    int32_t *next;      /* [samples_count], owned: the tokens drawn last */
     rf_session *session;
 } generation;
 
@@ -183,22 +182,14 @@ static rf_status encode_prompt(generation *of, rf_error *error)
 
 static rf_status note_prompt(generation *of, rf_error *error)
 {
-    size_t vocabulary = (size_t)of->model->config.vocabulary;
-    size_t size = 0;
     void *memory = NULL;
     if (of->options->sampling.repetition_penalty == 1.0) {
         return RF_OK;
     }
-    if (!rf_size_multiply((size_t)of->samples_count, vocabulary, &size)) {
-        return rf_error_set(error, RF_ERR_MEMORY, "%lld samples are more than any memory holds",
-                            (long long)of->samples_count);
-    }
-    RF_TRY(rf_allocate_zeroed(size, "seen tokens", &memory, error));
+    RF_TRY(rf_allocate_zeroed((size_t)of->model->config.vocabulary, "seen tokens", &memory, error));
     of->seen = memory;
-    for (int64_t row = 0; row < of->samples_count; row++) {
-        for (int64_t i = 0; i < of->prompt_count; i++) {
-            of->seen[(size_t)row * vocabulary + (size_t)of->prompt[i]] = 1;
-        }
+    for (int64_t i = 0; i < of->prompt_count; i++) {
+        of->seen[of->prompt[i]] = 1;
     }
     return RF_OK;
 }
@@ -241,7 +232,8 @@ static rf_status prepare(generation *of, rf_error *error)
     RF_TRY(create_tokenizer(of, error));
     RF_TRY(encode_prompt(of, error));
     RF_TRY(check_request(of, error));
-    RF_TRY(rf_sampler_init(&of->sampler, &of->options->sampling, model->config.vocabulary, error));
+    rf_sample unused;
+    RF_TRY(rf_sampler_arguments(&of->options->sampling, &unused, error));
     RF_TRY(create_samples(of, error));
     int64_t fresh = of->options->max_new_tokens > 1 ? of->options->max_new_tokens - 1 : 0;
     rf_session_options options = {.batch = of->samples_count,
@@ -254,7 +246,6 @@ static rf_status prepare(generation *of, rf_error *error)
 static void clear(generation *of)
 {
     rf_session_destroy(of->session);
-    rf_sampler_clear(&of->sampler);
     for (int64_t i = 0; of->samples != NULL && i < of->samples_count; i++) {
         rf_stop_clear(&of->samples[i].stop);
     }
@@ -268,34 +259,26 @@ static void clear(generation *of)
 
 /* ---- the loop ---------------------------------------------------------------------------- */
 
-/* Draw token `number` of one sample. A byte model has no end-of-text token: its id would be an
- * ordinary byte. */
-static rf_status advance(generation *of, int64_t row, int64_t number, rf_error *error)
+/* The token drawn for one sample, to text. A byte model has no end-of-text token: its id would be
+ * an ordinary byte. */
+static rf_status take_token(generation *of, int64_t row, rf_error *error)
 {
-    const rf_config *config = &of->model->config;
     sample *text = &of->samples[row];
-    uint8_t *seen = of->seen == NULL ? NULL : of->seen + row * config->vocabulary;
-    int32_t token = 0;
-    RF_TRY(rf_sampler_next(&of->sampler, rf_session_logits(of->session, row), seen, row, number,
-                           &token, error));
-    of->next[row] = token;
-    if (seen != NULL) {
-        seen[token] = 1;
-    }
-    if (token == config->eos_token && !rf_tokenizer_is_bytes(of->tokenizer)) {
+    int32_t token = of->next[row];
+    if (token == of->model->config.eos_token && !rf_tokenizer_is_bytes(of->tokenizer)) {
         return finish_text(of, text, error);
     }
     return put_token(of, text, token, error);
 }
 
 /* One token for every sample that is not done; `left` is how many of those remain. */
-static rf_status advance_all(generation *of, int64_t number, rf_generate_result *result,
-                             int64_t *left, rf_error *error)
+static rf_status take_tokens(generation *of, rf_generate_result *result, int64_t *left,
+                             rf_error *error)
 {
     *left = 0;
     for (int64_t row = 0; row < of->samples_count; row++) {
         if (!of->samples[row].is_done) {
-            RF_TRY(advance(of, row, number, error));
+            RF_TRY(take_token(of, row, error));
             result->new_tokens++;
             *left += of->samples[row].is_done ? 0 : 1;
         }
@@ -326,10 +309,10 @@ static rf_status decode(generation *of, rf_generate_result *result, rf_error *er
             RF_TRY(finish_all(of, error));
             return cancelled(error);
         }
-        if (number > 0) { /* a sample that is done repeats its last token, unread */
-            RF_TRY(rf_session_append(of->session, of->next, NULL, 1, error));
-        }
-        RF_TRY(advance_all(of, number, result, &left, error));
+        /* A sample that is done goes on, unread. */
+        RF_TRY(number == 0 ? rf_session_draw(of->session, of->next, error)
+                           : rf_session_advance(of->session, of->next, error));
+        RF_TRY(take_tokens(of, result, &left, error));
     }
     return finish_all(of, error);
 }
@@ -341,6 +324,7 @@ static rf_status run(generation *of, rf_generate_result *result, rf_error *error
     double start = rf_clock_seconds();
     rf_prompt prompt = {.ids = of->prompt, .count = of->prompt_count, .shared = true};
     RF_TRY(rf_session_append_prompt(of->session, &prompt, error));
+    RF_TRY(rf_session_set_sampling(of->session, &of->options->sampling, of->seen, error));
     double middle = rf_clock_seconds();
     result->prefill_seconds = middle - start;
     rf_status status = decode(of, result, error);

@@ -1,124 +1,114 @@
 /* The prompt of an empty session: one forward pass of the training kernels, whose attention inputs
- * fill the caches on the way. Time and memory are those of the forward pass; its memory is given
- * back at the end. */
+ * fill the caches on the way, on the device. Time and memory are those of the forward pass; its
+ * memory is given back at the end. */
 #include "generate/session.h"
-
-#include "ops/cpu/cpu.h"
+#include "model/pass.h"
 
 #include <string.h>
 
 typedef struct prefill {
     rf_session *session;
     const rf_prompt *prompt;
+    rf_device dry; /* the device while memory is measured */
+    rf_workspace workspace;
+    rf_context context;
+    rf_tensor mask; /* [rows, count] u8 on the device, absent where nothing is masked */
 } prefill;
 
-/* What the hook of one layer and group of heads was given. */
-typedef struct capture {
-    const prefill *of;
-    rf_cache *cache;
-    int64_t first_head, heads; /* of the group */
-    int64_t first_token;       /* earlier ones are outside every later window */
-    const float *key, *value;  /* [prompt rows, count, heads, width] */
-    const int32_t *buckets;    /* [prompt rows, heads, rounds, count], or NULL */
-} capture;
-
-static bool is_kept(const rf_prompt *prompt, int64_t row, int64_t token)
+static int64_t prompt_rows(const prefill *of)
 {
-    return prompt->mask == NULL || prompt->mask[row * prompt->count + token] != 0;
-}
-
-/* All tokens of one row and head of the group. */
-static void capture_head(const capture *in, int64_t row, int64_t head)
-{
-    const rf_prompt *prompt = in->of->prompt;
-    rf_cache *cache = in->cache;
-    int64_t from = prompt->shared ? 0 : row;
-    for (int64_t token = in->first_token; token < prompt->count; token++) {
-        int64_t offset = ((from * prompt->count + token) * in->heads + head) * cache->width;
-        rf_cache_store(cache, row, in->first_head + head, token, in->key + offset,
-                       in->value + offset);
-    }
-    for (int64_t round = 0; in->buckets != NULL && round < cache->rounds; round++) {
-        const int32_t *buckets =
-            in->buckets + ((from * in->heads + head) * cache->rounds + round) * prompt->count;
-        for (int64_t token = 0; token < prompt->count; token++) {
-            if (is_kept(prompt, from, token)) {
-                rf_cache_hash(cache, (rf_cache_part){row, in->first_head + head, round}, token,
-                              buckets[token]);
-            }
-        }
-    }
-}
-
-static void capture_heads(const capture *in)
-{
-    const rf_session *session = in->of->session;
-    int64_t items = session->batch * in->heads;
-    int threads =
-        rf_cpu_threads(session->model->device, items, in->of->prompt->count * in->cache->width);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t item = 0; item < items; item++) {
-        capture_head(in, item / in->heads, item % in->heads);
-    }
+    return of->prompt->shared ? 1 : of->session->batch;
 }
 
 /* First token that a later token of a local layer may see. */
-static int64_t first_seen(const rf_cache *cache, int64_t count)
+static int64_t first_seen(const rf_layer_cache *cache, int64_t count)
 {
-    int64_t first = (count / cache->window.chunk - cache->window.before) * cache->window.chunk;
-    return cache->hashes || first < 0 ? 0 : first;
+    int64_t first = (count / cache->chunk - cache->before) * cache->chunk;
+    return cache->is_lsh || first < 0 ? 0 : first;
 }
 
-/* A short prompt is not hashed by the model; its tokens' buckets are needed when the context gets
- * longer. */
+/* Buckets of all tokens of a group of heads, with the session's rotations. */
+static rf_status hash(prefill *of, int64_t layer, int64_t first_head, const rf_tensor *query,
+                      rf_tensor *buckets, rf_error *error)
+{
+    const rf_config *config = &of->session->model->config;
+    const int64_t shape[] = {query->shape[0], query->shape[2], config->rounds, query->shape[1]};
+    RF_TRY(rf_workspace_take(&of->workspace, "buckets", RF_I32, 4, shape, buckets, error));
+    rf_bucket_hash arguments = {.query = *query,
+                                .rotations = of->session->rotations[layer],
+                                .key_mask = of->mask,
+                                .first_head = first_head,
+                                .rounds = config->rounds,
+                                .factor_count = config->bucket_factors,
+                                .buckets = *buckets};
+    memcpy(arguments.factors, config->buckets, sizeof arguments.factors);
+    return rf_op_bucket_hash(&of->context, &arguments, error);
+}
+
+/* Lists of a group of heads. A short prompt is not hashed by the model (`given` is absent): its
+ * tokens' buckets are needed when the context gets longer. */
+static rf_status keep_lists(prefill *of, int64_t layer, int64_t first_head, const rf_tensor *query,
+                            const rf_tensor *given, rf_error *error)
+{
+    const rf_layer_cache *cache = &of->session->caches[layer];
+    size_t mark = rf_workspace_mark(&of->workspace);
+    rf_tensor buckets = *given;
+    if (rf_tensor_is_absent(given)) {
+        RF_TRY(hash(of, layer, first_head, query, &buckets, error));
+    }
+    bool is_masked = !rf_tensor_is_absent(&of->mask);
+    rf_bucket_sort sort = {.buckets = buckets,
+                           .bucket_count = cache->bucket_count + (is_masked ? 1 : 0)};
+    RF_TRY(
+        rf_workspace_take(&of->workspace, "order", RF_I32, 4, buckets.shape, &sort.order, error));
+    RF_TRY(rf_op_bucket_sort(&of->context, &sort, error));
+    RF_TRY(rf_op_lists_fill(
+        &of->context,
+        &(rf_lists_fill){
+            .cache = *cache, .buckets = buckets, .order = sort.order, .first_head = first_head},
+        error));
+    rf_workspace_release(&of->workspace, mark);
+    return RF_OK;
+}
+
 static rf_status capture_attention(void *user, int64_t layer, int64_t first_head,
                                    const rf_tensor *query, const rf_tensor *key,
                                    const rf_tensor *value, const rf_tensor *buckets,
                                    rf_error *error)
 {
-    const prefill *of = user;
-    rf_session *session = of->session;
-    rf_cache *cache = &session->caches[layer];
-    size_t mark = rf_workspace_mark(&session->workspace);
-    rf_tensor found = {0};
-    if (cache->bucket_count > 0) {
-        if (buckets != NULL && !rf_tensor_is_absent(buckets)) {
-            found = *buckets;
-        } else {
-            RF_TRY(rf_session_hash(session, layer, first_head, query, &found, error));
-        }
+    prefill *of = user;
+    const rf_layer_cache *cache = &of->session->caches[layer];
+    RF_TRY(rf_op_cache_fill(&of->context,
+                            &(rf_cache_fill){.cache = *cache,
+                                             .key = cache->is_lsh ? *query : *key,
+                                             .value = *value,
+                                             .first_head = first_head,
+                                             .first_token = first_seen(cache, of->prompt->count)},
+                            error));
+    if (rf_tensor_is_absent(&cache->lists)) {
+        return RF_OK;
     }
-    capture_heads(&(capture){.of = of,
-                             .cache = cache,
-                             .first_head = first_head,
-                             .heads = query->shape[2],
-                             .first_token = first_seen(cache, of->prompt->count),
-                             .key = cache->hashes ? query->data : key->data,
-                             .value = value->data,
-                             .buckets = found.data});
-    rf_workspace_release(&session->workspace, mark);
-    return RF_OK;
+    return keep_lists(of, layer, first_head, query, buckets, error);
 }
 
 /* Keep the scores after the last token of each row. */
 static rf_status capture_logits(void *user, int64_t first_row, const rf_tensor *logits,
                                 rf_error *error)
 {
-    (void)error;
     const prefill *of = user;
     const rf_session *session = of->session;
     int64_t count = of->prompt->count;
-    int64_t vocabulary = logits->shape[1];
-    const float *scores = logits->data;
     for (int64_t i = 0; i < logits->shape[0]; i++) {
         int64_t row = (first_row + i) / count;
         if ((first_row + i) % count != count - 1) {
             continue;
         }
+        rf_tensor from = rf_tensor_rows(logits, i, 1);
         int64_t copies = of->prompt->shared ? session->batch : 1;
         for (int64_t copy = 0; copy < copies; copy++) {
-            memcpy(session->logits + (row + copy) * vocabulary, scores + i * vocabulary,
-                   (size_t)vocabulary * sizeof *scores);
+            rf_tensor to = rf_tensor_rows(&session->logits, row + copy, 1);
+            RF_TRY(rf_device_copy(session->model->device, to.data, from.data, rf_tensor_size(&to),
+                                  error));
         }
     }
     return RF_OK;
@@ -130,23 +120,88 @@ static rf_tensor give_rotations(void *user, int64_t layer)
     return of->session->rotations[layer];
 }
 
-static void note_mask(rf_session *session, const rf_prompt *prompt)
+/* ---- memory of the hooks ----------------------------------------------------------------- */
+
+/* The mask, and what keep_lists takes for all heads at once, which is no less than for a group. */
+static rf_status take_all(prefill *of, rf_error *error)
 {
-    for (int64_t row = 0; row < session->batch; row++) {
-        int64_t from = prompt->shared ? 0 : row;
-        for (int64_t token = 0; token < prompt->count; token++) {
-            session->kept[row * session->capacity + token] = is_kept(prompt, from, token) ? 1 : 0;
+    const rf_session *session = of->session;
+    const rf_config *config = &session->model->config;
+    int64_t rows = prompt_rows(of);
+    int64_t count = of->prompt->count;
+    if (of->prompt->mask != NULL) {
+        RF_TRY(rf_workspace_take_2(&of->workspace, "mask", RF_U8, rows, count, &of->mask, error));
+    }
+    for (int64_t layer = 0; layer < config->layers && of->context.device->dry; layer++) {
+        if (!rf_tensor_is_absent(&session->caches[layer].lists)) {
+            rf_tensor query =
+                rf_tensor_4(NULL, RF_F32, rows, count, config->heads, config->head_width);
+            return keep_lists(of, layer, 0, &query, &(rf_tensor){0}, error);
         }
     }
+    return RF_OK;
 }
 
-rf_status rf_session_prefill(rf_session *session, const rf_prompt *prompt, rf_error *error)
+static rf_status create_workspace(prefill *of, rf_error *error)
+{
+    rf_device *device = of->session->model->device;
+    of->dry = *device;
+    of->dry.dry = true;
+    rf_workspace_init(&of->workspace, &of->dry);
+    of->context = (rf_context){.device = &of->dry, .workspace = &of->workspace};
+    RF_TRY(take_all(of, error));
+    size_t needed = of->workspace.high;
+    rf_workspace_init(&of->workspace, device);
+    of->context.device = device;
+    RF_TRY(rf_workspace_allocate(&of->workspace, needed, error));
+    RF_TRY(take_all(of, error));
+    return rf_tensor_is_absent(&of->mask)
+               ? RF_OK
+               : rf_device_upload(device, of->mask.data, of->prompt->mask,
+                                  rf_tensor_size(&of->mask), error);
+}
+
+/* ---- the session's side ------------------------------------------------------------------ */
+
+static rf_status note_mask(rf_session *session, const rf_prompt *prompt, rf_error *error)
+{
+    for (int64_t row = 0; row < session->batch; row++) {
+        uint8_t *kept = session->host_kept + row * session->capacity;
+        int64_t from = prompt->shared ? 0 : row;
+        memset(kept, 0, (size_t)session->capacity);
+        for (int64_t token = 0; token < prompt->count; token++) {
+            bool is_masked =
+                prompt->mask != NULL && prompt->mask[from * prompt->count + token] == 0;
+            kept[token] = is_masked ? 0 : 1;
+        }
+    }
+    if (session->host_kept == session->kept.data) {
+        return RF_OK;
+    }
+    return rf_device_upload(session->model->device, session->kept.data, session->host_kept,
+                            rf_tensor_size(&session->kept), error);
+}
+
+/* Where the first step begins. */
+static rf_status set_state(rf_session *session, int64_t count, rf_error *error)
 {
     const rf_config *config = &session->model->config;
-    prefill of = {session, prompt};
-    rf_runner_options options = {.batch = prompt->shared ? 1 : session->batch,
-                                 .length = prompt->count};
-    options.hooks = (rf_hooks){.user = &of,
+    session->length = count;
+    session->uses_lists = rf_config_lsh_layers(config) > 0 &&
+                          rf_config_padded_length(config, count) > config->lsh.chunk_length;
+    const int32_t state[RF_STEP_WORDS] = {[RF_STEP_POSITION] = (int32_t)(count - 1),
+                                          [RF_STEP_LISTED_NEXT] = session->uses_lists ? 1 : 0};
+    return rf_device_upload(session->model->device, session->state.data, state, sizeof state,
+                            error);
+}
+
+static rf_status forward(prefill *of, rf_outcome *outcome, rf_error *error)
+{
+    rf_session *session = of->session;
+    const rf_prompt *prompt = of->prompt;
+    rf_runner *runner = NULL;
+    rf_runner_options options = {.batch = prompt_rows(of), .length = prompt->count};
+    options.hooks = (rf_hooks){.user = of,
                                .logits_first = prompt->count - 1,
                                .logits_count = 1,
                                .attention = capture_attention,
@@ -154,13 +209,25 @@ rf_status rf_session_prefill(rf_session *session, const rf_prompt *prompt, rf_er
                                .rotations = give_rotations};
     rf_batch batch = {
         .batch = options.batch, .length = prompt->count, .ids = prompt->ids, .mask = prompt->mask};
-    rf_outcome outcome = {0};
-    rf_runner *runner = NULL;
-    note_mask(session, prompt);
     RF_TRY(rf_runner_create(session->model, &options, &runner, error));
     session->is_broken = true;
-    rf_status status = rf_runner_forward(runner, &batch, session->seed, 0, &outcome, error);
+    rf_status status = rf_runner_forward(runner, &batch, session->seed, 0, outcome, error);
     rf_runner_destroy(runner);
+    return status;
+}
+
+rf_status rf_session_prefill(rf_session *session, const rf_prompt *prompt, rf_error *error)
+{
+    prefill of = {.session = session, .prompt = prompt};
+    rf_outcome outcome = {0};
+    rf_status status = create_workspace(&of, error);
+    if (status == RF_OK) {
+        status = note_mask(session, prompt, error);
+    }
+    if (status == RF_OK) {
+        status = forward(&of, &outcome, error);
+    }
+    rf_workspace_clear(&of.workspace);
     RF_TRY(status);
     if (outcome.overflow) {
         return rf_error_set(error, RF_ERR_RANGE,
@@ -170,8 +237,5 @@ rf_status rf_session_prefill(rf_session *session, const rf_prompt *prompt, rf_er
                             (long long)outcome.overflow_layer);
     }
     session->is_broken = false;
-    session->length = prompt->count;
-    session->uses_lists = rf_config_lsh_layers(config) > 0 &&
-                          rf_config_padded_length(config, prompt->count) > config->lsh.chunk_length;
-    return RF_OK;
+    return set_state(session, prompt->count, error);
 }

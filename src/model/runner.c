@@ -234,8 +234,8 @@ static rf_status plan_cut(rf_runner *runner, rf_model *model, const rf_runner_op
     runner->dry.dry = true;
     rf_workspace_init(&runner->persistent, &runner->dry);
     rf_workspace_init(&runner->pass.workspace, &runner->dry);
-    runner->pass.context =
-        (rf_context){.device = &runner->dry, .workspace = &runner->pass.workspace};
+    runner->pass.context = (rf_context){
+        .device = &runner->dry, .workspace = &runner->pass.workspace, .times = options->times};
     runner->pass.values = NULL;
     runner->pass.weights = NULL;
     RF_TRY(take_persistent(runner, error));

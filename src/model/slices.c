@@ -1,7 +1,7 @@
 /* Choosing slices. The workspace is the largest of what its parts take (attention by heads and
- * rows, feed-forward by rows, head and loss by its rows), so each number can be settled with the
- * others at their least: as large as fits. Cost: a dry run of the pass a trial, some twenty at
- * most. */
+ * rows, feed-forward by rows, head and loss by its rows): all numbers are halved together until the
+ * plan fits, then each is raised again as far as it can be, heads first. Cost: a dry run of the
+ * pass a trial, some thirty at most. */
 #include "model/slices.h"
 
 enum { GROUP_BYTES = 64 << 20, LEAST_ROWS = 128, SMALLEST = 16 };
@@ -108,39 +108,69 @@ rf_slices rf_slices_least(const rf_model *model, const rf_runner_options *option
                        .head_rows = wished.head_rows < SMALLEST ? wished.head_rows : SMALLEST};
 }
 
-/* *number, which stands in *slices, is the largest of wished, wished / 2, ... with which the plan
- * fits; `least`, which fits, where none of them does. */
-static rf_status settle(rf_slices *slices, int64_t *number, int64_t wished, int64_t least,
-                        size_t budget, rf_slices_measure measure, void *user, rf_error *error)
+static int64_t halved(int64_t wished, int64_t least, int times)
 {
-    for (int64_t value = wished; value > least; value /= 2) {
+    int64_t value = wished >> times;
+    return value > least ? value : least;
+}
+
+static rf_slices halved_all(rf_slices wished, rf_slices least, int times)
+{
+    return (rf_slices){.rows = halved(wished.rows, least.rows, times),
+                       .heads = halved(wished.heads, least.heads, times),
+                       .head_rows = halved(wished.head_rows, least.head_rows, times)};
+}
+
+/* What fits, and how often the slices were halved to find some that do. */
+typedef struct bound {
+    size_t budget;
+    rf_slices_measure measure;
+    void *user;
+    int times;
+} bound;
+
+/* *number, which stands in *slices, back up step by step while the plan fits. */
+static rf_status raise_again(const bound *limit, rf_slices *slices, int64_t *number, int64_t wished,
+                             int64_t least, rf_error *error)
+{
+    for (int times = limit->times - 1; times >= 0; times--) {
         size_t bytes = 0;
-        *number = value;
-        RF_TRY(measure(user, slices, &bytes, error));
-        if (bytes <= budget) {
+        int64_t fits = *number;
+        *number = halved(wished, least, times);
+        if (*number == fits) {
+            continue;
+        }
+        RF_TRY(limit->measure(limit->user, slices, &bytes, error));
+        if (bytes > limit->budget) {
+            *number = fits;
             return RF_OK;
         }
     }
-    *number = least;
     return RF_OK;
+}
+
+static bool are_same(const rf_slices *a, const rf_slices *b)
+{
+    return a->rows == b->rows && a->heads == b->heads && a->head_rows == b->head_rows;
 }
 
 rf_status rf_slices_fit(rf_slices wished, rf_slices least, size_t budget, rf_slices_measure measure,
                         void *user, rf_slices *chosen, rf_error *error)
 {
+    bound found = {.budget = budget, .measure = measure, .user = user};
     size_t bytes = 0;
-    *chosen = wished;
-    RF_TRY(measure(user, &wished, &bytes, error));
-    if (bytes <= budget) {
-        return RF_OK;
+    for (;; found.times++) {
+        *chosen = halved_all(wished, least, found.times);
+        RF_TRY(measure(user, chosen, &bytes, error));
+        if (bytes <= budget) {
+            break;
+        }
+        if (are_same(chosen, &least)) {
+            return RF_OK;
+        }
     }
-    *chosen = least;
-    RF_TRY(measure(user, &least, &bytes, error));
-    if (bytes > budget) {
-        return RF_OK;
-    }
-    RF_TRY(settle(chosen, &chosen->head_rows, wished.head_rows, least.head_rows, budget, measure,
-                  user, error));
-    RF_TRY(settle(chosen, &chosen->rows, wished.rows, least.rows, budget, measure, user, error));
-    return settle(chosen, &chosen->heads, wished.heads, least.heads, budget, measure, user, error);
+    RF_TRY(raise_again(&found, chosen, &chosen->heads, wished.heads, least.heads, error));
+    RF_TRY(raise_again(&found, chosen, &chosen->rows, wished.rows, least.rows, error));
+    return raise_again(&found, chosen, &chosen->head_rows, wished.head_rows, least.head_rows,
+                       error);
 }

@@ -14,8 +14,8 @@ rf_slices rf_slices_least(const rf_model *model, const rf_runner_options *option
 /* Bytes that a plan with these slices takes. */
 typedef rf_status (*rf_slices_measure)(void *user, const rf_slices *slices, size_t *bytes,
                                        rf_error *error);
-/* `wished`, or halved step by step no finer than `least` until the plan is within `budget`; `least`
- * where even that is not. */
+/* `wished`, or halved step by step, no finer than `least`, until the plan is within `budget`;
+ * `least` where even that is not. */
 RF_MUST_CHECK rf_status rf_slices_fit(rf_slices wished, rf_slices least, size_t budget,
                                       rf_slices_measure measure, void *user, rf_slices *chosen,
                                       rf_error *error);

@@ -537,6 +537,13 @@ static const rule rules[RF_OP_COUNT] = {
     [RF_OP_REDUCE] = check_reduce,
     [RF_OP_ADAMW] = check_adamw,
     [RF_OP_ADAFACTOR] = check_adafactor,
+    [RF_OP_STEP_BEGIN] = rf_check_step_begin,
+    [RF_OP_STEP_PROJECT] = rf_check_step_project,
+    [RF_OP_CACHE_FILL] = rf_check_cache_fill,
+    [RF_OP_LISTS_FILL] = rf_check_lists_fill,
+    [RF_OP_CACHE_APPEND] = rf_check_cache_append,
+    [RF_OP_CACHE_ATTEND] = rf_check_cache_attend,
+    [RF_OP_SAMPLE] = rf_check_sample,
     [RF_OP_VALUE_LOSS] = check_value_loss,
 };
 

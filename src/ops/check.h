@@ -25,6 +25,7 @@ enum { RF_CHECK_TEXT_BYTES = 160 }; /* for rf_tensor_describe */
 #define RF_CHECK_BF16 (1U << RF_BF16)
 #define RF_CHECK_F16 (1U << RF_F16)
 #define RF_CHECK_I32 (1U << RF_I32)
+#define RF_CHECK_U8 (1U << RF_U8)
 #define RF_CHECK_REAL (RF_CHECK_F32 | RF_CHECK_BF16)
 #define RF_CHECK_FIXED32 (1U << RF_FIXED32)
 
@@ -64,5 +65,22 @@ RF_MUST_CHECK rf_status rf_check_block_attention_backward(const rf_check_scope *
                                                           const void *arguments);
 /* rf_combine_rounds: the parts of `output` give all other shapes. */
 RF_MUST_CHECK rf_status rf_check_combine_rounds(const rf_check_scope *scope, const void *arguments);
+
+/* ---- the rules of decoding (check_decode.c) ---- */
+
+/* rf_step_begin: positions fill the width of the embedding. */
+RF_MUST_CHECK rf_status rf_check_step_begin(const rf_check_scope *scope, const void *arguments);
+/* rf_step_project: the norm gives the products' inner size; what goes with what. */
+RF_MUST_CHECK rf_status rf_check_step_project(const rf_check_scope *scope, const void *arguments);
+/* rf_cache_fill: no more tokens than places; the group is inside the cache. */
+RF_MUST_CHECK rf_status rf_check_cache_fill(const rf_check_scope *scope, const void *arguments);
+/* rf_lists_fill: the prompt fits the lists. */
+RF_MUST_CHECK rf_status rf_check_lists_fill(const rf_check_scope *scope, const void *arguments);
+/* rf_cache_append: the factors give the number of buckets. */
+RF_MUST_CHECK rf_status rf_check_cache_append(const rf_check_scope *scope, const void *arguments);
+/* rf_cache_attend: a row a sequence. */
+RF_MUST_CHECK rf_status rf_check_cache_attend(const rf_check_scope *scope, const void *arguments);
+/* rf_sample: a penalty needs to know what was seen. */
+RF_MUST_CHECK rf_status rf_check_sample(const rf_check_scope *scope, const void *arguments);
 
 #endif

@@ -29,7 +29,6 @@ static rf_status run_timed(rf_context *context, rf_op op, const void *arguments,
     RF_TRY(device->ops[op].run(device, arguments, scratch, error));
     RF_TRY(rf_device_sync(device, error));
     times->seconds[op] += rf_clock_seconds() - start;
-    times->calls[op]++;
     return RF_OK;
 }
 
@@ -44,6 +43,10 @@ static rf_status run_with_scratch(rf_context *context, rf_op op, const void *arg
     if (size > 0) {
         RF_TRY_DONE(rf_workspace_take_1(context->workspace, names[op], RF_U8, (int64_t)size,
                                         &scratch, error));
+    }
+    if (context->times != NULL) {
+        context->times->calls[op]++;
+        *context->times->flops += rf_op_flops(op, arguments);
     }
     if (!context->device->dry) {
         RF_TRY_DONE(run_timed(context, op, arguments, scratch.data, error));

@@ -138,3 +138,42 @@ rf_status rf_device_memory(rf_device *device, size_t *available, size_t *total, 
 {
     return device->table->memory(device, available, total, error);
 }
+
+/* ---- recording --------------------------------------------------------------------------- */
+
+bool rf_device_can_record(const rf_device *device)
+{
+    return device->table->record_begin != NULL && !device->dry;
+}
+
+static rf_status refuse_recording(const rf_device *device, rf_error *error)
+{
+    return rf_error_set(error, RF_ERR_UNSUPPORTED,
+                        "device %s does its work at once and records nothing", device->table->name);
+}
+
+rf_status rf_device_record_begin(rf_device *device, rf_error *error)
+{
+    return rf_device_can_record(device) ? device->table->record_begin(device, error)
+                                        : refuse_recording(device, error);
+}
+
+rf_status rf_device_record_end(rf_device *device, void **recording, rf_error *error)
+{
+    *recording = NULL;
+    return rf_device_can_record(device) ? device->table->record_end(device, recording, error)
+                                        : refuse_recording(device, error);
+}
+
+rf_status rf_device_replay(rf_device *device, void *recording, rf_error *error)
+{
+    return rf_device_can_record(device) ? device->table->replay(device, recording, error)
+                                        : refuse_recording(device, error);
+}
+
+void rf_device_release_recording(rf_device *device, void *recording)
+{
+    if (recording != NULL) {
+        device->table->release_recording(device, recording);
+    }
+}

@@ -37,6 +37,11 @@ typedef struct rf_device_table {
     /* The most bytes that were taken at once through `allocate`, own_size included. The host's:
      * through base/memory.h, since the last rf_memory_reset_peak. */
     size_t (*peak)(const rf_device *device);
+    /* Recording, all four or none: see rf_device_record_begin. */
+    rf_status (*record_begin)(rf_device *device, rf_error *error);
+    rf_status (*record_end)(rf_device *device, void **recording, rf_error *error);
+    rf_status (*replay)(rf_device *device, void *recording, rf_error *error);
+    void (*release_recording)(rf_device *device, void *recording);
 } rf_device_table;
 
 /* One operation of a back end; which, and what `arguments` points at, is ops/ops.h's.
@@ -80,6 +85,17 @@ RF_MUST_CHECK rf_status rf_device_zero(rf_device *device, void *to, size_t size,
 RF_MUST_CHECK rf_status rf_device_sync(rf_device *device, rf_error *error);
 RF_MUST_CHECK rf_status rf_device_memory(rf_device *device, size_t *available, size_t *total,
                                          rf_error *error);
+
+/* What is launched between begin and end is not done but kept, to be replayed at less cost than
+ * launching it again: operations, copies on the device and zeroing, on the same memory. What needs
+ * an answer (upload, download, sync, memory to take or give back) is refused in between. A device
+ * that can not record does everything at once; it is not asked to. After a failure in between, end
+ * is called all the same; it gives no recording then. */
+bool rf_device_can_record(const rf_device *device);
+RF_MUST_CHECK rf_status rf_device_record_begin(rf_device *device, rf_error *error);
+RF_MUST_CHECK rf_status rf_device_record_end(rf_device *device, void **recording, rf_error *error);
+RF_MUST_CHECK rf_status rf_device_replay(rf_device *device, void *recording, rf_error *error);
+void rf_device_release_recording(rf_device *device, void *recording); /* NULL allowed */
 
 #ifdef __cplusplus
 }

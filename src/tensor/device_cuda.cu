@@ -144,6 +144,19 @@ rf_status cuda_open(rf_device *device, int index, rf_error *error)
     return status;
 }
 
+/* What can not be part of a graph is refused by us: CUDA would spoil the recording without a word.
+ */
+rf_status refuse_while_recording(const rf_device *device, const char *what, rf_error *error)
+{
+    const rf_cuda_state *state = rf_cuda_state_of(device);
+    if (!state->is_recording) {
+        return RF_OK;
+    }
+    return rf_error_set(error, RF_ERR_UNSUPPORTED,
+                        "%s: %s while work is recorded, after %s; end the recording first",
+                        state->name, what, state->operation);
+}
+
 /* Room for one more block in the list. */
 rf_status make_room(rf_cuda_state *state, rf_error *error)
 {
@@ -182,6 +195,7 @@ rf_status cuda_allocate(rf_device *device, size_t size, const char *what, void *
 {
     rf_cuda_state *state = enter(device);
     *memory = nullptr;
+    RF_TRY(refuse_while_recording(device, "memory was asked for", error));
     RF_TRY(make_room(state, error));
     const cudaError_t code = cudaMalloc(memory, size > 0 ? size : 1);
     if (code == cudaSuccess) {
@@ -218,6 +232,7 @@ void cuda_release(rf_device *device, void *memory)
 rf_status cuda_sync(rf_device *device, rf_error *error)
 {
     const rf_cuda_state *state = enter(device);
+    RF_TRY(refuse_while_recording(device, "it was waited for", error));
     const cudaError_t code = cudaStreamSynchronize(state->stream);
     if (code == cudaSuccess) {
         return RF_OK;
@@ -237,6 +252,7 @@ rf_status cuda_upload(rf_device *device, void *to, const void *from, size_t size
         return RF_OK;
     }
     const cudaStream_t stream = enter(device)->stream;
+    RF_TRY(refuse_while_recording(device, "something was uploaded", error));
     RF_TRY(rf_cuda_status(device, cudaMemcpyAsync(to, from, size, cudaMemcpyHostToDevice, stream),
                           "copying to the device", error));
     return cuda_sync(device, error);
@@ -248,6 +264,7 @@ rf_status cuda_download(rf_device *device, void *to, const void *from, size_t si
         return RF_OK;
     }
     const cudaStream_t stream = enter(device)->stream;
+    RF_TRY(refuse_while_recording(device, "something was downloaded", error));
     RF_TRY(rf_cuda_status(device, cudaMemcpyAsync(to, from, size, cudaMemcpyDeviceToHost, stream),
                           "copying from the device", error));
     return cuda_sync(device, error);
@@ -277,6 +294,53 @@ rf_status cuda_memory(rf_device *device, size_t *available, size_t *total, rf_er
     (void)enter(device);
     return rf_cuda_status(device, cudaMemGetInfo(available, total),
                           "asking for the device's memory", error);
+}
+
+/* ---- recording: a stream's capture becomes a graph ---- */
+
+rf_status cuda_record_begin(rf_device *device, rf_error *error)
+{
+    rf_cuda_state *state = enter(device);
+    RF_TRY(refuse_while_recording(device, "another recording was begun", error));
+    RF_TRY(rf_cuda_status(device,
+                          cudaStreamBeginCapture(state->stream, cudaStreamCaptureModeThreadLocal),
+                          "beginning to record", error));
+    state->is_recording = true;
+    return RF_OK;
+}
+
+rf_status cuda_record_end(rf_device *device, void **recording, rf_error *error)
+{
+    rf_cuda_state *state = enter(device);
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t ready = nullptr;
+    if (!state->is_recording) {
+        return rf_error_set(error, RF_ERR_ARGUMENT, "%s: no recording was begun", state->name);
+    }
+    state->is_recording = false;
+    RF_TRY(rf_cuda_status(device, cudaStreamEndCapture(state->stream, &graph), "recording", error));
+    const cudaError_t code = cudaGraphInstantiate(&ready, graph, 0);
+    (void)cudaGraphDestroy(graph);
+    RF_TRY(rf_cuda_status(device, code, "preparing what was recorded", error));
+    *recording = ready;
+    return RF_OK;
+}
+
+rf_status cuda_replay(rf_device *device, void *recording, rf_error *error)
+{
+    rf_cuda_state *state = enter(device);
+    RF_TRY(refuse_while_recording(device, "a replay was begun", error));
+    state->operation = "a replay";
+    return rf_cuda_status(device,
+                          cudaGraphLaunch(static_cast<cudaGraphExec_t>(recording), state->stream),
+                          "replaying", error);
+}
+
+/* Waits for what may still run it. */
+void cuda_release_recording(rf_device *device, void *recording)
+{
+    (void)cudaStreamSynchronize(enter(device)->stream);
+    (void)cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(recording));
 }
 
 size_t cuda_peak(const rf_device *device)
@@ -316,6 +380,10 @@ extern "C" const rf_device_table rf_device_table_cuda = {
     rf_cuda_products_workspace_size,
     cuda_open_dry,
     cuda_peak,
+    cuda_record_begin,
+    cuda_record_end,
+    cuda_replay,
+    cuda_release_recording,
 };
 
 /* ---- for rf_device_list ---- */

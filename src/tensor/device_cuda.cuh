@@ -29,6 +29,7 @@ typedef struct rf_cuda_state {
     void *products_workspace;  /* [rf_cuda_products_workspace_size] bytes on the device */
     void *product_plans;       /* ops/cuda/gemm.cu's; NULL before its first product */
     void (*product_plans_destroy)(void *plans);
+    bool is_recording;     /* what is launched goes into a graph */
     rf_cuda_block *blocks; /* [block_capacity], the first block_count in use */
     size_t block_count, block_capacity;
     size_t taken, peak; /* bytes now and at most, rf_device_table.own_size included */

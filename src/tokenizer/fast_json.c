@@ -289,7 +289,7 @@ static rf_status note_merge(fast *f, const char *piece, int64_t rank, rf_error *
         return refuse(f, "its merges are not in the order of pieces: ", piece, error);
     }
     return rf_json_set(f->merged, piece,
-                       json_pack("[I, I]", (json_int_t)first, (json_int_t)(count + 1)), error);
+                       json_pack("[I, I]", (json_int_t)first, (json_int_t)count + 1), error);
 }
 
 static rf_status read_merges(fast *f, rf_error *error)

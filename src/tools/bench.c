@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "tools/open_model.h"
+#include "tools/peak.h"
 #include "tools/plan.h"
 
 #include <stdlib.h>
@@ -24,6 +25,8 @@ typedef struct bench {
     double seconds[RF_OP_COUNT]; /* of the operations of one step */
     int64_t calls[RF_OP_COUNT];
     rf_op_times times;
+    double flops; /* of the products of a step */
+    double peak;  /* floating-point operations a second of a large product; 0: no memory for it */
 } bench;
 
 static rf_status fill(bench *b, rf_error *error)
@@ -123,6 +126,12 @@ static rf_status report_of(const bench *b, double *seconds, int64_t repeats, siz
                   (json_int_t)peak_resident(), "rss_before_bytes", (json_int_t)b->rss_before,
                   "loss", b->loss, "parameter_count", (json_int_t)b->model->parameters.total,
                   "plan", rf_plan_to_json(b->model, &shape, &b->plan));
+    (void)json_object_set_new(object, "flops", json_real(b->flops));
+    if (b->peak > 0.0) {
+        (void)json_object_set_new(object, "matrix_peak_flops_per_second", json_real(b->peak));
+        (void)json_object_set_new(object, "share_of_matrix_peak",
+                                  json_real(b->flops / median / b->peak));
+    }
     if (b->options->by_operation) {
         (void)json_object_set_new(object, "operations", operations_of(b));
     }
@@ -138,7 +147,7 @@ static rf_status measure_operations(bench *b, rf_error *error)
     rf_runner_options options = runner_options(b);
     options.slices = b->plan.slices;
     rf_outcome outcome;
-    b->times = (rf_op_times){b->seconds, b->calls};
+    b->times = (rf_op_times){b->seconds, b->calls, &b->flops};
     options.times = &b->times;
     rf_runner_destroy(b->runner);
     b->runner = NULL;
@@ -180,6 +189,36 @@ static rf_status plan(bench *b, rf_runner_options *runner, const rf_optimizer_op
     RF_TRY(rf_plan_check_step(b->model, &request, &b->plan, loaded, error));
     runner->slices = b->plan.slices;
     return RF_OK;
+}
+
+/* Of one pass, forward and backward with what it computes again; counted, not computed. */
+static rf_status count_flops(bench *b, rf_error *error)
+{
+    rf_runner_options options = runner_options(b);
+    rf_memory_plan memory;
+    rf_slices slices;
+    int64_t calls[RF_OP_COUNT] = {0};
+    double flops = 0.0;
+    rf_op_times times = {.calls = calls, .flops = &flops};
+    options.slices = b->plan.slices;
+    options.times = &times;
+    RF_TRY(rf_runner_plan(b->model, &options, &memory, &slices, error));
+    b->flops = flops;
+    return RF_OK;
+}
+
+/* The runner's memory is given back first; where even then there is none, there is no comparison.
+ */
+static rf_status measure_peak(bench *b, rf_error *error)
+{
+    rf_runner_destroy(b->runner);
+    b->runner = NULL;
+    rf_status status = rf_measure_matrix_peak(b->model->device, b->model->compute, &b->peak, error);
+    if (status == RF_ERR_MEMORY) {
+        b->peak = 0.0;
+        return RF_OK;
+    }
+    return status;
 }
 
 static rf_status prepare(bench *b, rf_error *error)
@@ -232,6 +271,8 @@ rf_status rf_bench_step(const rf_bench_options *options, char **report, rf_error
     if (options->by_operation) {
         RF_TRY_DONE(measure_operations(&b, error));
     }
+    RF_TRY_DONE(count_flops(&b, error));
+    RF_TRY_DONE(measure_peak(&b, error));
     RF_TRY_DONE(report_of(&b, seconds, options->repeats, peak, report, error));
 done:
     rf_release(memory);

@@ -43,13 +43,14 @@ static void advise(rf_model *model, const rf_plan_request *request, const rf_ste
     rf_step_plan finer;
     rf_plan_request asked = *request;
     char adafactor[96] = "";
-    asked.limit = available;
+    char gradients[96] = "";
+    asked.limit = available / 100 * 99;
     if (request->limit == 0 && rf_plan_step(model, &asked, &finer, NULL) == RF_OK &&
-        finer.peak <= available) {
+        finer.peak <= asked.limit) {
         (void)snprintf(text, size,
                        "give a memory limit of %.2f GiB, with which the work is cut finer and "
                        "takes %.2f GiB",
-                       0.99 * (double)available / gib, (double)finer.peak / gib);
+                       (double)asked.limit / gib, (double)finer.peak / gib);
         return;
     }
     if (request->optimizer != NULL && request->optimizer->kind == RF_OPTIMIZER_ADAMW) {
@@ -60,11 +61,16 @@ static void advise(rf_model *model, const rf_plan_request *request, const rf_ste
                            (double)(plan->optimizer - bytes) / gib);
         }
     }
-    (void)snprintf(text, size, "use %s%sa smaller length or a smaller model",
+    if (request->runner->training && !request->runner->bf16_gradient_stream) {
+        (void)snprintf(gradients, sizeof gradients,
+                       "bf16 gradients of the streams (%.2f GiB less), ",
+                       (double)plan->memory.stream_gradients / 2.0 / gib);
+    }
+    (void)snprintf(text, size, "use %s%s%sa smaller length or a smaller model",
                    request->runner->batch > 1
                        ? "a smaller batch (with accumulation the result is the same), "
                        : "",
-                   adafactor);
+                   adafactor, gradients);
 }
 
 rf_status rf_plan_check_step(rf_model *model, const rf_plan_request *request,
@@ -74,7 +80,7 @@ rf_status rf_plan_check_step(rf_model *model, const rf_plan_request *request,
     size_t available = (size_t)request->limit;
     size_t total = 0;
     char finest[64] = "";
-    char advice[320];
+    char advice[400];
     if (request->limit == 0) {
         RF_TRY(rf_device_memory(model->device, &available, &total, error));
         available += already;

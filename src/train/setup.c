@@ -252,8 +252,8 @@ static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
     rf_runner_options runner = runner_options(trainer);
     rf_optimizer_options optimizer;
     rf_step_plan plan;
-    size_t text = trainer->corpus.size + trainer->valid_corpus.size +
-                  pieces_size(&trainer->train) + pieces_size(&trainer->valid);
+    size_t text = trainer->corpus.size + trainer->valid_corpus.size + pieces_size(&trainer->train) +
+                  pieces_size(&trainer->valid);
     rf_plan_request request = {.runner = &runner,
                                .optimizer = &optimizer,
                                .beside = text + (size_t)(options->batch * options->length) *

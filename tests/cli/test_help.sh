@@ -5,7 +5,7 @@ cd "$source"
 
 expect 0 --help
 commands=$(sed -n '/^commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' "$work/out")
-for command in train eval generate verify plan inspect convert bench devices help version completion; do
+for command in train eval generate verify plan inspect convert tokenize bench devices help version completion; do
     case " $(echo $commands) " in *" $command "*) ;; *) fault "help does not name $command" ;; esac
 done
 expect 2

@@ -34,10 +34,12 @@ misuse "eval needs --model DIR" eval --data x
 misuse "verify needs --reference FILE" verify --model x
 misuse "plan needs --length N, or --fit SIZE to search the longest" plan --config quickstart
 misuse "--length is '16,,32', expected integers with commas between them from 2 to 2147483647" plan --length 16,,32
-misuse "bench needs step|memory|attention" bench --model x
-misuse "step|memory|attention is 'leap', expected one of step, memory, attention" bench leap --model x
+misuse "bench needs step|memory|attention|generate" bench --model x
+misuse "step|memory|attention|generate is 'leap', expected one of step, memory, attention, generate" bench leap --model x
 misuse "--model is an option of bench step" bench attention --model x
 misuse "--chunk is an option of bench attention" bench step --chunk 32 --model x
+misuse "--chunk is an option of bench attention" bench generate --chunk 32 --model x
+misuse "--forward-only is an option of bench step" bench generate --forward-only --model x
 misuse "--kind is 'global', expected one of lsh, local" bench attention --kind global
 misuse "'book.txt' is not expected here: train takes options only" train book.txt
 misuse "there is no model to train: give --config FILE with a \"model\" section (or a preset such as --config quickstart), --init-from DIR or --resume" \

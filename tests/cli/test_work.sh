@@ -147,6 +147,10 @@ expect 0 bench attention --length 96 --hidden 32 --heads 2 --head-width 16 --chu
 says out "attention_backward"
 expect 0 bench attention --kind local --length 96 --hidden 32 --heads 2 --head-width 16 --chunk 16 --forward-only --json
 says out '"forward_ms": '
+expect 0 bench generate --model "$work/a" --length 32 --batch 2 --repeats 5
+says out "nine of ten within"
+expect 0 bench generate --model "$work/a" --length 32 --repeats 3 --json
+says out '"token_ms": '
 expect 0 inspect --model "$work/a"
 says out "reformer.embeddings.word_embeddings.weight"
 expect 0 inspect --model "$work/a" --json

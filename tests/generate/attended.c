@@ -1,5 +1,5 @@
 /* The attended set by brute force; see the header. O(length) hashes and a sort per head and round.
- */
+ * Keys and rotations are brought to the host first. */
 #include "attended.h"
 
 #include "base/memory.h"
@@ -10,23 +10,25 @@
 typedef struct expectation {
     const rf_session *session;
     int64_t row, layer, head, round;
-    int64_t token;    /* the new one */
-    int32_t *buckets; /* [token + 1], -1 where masked */
-    int64_t *order;   /* [token + 1] */
-    int64_t *tokens;  /* [longest window] */
+    int64_t token;                  /* the new one */
+    int64_t width, rounds, columns; /* of rotations */
+    const float *rows;              /* [batch, heads, places, 2, width] of the layer */
+    const float *rotations;         /* [heads, width, rounds, columns] of the layer */
+    int32_t *buckets;               /* [token + 1], -1 where masked */
+    int64_t *order;                 /* [token + 1] */
+    int64_t *tokens;                /* [longest window] */
 } expectation;
 
 static double projection(const expectation *at, int64_t token, int64_t column)
 {
-    const rf_cache *cache = &at->session->caches[at->layer];
-    const rf_tensor *rotations = &at->session->rotations[at->layer];
-    const float *key = rf_cache_rows(cache, at->row, at->head) + token * 2 * cache->width;
-    int64_t columns = rotations->shape[3];
-    const float *matrix =
-        (const float *)rotations->data + at->head * cache->width * cache->rounds * columns;
+    const int64_t *shape = at->session->caches[at->layer].rows.shape;
+    const float *key =
+        at->rows + (((at->row * shape[1] + at->head) * shape[2] + token) * 2) * at->width;
+    const float *matrix = at->rotations + at->head * at->width * at->rounds * at->columns;
     double sum = 0.0;
-    for (int64_t i = 0; i < cache->width; i++) {
-        sum += (double)key[i] * (double)matrix[(i * cache->rounds + at->round) * columns + column];
+    for (int64_t i = 0; i < at->width; i++) {
+        int64_t index = (i * at->rounds + at->round) * at->columns + column;
+        sum += (double)key[i] * (double)matrix[index];
     }
     return sum;
 }
@@ -63,7 +65,7 @@ static int32_t bucket_of(const expectation *at, int64_t token)
 
 static const uint8_t *kept_row(const expectation *at)
 {
-    return at->session->kept + at->row * at->session->capacity;
+    return at->session->host_kept + at->row * at->session->capacity;
 }
 
 /* Kept tokens from `first` on. */
@@ -141,6 +143,39 @@ static void check_one(const expectation *at, int64_t prompt)
     }
 }
 
+/* A tensor's numbers on the host, in fresh memory. */
+static float *bring(const rf_session *session, const rf_tensor *tensor)
+{
+    void *memory = NULL;
+    size_t size = rf_tensor_size(tensor);
+    assert_ok(rf_allocate(size, "test", &memory, error));
+    assert_ok(rf_device_download(session->model->device, memory, tensor->data, size, error));
+    return memory;
+}
+
+static void check_layer(expectation *at, int64_t prompt)
+{
+    const rf_session *session = at->session;
+    const rf_layer_cache *cache = &session->caches[at->layer];
+    const rf_tensor *rotations = &session->rotations[at->layer];
+    float *rows = bring(session, &cache->rows);
+    float *values = rf_tensor_is_absent(rotations) ? NULL : bring(session, rotations);
+    at->rows = rows;
+    at->rotations = values;
+    at->width = cache->rows.shape[4];
+    at->rounds = cache->rounds;
+    at->columns = rotations->shape[3];
+    for (at->row = 0; at->row < session->batch; at->row++) {
+        for (at->head = 0; at->head < cache->rows.shape[1]; at->head++) {
+            for (at->round = 0; at->round < cache->rounds; at->round++) {
+                check_one(at, prompt);
+            }
+        }
+    }
+    rf_release(rows);
+    rf_release(values);
+}
+
 void check_attended(const rf_session *session, int64_t prompt)
 {
     int64_t longest = 1;
@@ -155,15 +190,8 @@ void check_attended(const rf_session *session, int64_t prompt)
     expectation at = {.session = session, .token = session->length - 1, .order = memory};
     at.tokens = at.order + length;
     at.buckets = (int32_t *)(at.tokens + 2 * longest);
-    for (at.row = 0; at.row < session->batch; at.row++) {
-        for (at.layer = 0; at.layer < session->model->config.layers; at.layer++) {
-            const rf_cache *cache = &session->caches[at.layer];
-            for (at.head = 0; at.head < cache->heads; at.head++) {
-                for (at.round = 0; at.round < cache->rounds; at.round++) {
-                    check_one(&at, prompt);
-                }
-            }
-        }
+    for (at.layer = 0; at.layer < session->model->config.layers; at.layer++) {
+        check_layer(&at, prompt);
     }
     rf_release(memory);
 }

@@ -3,6 +3,7 @@
 #define TESTS_GENERATE_SMALL_MODEL_H
 
 #include "model/model.h"
+#include "support.h"
 
 typedef struct small_model {
     const char *layers;    /* JSON of attn_layers */
@@ -10,11 +11,16 @@ typedef struct small_model {
     const char *buckets;   /* JSON of num_buckets */
     const char *hash_seed; /* JSON of hash_seed */
     int rounds, vocabulary;
-    const char *more; /* further keys, each with a comma before it */
+    const char *more;      /* further keys, each with a comma before it */
+    const char *precision; /* NULL: "f32" */
 } small_model;
 
 /* 256 positions, hidden 32, 2 heads of 8; the caller destroys. stream: "fixed32" or "float32". */
 rf_model *create_small_model(const small_model *shape, const char *stream, int threads);
+/* The device that the tests are running on. */
+const char *test_device(void);
+/* Run the tests on the CPU, and on the GPU where there is one; gives the number that failed. */
+int run_on_devices(const char *name, const struct CMUnitTest *tests, size_t count);
 /* Ids that look random, the same every time: ids [count]. */
 void fill_ids(int32_t *ids, int64_t count, int64_t vocabulary, uint64_t seed);
 

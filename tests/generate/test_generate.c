@@ -35,7 +35,7 @@ static int answer(void *user)
 
 static rf_model *create_byte_model(const char *layers)
 {
-    small_model shape = {layers, 16, 1, "8", "null", 2, 258, NULL};
+    small_model shape = {layers, 16, 1, "8", "null", 2, 258, NULL, NULL};
     return create_small_model(&shape, "fixed32", 1);
 }
 
@@ -278,5 +278,5 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_up_to_the_last_position),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_on_devices("generate", tests, sizeof tests / sizeof tests[0]);
 }

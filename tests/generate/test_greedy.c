@@ -4,6 +4,7 @@
  * The reference's tokens are fed whatever we would choose, so that one difference does not hide the
  * rest. A choice may differ only where the two scores are nearly equal. */
 #include "attended.h"
+#include "small_model.h"
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -11,6 +12,7 @@
 #include "support.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct greedy_case {
@@ -63,7 +65,9 @@ static void check_case(const greedy_case *test)
     int32_t *ids = NULL;
     int64_t differing = 0;
     int64_t count = read_tokens(test, &ids);
-    assert_ok(rf_model_load(test->folder, &(rf_model_options){.device = "cpu"}, &model, error));
+    assert_ok(rf_model_load(test->folder,
+                            &(rf_model_options){.device = test_device(), .precision = "f32"},
+                            &model, error));
     assert_ok(rf_session_create(model, &(rf_session_options){.capacity = count}, &session, error));
     assert_ok(rf_session_append(session, ids, NULL, test->prompt, error));
     for (int64_t token = test->prompt; token < count; token++) {
@@ -91,8 +95,10 @@ static void check_case(const greedy_case *test)
 static void check_vectors(const char *name, int64_t prompt)
 {
     static const char *const tensors[] = {"greedy_cache", "greedy_nocache"};
-    char folder[512];
-    (void)snprintf(folder, sizeof folder, "%s/tests/vectors/%s", RF_SOURCE_FOLDER, name);
+    char folder[4096];
+    const char *source = getenv("REFORMER_SOURCE"); /* set where the sources have been moved */
+    (void)snprintf(folder, sizeof folder, "%s/tests/vectors/%s",
+                   source != NULL ? source : RF_SOURCE_FOLDER, name);
     bool is_local = strcmp(name, "generate_local_only") == 0; /* both ways give the same there */
     for (int i = 0; i < (is_local ? 2 : 1); i++) {
         check_case(&(greedy_case){folder, tensors[i], prompt, 0.0, 0, 1});
@@ -142,5 +148,5 @@ int main(void)
         cmocka_unit_test(test_padded_prompt), cmocka_unit_test(test_short_prompt),
         cmocka_unit_test(test_trained_model),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_on_devices("greedy", tests, sizeof tests / sizeof tests[0]);
 }

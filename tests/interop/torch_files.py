@@ -76,6 +76,11 @@ def save(name, values, zipped=True, file="pytorch_model.bin"):
     return path
 
 
+save("zip", as_module(weights))
+code, said = run("inspect", "--model", os.path.join(folder, "zip"))
+if "without libzip" in said:
+    print("skipped:", said)
+    sys.exit(77)
 old = dict(weights)
 old["lm_head.decoder.bias"] = weights["lm_head.bias"]
 for layer in range(len(json.load(open(os.path.join(model, "config.json")))["attn_layers"])):

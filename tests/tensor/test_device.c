@@ -101,6 +101,65 @@ static void test_auto(void **state)
     rf_device_destroy(device);
 }
 
+/* The CPU records nothing, and says so. */
+static void test_recording_on_the_cpu(void **state)
+{
+    (void)state;
+    rf_device *device = NULL;
+    rf_error problem = {0};
+    void *recording = &problem;
+    assert_ok(rf_device_create("cpu", 1, &device, error));
+    assert_false(rf_device_can_record(device));
+    assert_int_equal(rf_device_record_begin(device, &problem), RF_ERR_UNSUPPORTED);
+    assert_non_null(strstr(problem.message, "records nothing"));
+    assert_int_equal(rf_device_record_end(device, &recording, NULL), RF_ERR_UNSUPPORTED);
+    assert_null(recording);
+    assert_int_equal(rf_device_replay(device, NULL, NULL), RF_ERR_UNSUPPORTED);
+    rf_device_release_recording(device, NULL);
+    rf_device_destroy(device);
+}
+
+/* What is recorded is done when it is replayed and not before; what needs an answer is refused. */
+static void check_recording(rf_device *device, char *memory)
+{
+    char found[4] = {0};
+    void *recording = NULL;
+    rf_error problem = {0};
+    assert_true(rf_device_can_record(device));
+    assert_ok(rf_device_upload(device, memory, "abcdwxyz", 8, error));
+    assert_ok(rf_device_record_begin(device, error));
+    assert_ok(rf_device_copy(device, memory, memory + 4, 4, error));
+    assert_ok(rf_device_zero(device, memory + 4, 4, error));
+    assert_int_equal(rf_device_download(device, found, memory, 4, &problem), RF_ERR_UNSUPPORTED);
+    assert_non_null(strstr(problem.message, "while work is recorded"));
+    assert_int_equal(rf_device_upload(device, memory, found, 4, NULL), RF_ERR_UNSUPPORTED);
+    assert_int_equal(rf_device_sync(device, NULL), RF_ERR_UNSUPPORTED);
+    assert_ok(rf_device_record_end(device, &recording, error));
+    assert_ok(rf_device_download(device, found, memory, 4, error));
+    assert_memory_equal(found, "abcd", 4);
+    assert_ok(rf_device_replay(device, recording, error));
+    assert_ok(rf_device_download(device, found, memory, 4, error));
+    assert_memory_equal(found, "wxyz", 4);
+    assert_ok(rf_device_replay(device, recording, error));
+    assert_ok(rf_device_download(device, found, memory, 4, error));
+    assert_memory_equal(found, "\0\0\0\0", 4);
+    rf_device_release_recording(device, recording);
+}
+
+static void test_recording_on_a_gpu(void **state)
+{
+    (void)state;
+    rf_device *device = NULL;
+    void *memory = NULL;
+    if (rf_device_create("cuda", 1, &device, NULL) != RF_OK) {
+        skip();
+    }
+    assert_ok(device->table->allocate(device, 8, "a test's memory", &memory, error));
+    check_recording(device, memory);
+    device->table->release(device, memory);
+    rf_device_destroy(device);
+}
+
 static bool refuse(void *user, size_t size)
 {
     (void)user;
@@ -122,9 +181,14 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_create),  cmocka_unit_test(test_create_dry),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_cuda),
-        cmocka_unit_test(test_auto),    cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_create),
+        cmocka_unit_test(test_create_dry),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_cuda),
+        cmocka_unit_test(test_auto),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_recording_on_the_cpu),
+        cmocka_unit_test(test_recording_on_a_gpu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,7 +16,8 @@
 /* a, b, c and what they make; bytes for everything else where there is a fallback. */
 static void make_model(bool is_bpe, bool fallback, rf_text *model)
 {
-    static const char *const pieces[] = {BLANK, "a", "b", "c", "ab", BLANK "ab", "abc", "bc"};
+    static const char blank_ab[] = BLANK "ab";
+    static const char *const pieces[] = {BLANK, "a", "b", "c", "ab", blank_ab, "abc", "bc"};
     assert_ok(rf_proto_piece(model, "<unk>", 0.0F, RF_PROTO_UNKNOWN, error));
     assert_ok(rf_proto_piece(model, "<s>", 0.0F, RF_PROTO_CONTROL, error));
     assert_ok(rf_proto_piece(model, "</s>", 0.0F, RF_PROTO_CONTROL, error));

@@ -26,5 +26,12 @@ const rf_op_entry rf_ops_cpu[RF_OP_COUNT] = {
     [RF_OP_REDUCE] = {rf_cpu_reduce, rf_cpu_reduce_scratch_size},
     [RF_OP_ADAMW] = {rf_cpu_adamw, NULL},
     [RF_OP_ADAFACTOR] = {rf_cpu_adafactor, rf_cpu_adafactor_scratch_size},
+    [RF_OP_STEP_BEGIN] = {rf_cpu_step_begin, rf_cpu_step_begin_scratch_size},
+    [RF_OP_STEP_PROJECT] = {rf_cpu_step_project, rf_cpu_step_project_scratch_size},
+    [RF_OP_CACHE_FILL] = {rf_cpu_cache_fill, NULL},
+    [RF_OP_LISTS_FILL] = {rf_cpu_lists_fill, NULL},
+    [RF_OP_CACHE_APPEND] = {rf_cpu_cache_append, rf_cpu_cache_append_scratch_size},
+    [RF_OP_CACHE_ATTEND] = {rf_cpu_cache_attend, rf_cpu_cache_attend_scratch_size},
+    [RF_OP_SAMPLE] = {rf_cpu_sample, rf_cpu_sample_scratch_size},
     [RF_OP_VALUE_LOSS] = {rf_cpu_value_loss, NULL},
 };

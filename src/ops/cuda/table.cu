@@ -27,11 +27,18 @@ extern "C" const rf_op_entry rf_ops_cuda[RF_OP_COUNT] = {
     /* reduce */ {rf_cuda_reduce, rf_cuda_reduce_scratch_size},
     /* adamw */ {rf_cuda_adamw, nullptr},
     /* adafactor */ {rf_cuda_adafactor, rf_cuda_adafactor_scratch_size},
+    /* step_begin */ {rf_cuda_step_begin, nullptr},
+    /* step_project */ {rf_cuda_step_project, rf_cuda_step_project_scratch_size},
+    /* cache_fill */ {rf_cuda_cache_fill, nullptr},
+    /* lists_fill */ {rf_cuda_lists_fill, nullptr},
+    /* cache_append */ {rf_cuda_cache_append, nullptr},
+    /* cache_attend */ {rf_cuda_cache_attend, rf_cuda_cache_attend_scratch_size},
+    /* sample */ {rf_cuda_sample, rf_cuda_sample_scratch_size},
     /* value_loss */ {rf_cuda_value_loss, nullptr},
 };
 
 /* A reordered or lengthened list must not go unseen. */
 static_assert(RF_OP_GEMM == 0 && RF_OP_POSITION == 9 && RF_OP_BUCKET_HASH == 13 &&
                   RF_OP_COMBINE_ROUNDS == 17 && RF_OP_ADAMW == 20 && RF_OP_ADAFACTOR == 21 &&
-                  RF_OP_VALUE_LOSS == 22 && RF_OP_COUNT == 23,
+                  RF_OP_CACHE_APPEND == 26 && RF_OP_VALUE_LOSS == 29 && RF_OP_COUNT == 30,
               "the table above follows RF_OPERATIONS");

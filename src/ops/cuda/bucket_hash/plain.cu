@@ -8,8 +8,8 @@
  * in order and carry the running best of a factor from tile to tile. Products never leave the
  * multiprocessor. Memory traffic per token: width floats per 64 columns, out of the cache but for
  * the first; rotations are read once a block. Rotations that come from the key are drawn into
- * scratch once a call. */
-#include "ops/cuda/cuda.cuh"
+ * scratch once a call. fast.cu has bf16 queries of the usual widths. */
+#include "ops/cuda/bucket_hash/fast.cuh"
 
 namespace
 {
@@ -325,18 +325,26 @@ rf_status run(rf_device *device, const rf_bucket_hash *hash, void *scratch, rf_e
 
 } // namespace
 
-size_t rf_cuda_bucket_hash_scratch_size(const rf_device *, const void *arguments)
+size_t rf_cuda_bucket_hash_scratch_size(const rf_device *device, const void *arguments)
 {
     const rf_bucket_hash *hash = static_cast<const rf_bucket_hash *>(arguments);
-    return rf_tensor_is_absent(&hash->rotations)
-               ? static_cast<size_t>(rotations_count(hash)) * sizeof(float)
-               : 0;
+    const size_t plain = rf_tensor_is_absent(&hash->rotations)
+                             ? static_cast<size_t>(rotations_count(hash)) * sizeof(float)
+                             : 0;
+    if (!rf_fast_takes_hash(device, hash)) {
+        return plain;
+    }
+    const size_t fast = rf_fast_hash_scratch_size(hash);
+    return plain > fast ? plain : fast;
 }
 
 rf_status rf_cuda_bucket_hash(rf_device *device, const void *arguments, void *scratch,
                               rf_error *error)
 {
     const rf_bucket_hash *hash = static_cast<const rf_bucket_hash *>(arguments);
+    if (rf_fast_takes_hash(device, hash)) {
+        return rf_fast_hash(device, hash, scratch, error);
+    }
     return hash->query.dtype == RF_BF16 ? run<__nv_bfloat16>(device, hash, scratch, error)
                                         : run<float>(device, hash, scratch, error);
 }

@@ -1,0 +1,212 @@
+/* One query a head over a window of a cache, and the rounds as one softmax. The rows of a window
+ * lie anywhere in a large cache, so they are asked for some places ahead of their use. Time 4 x
+ * window x width a head and round. Windows: Hugging Face's cached decoding, with the window of
+ * local layers clamped at the first token (docs/generation.md). */
+#include "ops/cpu/block_attention_rows.h"
+#include "ops/cpu/layer_cache.h"
+
+enum { AHEAD = 12, LINE_FLOATS = 16, NO_PLACE = -2 };
+
+/* ---- one window -------------------------------------------------------------------------- */
+
+typedef struct window_attention {
+    const float *query;    /* [width] */
+    const float *rows;     /* [places, 2, width]: the key and the value of each place */
+    const int32_t *places; /* [count], count > 0; a place that comes twice counts twice */
+    int64_t count, width;
+    int32_t self;    /* the place that scores exactly -1e5, or NO_PLACE */
+    float scale;     /* of all other scores */
+    float *scores;   /* [count], scratch */
+    float *output;   /* [width], written */
+    float *log_norm; /* [1], written */
+} window_attention;
+
+/* Ask for one half, key or value, of a place's row. */
+RF_INLINE void ask_for(const float *row, int64_t width)
+{
+    for (int64_t i = 0; i < width; i += LINE_FLOATS) {
+        __builtin_prefetch(row + i);
+    }
+}
+
+RF_VECTOR_CLONES static void score_places(const window_attention *in)
+{
+    int64_t width = in->width;
+    for (int64_t i = 0; i < in->count; i++) {
+        if (i + AHEAD < in->count) {
+            ask_for(in->rows + in->places[i + AHEAD] * 2 * width, 2 * width);
+        }
+        in->scores[i] = rf_cpu_product_of(in->query, in->rows + in->places[i] * 2 * width, width);
+    }
+}
+
+RF_VECTOR_CLONES static void add_values(const window_attention *in, float factor)
+{
+    int64_t width = in->width;
+    float *output = in->output;
+    for (int64_t j = 0; j < width; j++) {
+        output[j] = 0.0F;
+    }
+    for (int64_t i = 0; i < in->count; i++) {
+        float weight = in->scores[i];
+        const float *value = in->rows + (in->places[i] * 2 + 1) * width;
+        for (int64_t j = 0; j < width; j++) {
+            output[j] += weight * value[j];
+        }
+    }
+    for (int64_t j = 0; j < width; j++) {
+        output[j] *= factor;
+    }
+}
+
+/* Rounded as Hugging Face's: log_norm = (float)(m + log l), output = (sum of exp(s - m) v) * exp(m
+ * - log_norm). */
+static void attend_window(const window_attention *attention)
+{
+    score_places(attention);
+    float maximum = 0.0F;
+    float sum = 0.0F;
+    rf_attention_columns columns = {attention->places, attention->places, attention->count};
+    rf_attention_rule rule = {attention->scale, INT32_MAX - 1, attention->self};
+    rf_cpu_attention_softmax(attention->scores, &columns, &rule, &maximum, &sum);
+    float log_norm = maximum + logf(sum);
+    add_values(attention, expf(maximum - log_norm));
+    *attention->log_norm = log_norm;
+}
+
+/* ---- which window ------------------------------------------------------------------------ */
+
+/* Kept tokens of [first, last], in order. */
+static int64_t list_kept(const uint8_t *kept, int64_t first, int64_t last, int32_t *tokens)
+{
+    int64_t count = 0;
+    for (int64_t token = first; token <= last; token++) {
+        if (kept[token] != 0) {
+            tokens[count++] = (int32_t)token;
+        }
+    }
+    return count;
+}
+
+int64_t rf_cpu_cache_window(const rf_layer_cache *cache, const rf_cpu_lists *lists, int64_t token,
+                            const uint8_t *kept, int32_t *tokens)
+{
+    if (lists != NULL) {
+        rf_cpu_lists_window(lists, (rf_chunk_window){cache->chunk, cache->before, cache->after},
+                            tokens);
+        return (cache->before + 1 + cache->after) * cache->chunk;
+    }
+    int64_t first = cache->is_lsh ? 0 : (token / cache->chunk - cache->before) * cache->chunk;
+    return list_kept(kept, first > 0 ? first : 0, token, tokens);
+}
+
+int64_t rf_cpu_cache_longest_window(const rf_layer_cache *cache)
+{
+    int64_t listed = (cache->before + 1 + cache->after) * cache->chunk;
+    return listed > cache->chunk + 1 ? listed : cache->chunk + 1;
+}
+
+/* ---- the operation ----------------------------------------------------------------------- */
+
+/* What the windows are worked out in. */
+typedef struct windows {
+    const rf_cache_attend *call;
+    int64_t parts;   /* rounds, or 1 where there is one window for all */
+    int64_t longest; /* entries of a window, at most */
+    int32_t *tokens; /* [batch x heads x parts, longest] */
+    float *scores;   /* the same */
+    float *output;   /* [batch, parts, 1, heads, width] */
+    float *log_norm; /* [batch, heads, parts, 1] */
+    float *norm;     /* [batch, heads, 1] */
+    size_t size;     /* bytes of all */
+} windows;
+
+/* Lay them out in scratch, or only count the bytes. */
+static windows windows_of(const rf_cache_attend *call, int64_t parts, char *scratch)
+{
+    const int64_t *shape = call->cache.rows.shape;
+    windows in = {
+        .call = call, .parts = parts, .longest = rf_cpu_cache_longest_window(&call->cache)};
+    int64_t items = shape[0] * shape[1] * parts;
+    const int64_t counts[] = {items * in.longest, items * in.longest, items * shape[4], items,
+                              shape[0] * shape[1]};
+    void *places[5] = {0};
+    for (int i = 0; i < 5; i++) {
+        places[i] = scratch == NULL ? NULL : scratch + in.size;
+        in.size += rf_cpu_aligned((size_t)counts[i] * sizeof(float));
+    }
+    in.tokens = places[0];
+    in.scores = places[1];
+    in.output = places[2];
+    in.log_norm = places[3];
+    in.norm = places[4];
+    return in;
+}
+
+size_t rf_cpu_cache_attend_scratch_size(const rf_device *device, const void *arguments)
+{
+    (void)device;
+    const rf_cache_attend *call = arguments;
+    return windows_of(call, call->cache.rounds, NULL).size;
+}
+
+static void attend_part(const windows *in, int64_t index)
+{
+    const rf_cache_attend *call = in->call;
+    const rf_layer_cache *cache = &call->cache;
+    const int64_t *shape = cache->rows.shape; /* [batch, heads, places, 2, width] */
+    const int32_t *state = call->state.data;
+    int64_t row_head = index / in->parts;
+    int64_t round = index % in->parts;
+    int64_t row = row_head / shape[1];
+    int32_t position = state[RF_STEP_POSITION];
+    int32_t *tokens = in->tokens + index * in->longest;
+    rf_cpu_lists lists = {0};
+    bool is_listed = state[RF_STEP_LISTED] != 0 && !rf_tensor_is_absent(&cache->lists);
+    if (is_listed) {
+        lists = rf_cpu_cache_lists(cache, index);
+    }
+    int64_t count =
+        rf_cpu_cache_window(cache, is_listed ? &lists : NULL, position,
+                            (const uint8_t *)call->kept.data + row * call->kept.shape[1], tokens);
+    for (int64_t i = 0; i < count && !cache->is_lsh; i++) {
+        tokens[i] = (int32_t)(tokens[i] % shape[2]);
+    }
+    window_attention attention = {
+        .query = (const float *)call->query.data + row_head * shape[4],
+        .rows = rf_cpu_cache_rows(cache, row, row_head % shape[1]),
+        .places = tokens,
+        .count = count,
+        .width = shape[4],
+        .self = cache->is_lsh ? position : NO_PLACE,
+        .scale = call->scale,
+        .scores = in->scores + index * in->longest,
+        .output =
+            in->output + ((row * in->parts + round) * shape[1] + row_head % shape[1]) * shape[4],
+        .log_norm = in->log_norm + index,
+    };
+    attend_window(&attention);
+}
+
+rf_status rf_cpu_cache_attend(rf_device *device, const void *arguments, void *scratch,
+                              rf_error *error)
+{
+    const rf_cache_attend *call = arguments;
+    const rf_layer_cache *cache = &call->cache;
+    const int64_t *shape = cache->rows.shape;
+    const int32_t *state = call->state.data;
+    bool is_listed = state[RF_STEP_LISTED] != 0 && !rf_tensor_is_absent(&cache->lists);
+    windows in = windows_of(call, is_listed ? cache->rounds : 1, scratch);
+    int64_t items = shape[0] * shape[1] * in.parts;
+    int threads = rf_cpu_threads(device, items, in.longest * shape[4]);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t index = 0; index < items; index++) {
+        attend_part(&in, index);
+    }
+    rf_combine_rounds combine = {
+        .output = rf_tensor_5(in.output, RF_F32, shape[0], in.parts, 1, shape[1], shape[4]),
+        .log_norm = rf_tensor_4(in.log_norm, RF_F32, shape[0], shape[1], in.parts, 1),
+        .merged = rf_tensor_4(call->output.data, RF_F32, shape[0], 1, shape[1], shape[4]),
+        .norm = rf_tensor_3(in.norm, RF_F32, shape[0], shape[1], 1)};
+    return rf_cpu_combine_rounds(device, &combine, NULL, error);
+}
