@@ -18,8 +18,7 @@ static const rf_option options[] = {
      .high = 2147483647,
      .key = "mask_token",
      .group = "how",
-     .help = "token id that stood for missing ones in training; without it what the model records, "
-             "else the tokenizer's, else 1 of bytes"},
+     .help = "token id for what is missing; without it as the model or its tokenizer says"},
     {.name = "top",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
