@@ -61,7 +61,8 @@ typedef struct rf_gemm {
     rf_matrix a, b, c; /* a and b real, of one type; c f32, or bf16 as they are; c is [m, n], op(a)
                           [m, k], op(b) [k, n]; sums are f32 */
     bool transpose_a, transpose_b; /* both at once is refused */
-    bool accumulate;               /* add to c instead of writing it */
+    bool accumulate;               /* add to c instead of writing it; the product may be rounded to
+                                      bf16 before it is added to a bf16 c */
     rf_tensor bias;                /* optional [n], of c's type */
     bool relu;                     /* c = max(c, 0) after the bias; not with accumulate */
 } rf_gemm;

@@ -567,7 +567,8 @@ static void compare_direction(const check_state *check, const device_run *run, i
     /* Roundings fall either way: their sum grows like the root of their number, and is four
      * deviations of it in one case of thousands. */
     double share = tolerance_of(buffer) + 2.0 * rounding_of(buffer);
-    double allowed = share * sqrt((double)count) * root_mean_square(found, count) + 1e-9;
+    double allowed = share * sqrt((double)count) * root_mean_square(found, count) + 1e-9 +
+                     buffer->noise * sqrt((double)count);
     if (!agree(along, check->expected[index][0], allowed)) {
         report(check, run, index, -1, along, check->expected[index][0], allowed);
     }
@@ -585,7 +586,7 @@ static void compare(const check_state *check, const device_run *run, int index)
         return;
     }
     const double *expected = check->expected[index];
-    double allowed = tolerance_of(buffer) * root_mean_square(expected, count);
+    double allowed = tolerance_of(buffer) * root_mean_square(expected, count) + buffer->noise;
     /* The rounding of the differences themselves, where a gradient is zero. */
     allowed += is_gradient(buffer) ? 1e-9 : 0.0;
     for (int64_t i = 0; i < count; i++) {

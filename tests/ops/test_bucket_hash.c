@@ -126,6 +126,9 @@ static const shape shapes[] = {
     {1, 33, 2, 7, 2, 0, 16, {2, 2, 2, 2, 2, 4, 2, 2, 4, 2, 2, 2, 2, 2, 4, 2}, true, false, true},
     {2, 0, 1, 8, 1, 0, 1, {4}, true, true, true},
     {1, 40, 2, 16, 2, 3, 1, {8}, false, false, true},
+    {1, 140, 2, 40, 2, 1, 2, {6, 20}, true, true, true},
+    {2, 70, 1, 256, 1, 0, 1, {24}, true, false, true},
+    {1, 150, 1, 96, 3, 0, 2, {200, 4}, true, false, true},
 };
 static const char *const names[] = {"one token",
                                     "two factors, other heads' rotations",
@@ -144,7 +147,10 @@ static const char *const names[] = {"one token",
                                     "bf16, one factor over several blocks, odd heads",
                                     "bf16, sixteen factors, odd heads",
                                     "bf16, no tokens",
-                                    "bf16, rotations from the key"};
+                                    "bf16, rotations from the key",
+                                    "bf16, odd columns, heads of 40",
+                                    "bf16, heads of 256",
+                                    "bf16, a long and a short factor"};
 enum { CASES = sizeof shapes / sizeof shapes[0] };
 
 static void test_rejected(void **state)

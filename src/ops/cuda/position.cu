@@ -12,7 +12,7 @@ namespace
 
 constexpr int wave_rows = 32;
 constexpr int columns_a_block = 32;
-constexpr int rows_at_a_time = 32;
+constexpr int rows_at_a_time = 16;
 
 /* One axis: its digit of a position is position / divisor % size. */
 struct position_axis {
@@ -143,8 +143,8 @@ __device__ __forceinline__ bool advance(const position_call &call, const positio
 
 /* Block x: digit x of axis k; blockIdx.y: its columns. Thread (c, r) sums rows r, r + 8, ... of
  * those with the digit; y_gradient [rows, width]. */
-__global__ void add_digits_kernel(const position_call call, int k,
-                                  const float *__restrict__ y_gradient)
+__global__ void __launch_bounds__(columns_a_block *rows_at_a_time)
+    add_digits_kernel(const position_call call, int k, const float *__restrict__ y_gradient)
 {
     __shared__ float sums[rows_at_a_time][columns_a_block];
     const position_axis &axis = call.axis[k];

@@ -59,6 +59,16 @@ static __device__ __forceinline__ void rf_copy_wait()
     asm volatile("cp.async.wait_all;" ::: "memory");
 }
 
+constexpr float rf_mma_log2_e = 1.44269504F;
+
+/* 2^x to two units in the last place; 0 for -infinity. */
+static __device__ __forceinline__ float rf_mma_exp2(float x)
+{
+    float power;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+    return power;
+}
+
 /* Two numbers rounded to bf16, the first in the low half. */
 static __device__ __forceinline__ uint32_t rf_mma_pack(float low, float high)
 {
@@ -75,6 +85,15 @@ rf_mma_load_a(uint32_t (&a)[4], const __nv_bfloat16 (*rows)[Stride], int first, 
 {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     rf_mma_load(a, &rows[first + lane % 16][column + lane / 16 * 8]);
+}
+
+/* a [16, 16], a[m][k] = rows[first + k][column + m]. */
+template <int Stride>
+static __device__ __forceinline__ void
+rf_mma_load_a_rows(uint32_t (&a)[4], const __nv_bfloat16 (*rows)[Stride], int first, int column)
+{
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    rf_mma_load_transposed(a, &rows[first + lane / 16 * 8 + lane % 8][column + lane / 8 % 2 * 8]);
 }
 
 /* b [16, 8] of two products, b[k][n] = rows[first + n][column + k], n < 16: found[0], [1] for n <

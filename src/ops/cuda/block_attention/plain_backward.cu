@@ -10,7 +10,7 @@
  * all weigh exactly 0 are skipped.
  *
  * Scratch: output gradient . output, one number a token and head. */
-#include "ops/cuda/block_attention/fast.cuh"
+#include "ops/cuda/block_attention/walk.cuh"
 
 namespace
 {
@@ -377,7 +377,7 @@ rf_status run_backward(rf_device *device, const rf_block_attention_backward *bac
 
 } // namespace
 
-/* Does the call go to the kernels of backward.cu? */
+/* Does the call go to the kernels of walk.cu or backward.cu? */
 static bool is_fast(const rf_device *device, const rf_block_attention_backward *backward)
 {
     return !device->plain_kernels && backward->output.dtype == RF_BF16 &&
@@ -408,7 +408,8 @@ size_t rf_cuda_block_attention_backward_scratch_size(const rf_device *device, co
         static_cast<const rf_block_attention_backward *>(arguments);
     const rf_attention_plan *plan = &backward->plan;
     if (is_fast(device, backward)) {
-        return rf_fast_backward_scratch_size(backward);
+        return rf_walk_takes(plan) ? rf_walk_backward_scratch_size(device, backward)
+                                   : rf_fast_backward_scratch_size(backward);
     }
     size_t used = 0;
     (void)in_f32(backward, nullptr, &used);
@@ -433,7 +434,8 @@ rf_status rf_cuda_block_attention_backward(rf_device *device, const void *argume
         static_cast<const rf_block_attention_backward *>(arguments);
     const bool has_keys = !given->plan.normalise_keys;
     if (is_fast(device, given)) {
-        return rf_fast_backward(device, given, scratch, error);
+        return rf_walk_takes(&given->plan) ? rf_walk_backward(device, given, scratch, error)
+                                           : rf_fast_backward(device, given, scratch, error);
     }
     size_t used = 0;
     const rf_block_attention_backward wide = in_f32(given, scratch, &used);
