@@ -49,6 +49,13 @@ typedef struct rf_encoding {
 RF_API RF_MUST_CHECK rf_status rf_tokenizer_tokenize(const rf_tokenizer *tokenizer,
                                                      const uint8_t *text, size_t size,
                                                      rf_encoding *encoding, rf_error *error);
+/* Two texts as one sequence, with the tokenizer's "sep" between them if it has one. The second's
+ * tokens start at *second_token; begins and ends count in the text that a token is of. */
+RF_API RF_MUST_CHECK rf_status rf_tokenizer_tokenize_pair(const rf_tokenizer *tokenizer,
+                                                          const uint8_t *first, size_t first_size,
+                                                          const uint8_t *second, size_t second_size,
+                                                          rf_encoding *encoding,
+                                                          int64_t *second_token, rf_error *error);
 RF_API void rf_encoding_clear(rf_encoding *encoding);
 /* The text of ids; RF_ERR_ARGUMENT for one that is none. Released with rf_text_release (model.h);
  * NUL after the end. */

@@ -40,6 +40,11 @@ typedef struct rf_train_options {
         *output; /* the run's folder: a model directory (best so far), checkpoints/ and records */
     bool resume; /* continue from output's last checkpoint; without it an existing run is refused */
     const char *init_from; /* start from the weights of this model directory; NULL: random */
+    const char *task; /* "lm", "masked-lm"; NULL: what the configuration says. A model directory of
+                         another task loses its head and gets a new one, which is said in the log */
+    double mask_rate; /* masked-lm: share of the tokens that are to be told */
+    int64_t mask_token; /* masked-lm: the id that stands for them; -1: the model's or the
+                           tokenizer's, or 1 where tokens are bytes */
     const char
         *tokenizer; /* model directory, spiece.model or tokenizer.json; a new model's vocab_size,
                        eos and pad follow it. NULL: that of init_from, else bytes */
@@ -127,6 +132,7 @@ typedef struct rf_evaluate_options {
     int64_t last_bytes;       /* evaluate only the last so many bytes; 0 = all */
     int64_t num_hashes;       /* 0 = as config.json says */
     uint64_t seed;            /* of the rotations, at step 0 */
+    double mask_rate;         /* masked language models; 0 = 0.15 */
     const char *device, *precision, *kernels, *stream, *lm_head_bias;
     int threads;
     rf_log log;
@@ -136,17 +142,19 @@ typedef struct rf_evaluate_options {
 } rf_evaluate_options;
 
 typedef struct rf_evaluation {
-    double loss; /* nats a scored token */
-    double perplexity, bits_per_token, accuracy;
+    double loss;                                 /* nats a scored token */
+    double perplexity, bits_per_token, accuracy; /* of a masked language model: of masked tokens */
     double bits_per_byte;    /* by the mean number of bytes a token of this text stands for */
     int64_t tokens, windows; /* scored tokens; windows */
+    const char *task;        /* of the model: "lm" or "masked-lm" */
     int64_t length;
     double seconds;
 } rf_evaluation;
 
-/* Protocol (docs/training.md, "Evaluation"): non-overlapping windows of `length`, a last partial
- * one dropped, the first token of each not scored, mean over scored tokens, rotations keyed by seed
- * at step 0. */
+/* A masked language model tells 15 % of each window's tokens, the same ones at every evaluation
+ * with this seed. Protocol (docs/training.md, "Evaluation"): non-overlapping windows of `length`, a
+ * last partial one dropped, the first token of each not scored, mean over scored tokens, rotations
+ * keyed by seed at step 0. */
 RF_API RF_MUST_CHECK rf_status rf_evaluate(const rf_evaluate_options *options,
                                            rf_evaluation *result, rf_error *error);
 

@@ -12,7 +12,9 @@ enum {
     RF_SHARED_DEVICE = 1 << 1,
     RF_SHARED_THREADS = 1 << 2,
     RF_SHARED_JSON = 1 << 3,
-    RF_SHARED_QUIET = 1 << 4
+    RF_SHARED_QUIET = 1 << 4,
+    RF_SHARED_MODEL = 1 << 5, /* --model and how it is used */
+    RF_SHARED_TEXT = 1 << 6   /* --text, --data, --lines */
 };
 
 /* What the program answers to the system. */
@@ -49,8 +51,8 @@ typedef struct rf_command {
 
 extern const rf_command rf_command_train, rf_command_eval, rf_command_generate, rf_command_verify,
     rf_command_plan, rf_command_inspect, rf_command_convert, rf_command_bench, rf_command_devices,
-    rf_command_tokenize, rf_command_version, rf_command_help, rf_command_manual,
-    rf_command_completion;
+    rf_command_tokenize, rf_command_embed, rf_command_fill, rf_command_classify, rf_command_answer,
+    rf_command_version, rf_command_help, rf_command_manual, rf_command_completion;
 
 /* The commands, in the order of help. */
 size_t rf_command_count(void);

@@ -1,5 +1,4 @@
-/* reformer train: options to rf_train_options, progress and samples on standard error, a summary on
- * standard output. */
+/* reformer train: options, progress and samples on standard error, a summary on standard output. */
 #include "message.h"
 #include "progress.h"
 #include "units.h"
@@ -56,6 +55,29 @@ static const rf_option options[] = {
      .key = "init_from",
      .group = "what",
      .help = "start from the weights of this model"},
+    {.name = "task",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "TASK",
+     .choices = "lm|masked-lm",
+     .key = "task",
+     .group = "what",
+     .help = "what to learn: next tokens or missing ones; without it as the model says"},
+    {.name = "mask-rate",
+     .kind = RF_OPTION_NUMBER,
+     .argument = "X",
+     .preset = "0.15",
+     .high = 1,
+     .key = "mask_rate",
+     .group = "what",
+     .help = "masked-lm: share of the tokens that are to be told"},
+    {.name = "mask-token",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "ID",
+     .low = 0,
+     .high = 2147483647,
+     .key = "mask_token",
+     .group = "what",
+     .help = "masked-lm: the id for them; without it the tokenizer's, or 1 of bytes"},
     {.name = "steps",
      .letter = 'n',
      .kind = RF_OPTION_INTEGER,
@@ -378,6 +400,10 @@ static void set_data(const rf_settings *settings, rf_train_options *train)
     train->resume = rf_settings_flag(settings, "resume");
     train->init_from = rf_settings_string(settings, "init-from");
     train->tokenizer = rf_settings_string(settings, "tokenizer");
+    train->task = rf_settings_string(settings, "task");
+    train->mask_rate = rf_settings_number(settings, "mask-rate");
+    train->mask_token =
+        rf_settings_has(settings, "mask-token") ? rf_settings_integer(settings, "mask-token") : -1;
     train->steps = rf_settings_integer(settings, "steps");
     train->stop_after = rf_settings_integer(settings, "stop-after");
     train->time_limit_seconds = rf_settings_number(settings, "time-limit");

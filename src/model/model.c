@@ -436,8 +436,21 @@ static rf_status collect_nll(void *user, int64_t first_row, const rf_tensor *nll
     return collect(user, first_row, nll, error);
 }
 
-static rf_status evaluate(rf_model *model, const rf_batch *batch, const rf_hooks *hooks,
-                          rf_error *error)
+rf_status rf_model_check_batch(const rf_model *model, int64_t batch, int64_t length,
+                               rf_error *error)
+{
+    if (batch < 1 || length < 1 || batch > (INT64_C(1) << 40) / length / model->config.hidden) {
+        return rf_error_set(
+            error, RF_ERR_ARGUMENT,
+            "a batch of %lld sequences of %lld tokens; expected at least one of one, "
+            "and fewer than 2^40 numbers",
+            (long long)batch, (long long)length);
+    }
+    return rf_config_check_length(&model->config, length, error);
+}
+
+rf_status rf_model_evaluate(rf_model *model, const rf_batch *batch, const rf_hooks *hooks,
+                            rf_error *error)
 {
     rf_runner *runner = NULL;
     rf_outcome outcome;
@@ -466,7 +479,7 @@ rf_status rf_model_logits(rf_model *model, const int32_t *ids, const uint8_t *ma
     rf_hooks hooks = {
         .user = &c, .logits = collect_logits, .logits_first = first, .logits_count = count};
     rf_batch input = {.batch = batch, .length = length, .ids = ids, .mask = mask};
-    return evaluate(model, &input, &hooks, error);
+    return rf_model_evaluate(model, &input, &hooks, error);
 }
 
 rf_status rf_model_nll(rf_model *model, const int32_t *ids, const uint8_t *mask, int64_t batch,
@@ -485,5 +498,5 @@ rf_status rf_model_nll(rf_model *model, const int32_t *ids, const uint8_t *mask,
     collector c = {model->device, length, 0, length - 1, 1, nll};
     rf_hooks hooks = {.user = &c, .nll = collect_nll};
     rf_batch input = {.batch = batch, .length = length, .ids = ids, .labels = ids, .mask = mask};
-    return evaluate(model, &input, &hooks, error);
+    return rf_model_evaluate(model, &input, &hooks, error);
 }

@@ -139,6 +139,13 @@ typedef struct rf_outcome {
     int64_t checksum_mismatches; /* verify_reversal: layer boundaries whose streams differ */
 } rf_outcome;
 
+/* One batch through a runner of its own, without losses being read. */
+RF_MUST_CHECK rf_status rf_model_evaluate(rf_model *model, const rf_batch *batch,
+                                          const rf_hooks *hooks, rf_error *error);
+/* Whether a batch of that shape could be run: for callers that allocate by it. */
+RF_MUST_CHECK rf_status rf_model_check_batch(const rf_model *model, int64_t batch, int64_t length,
+                                             rf_error *error);
+
 /* Plan only: no memory of the model's size is taken. `model` may have values == NULL. With a memory
  * budget that cannot be met the plan is the one of the finest slices, and exceeds it. */
 RF_MUST_CHECK rf_status rf_runner_plan(rf_model *model, const rf_runner_options *options,

@@ -22,12 +22,7 @@ int64_t rf_scored_windows(const rf_tokens *tokens, int64_t length, int64_t most_
 static rf_status score_batch(rf_runner *runner, const rf_scoring *scoring, int64_t first,
                              int64_t rows, rf_outcome *outcome, rf_error *error)
 {
-    for (int64_t row = 0; row < rows; row++) {
-        rf_tokens_read(scoring->tokens, (first + row) * scoring->length, scoring->length,
-                       scoring->ids + row * scoring->length);
-    }
-    rf_batch batch = {
-        .batch = rows, .length = scoring->length, .ids = scoring->ids, .labels = scoring->ids};
+    rf_batch batch = rf_source_read(scoring->source, first, rows);
     rf_outcome part = {0};
     RF_TRY(rf_runner_forward(runner, &batch, scoring->seed, 0, &part, error));
     outcome->nll_sum += part.nll_sum;
@@ -44,15 +39,16 @@ rf_status rf_score_windows(rf_runner *runner, const rf_scoring *scoring, rf_outc
     *outcome = (rf_outcome){0};
     for (int64_t first = 0; first < scoring->windows && !outcome->overflow;) {
         int64_t left = scoring->windows - first;
-        int64_t rows = left < scoring->batch ? left : scoring->batch;
+        int64_t batch = scoring->source->batch;
+        int64_t rows = left < batch ? left : batch;
         if (scoring->should_stop != NULL && scoring->should_stop(scoring->user) != 0) {
             return rf_error_set(error, RF_ERR_CANCELLED, "the evaluation was stopped on request");
         }
         RF_TRY(score_batch(runner, scoring, first, rows, outcome, error));
         first += rows;
         if (scoring->progress != NULL) {
-            scoring->progress(scoring->user, first * scoring->length,
-                              scoring->windows * scoring->length);
+            int64_t length = scoring->source->length;
+            scoring->progress(scoring->user, first * length, scoring->windows * length);
         }
     }
     return RF_OK;
@@ -67,8 +63,8 @@ typedef struct evaluation {
     rf_corpus corpus;
     rf_tokens tokens;
     rf_runner *runner;
+    rf_source source;
     rf_scoring scoring;
-    void *ids;
 } evaluation;
 
 static rf_status check_options(const rf_evaluate_options *options, rf_error *error)
@@ -116,7 +112,7 @@ static rf_status view_text(evaluation *work, rf_error *error)
     if (!rf_tokenizer_is_bytes(work->tokenizer)) {
         start = rf_text_boundary(corpus->bytes, corpus->size, start);
     }
-    work->scoring.length = length;
+    work->source.length = length;
     RF_TRY(rf_tokens_view(work->tokenizer, corpus->bytes + start, corpus->size - start,
                           &work->tokens, error));
     return rf_tokens_check_length(&work->tokens, corpus->name, length, error);
@@ -134,6 +130,7 @@ static rf_status load(evaluation *work, rf_error *error)
                                       .num_hashes = options->num_hashes,
                                       .log = options->log};
     RF_TRY(rf_model_load(options->model, &model_options, &work->model, error));
+    RF_TRY(rf_source_check_task(work->model->config.model_class, error));
     RF_TRY(rf_tokenizer_create(options->model, work->model->config.vocabulary, &work->tokenizer,
                                error));
     RF_TRY(rf_corpus_load(options->data, &work->corpus, error));
@@ -144,23 +141,28 @@ static rf_status prepare(evaluation *work, rf_error *error)
 {
     const rf_evaluate_options *options = work->options;
     rf_scoring *scoring = &work->scoring;
-    scoring->tokens = &work->tokens;
-    scoring->windows = rf_scored_windows(&work->tokens, scoring->length, 0);
-    scoring->batch = options->batch > 0 ? options->batch : 1;
-    scoring->batch = scoring->batch < scoring->windows ? scoring->batch : scoring->windows;
+    rf_source *source = &work->source;
+    scoring->source = source;
+    scoring->windows = rf_scored_windows(&work->tokens, source->length, 0);
+    source->batch = options->batch > 0 ? options->batch : 1;
+    source->batch = source->batch < scoring->windows ? source->batch : scoring->windows;
     scoring->seed = options->seed;
     scoring->should_stop = options->should_stop;
     scoring->progress = options->progress;
     scoring->user = options->user;
     rf_runner_options runner = {
-        .batch = scoring->batch, .length = scoring->length, .rounds = options->num_hashes};
-    RF_TRY(rf_config_check_length(&work->model->config, scoring->length, error));
+        .batch = source->batch, .length = source->length, .rounds = options->num_hashes};
+    RF_TRY(rf_config_check_length(&work->model->config, source->length, error));
     RF_TRY(rf_plan_check_evaluation(work->model, &runner, error));
     RF_TRY(rf_runner_create(work->model, &runner, &work->runner, error));
-    size_t size = (size_t)(scoring->batch * scoring->length) * sizeof(int32_t);
-    RF_TRY(rf_allocate(size, "a batch of token ids", &work->ids, error));
-    scoring->ids = work->ids;
-    return RF_OK;
+    rf_source_text text = {.tokens = &work->tokens,
+                           .config = &work->model->config,
+                           .tokenizer = work->tokenizer,
+                           .seed = options->seed,
+                           .mask_rate = options->mask_rate > 0.0 ? options->mask_rate : 0.15,
+                           .mask_token = -1,
+                           .judges = true};
+    return rf_source_open(source, &text, error);
 }
 
 static rf_status score(evaluation *work, rf_evaluation *result, rf_error *error)
@@ -185,7 +187,8 @@ static rf_status score(evaluation *work, rf_evaluation *result, rf_error *error)
     result->accuracy = (double)outcome.correct / (double)outcome.scored;
     result->tokens = outcome.scored;
     result->windows = work->scoring.windows;
-    result->length = work->scoring.length;
+    result->length = work->source.length;
+    result->task = rf_class_task(work->model->config.model_class);
     return RF_OK;
 }
 
@@ -201,7 +204,7 @@ rf_status rf_evaluate(const rf_evaluate_options *options, rf_evaluation *result,
     RF_TRY_DONE(score(&work, result, error));
     result->seconds = rf_clock_seconds() - start;
 done:
-    rf_release(work.ids);
+    rf_source_clear(&work.source);
     rf_runner_destroy(work.runner);
     rf_tokens_clear(&work.tokens);
     rf_corpus_clear(&work.corpus);

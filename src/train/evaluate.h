@@ -2,20 +2,19 @@
 #ifndef RF_TRAIN_EVALUATE_H
 #define RF_TRAIN_EVALUATE_H
 
-#include "data/text.h"
 #include "model/model.h"
 #include "reformer/train.h"
+#include "train/source.h"
 
 /* Whole windows of `length` in a text, at most so many that they hold most_tokens (0: no limit),
  * but one at least. */
 int64_t rf_scored_windows(const rf_tokens *tokens, int64_t length, int64_t most_tokens);
 
 typedef struct rf_scoring {
-    const rf_tokens *tokens;
-    int64_t windows, batch, length;
+    rf_source *source; /* open, borrowed */
+    int64_t windows;
     uint64_t seed;
-    int32_t *ids;                   /* [batch, length], the caller's scratch */
-    int (*should_stop)(void *user); /* may be NULL */
+    int (*should_stop)(void *user);                                    /* may be NULL */
     void (*progress)(void *user, int64_t tokens_done, int64_t tokens); /* may be NULL */
     void *user;
 } rf_scoring;

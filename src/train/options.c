@@ -22,6 +22,8 @@ void rf_train_options_default(rf_train_options *options)
         .schedule = "cosine",
         .warmup = 100,
         .on_nan = "stop",
+        .mask_rate = 0.15,
+        .mask_token = -1,
         .initialisation = "reformer",
         .lm_head_bias = "auto",
         .eval_every = 250,
@@ -43,6 +45,7 @@ static rf_status check_integers(const rf_train_options *options, rf_error *error
     const int64_t most = INT64_C(1) << 40;
     const integer_limit limits[] = {
         {"steps", options->steps, 1, most},
+        {"mask_token", options->mask_token, -1, INT32_MAX},
         {"stop_after", options->stop_after, 0, most},
         {"batch", options->batch, 1, 1 << 24},
         {"length", options->length, 0, INT32_MAX},
@@ -92,6 +95,7 @@ static rf_status check_numbers(const rf_train_options *options, rf_error *error)
         {"adafactor_beta1", options->adafactor_beta1, 0.0, 1.0, true, false},
         {"final_rate", options->final_rate, 0.0, 1.0, true, true},
         {"time_limit_seconds", options->time_limit_seconds, 0.0, HUGE_VAL, true, false},
+        {"mask_rate", options->mask_rate, 0.0, 1.0, false, true},
         {"sample_temperature", options->sample_temperature, 0.0, HUGE_VAL, true, false},
     };
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {

@@ -77,14 +77,32 @@ done:
     return status;
 }
 
+/* The class that --task asks for; *choice is pointed at `space`, or NULL. */
+static rf_status choose_class(const rf_train_options *options, rf_class_choice *space,
+                              const rf_class_choice **choice, rf_error *error)
+{
+    *choice = NULL;
+    if (options->task == NULL) {
+        return RF_OK;
+    }
+    *space = (rf_class_choice){0};
+    *choice = space;
+    return rf_class_of_task(options->task, &space->model_class, error);
+}
+
 static rf_status parse_recipe(const rf_train_options *options, const rf_log *log, rf_config *config,
                               rf_error *error)
 {
     json_t *object = NULL;
     RF_TRY(rf_json_parse_object("the model's configuration", options->model_config,
                                 strlen(options->model_config), &object, error));
-    rf_status status =
-        rf_config_parse("the model's configuration", object, RF_CONFIG_OURS, log, config, error);
+    rf_class_choice space;
+    const rf_class_choice *choice = NULL;
+    rf_status status = choose_class(options, &space, &choice, error);
+    if (status == RF_OK) {
+        status = rf_config_parse_as("the model's configuration", object, RF_CONFIG_OURS, choice,
+                                    log, config, error);
+    }
     json_decref(object);
     return status;
 }
@@ -129,7 +147,10 @@ static rf_status read_config(rf_trainer *trainer, rf_error *error)
     if (options->model_config != NULL) {
         return parse_recipe(options, &options->log, &trainer->config, error);
     }
-    return rf_config_load(options->init_from, &options->log, &trainer->config, error);
+    rf_class_choice space;
+    const rf_class_choice *choice = NULL;
+    RF_TRY(choose_class(options, &space, &choice, error));
+    return rf_config_load_as(options->init_from, choice, &options->log, &trainer->config, error);
 }
 
 static int64_t default_length(const rf_trainer *trainer)
@@ -166,12 +187,7 @@ static rf_status settle_config(rf_trainer *trainer, rf_error *error)
     rf_train_options *options = &trainer->options;
     rf_config *config = &trainer->config;
     bool resumed = trainer->resumed_from != NULL;
-    if (!config->causal) {
-        return rf_error_set(
-            error, RF_ERR_CONFIG,
-            "is_decoder is false, but a language model must not see what it predicts; "
-            "set it to true");
-    }
+    RF_TRY(rf_source_check_task(config->model_class, error));
     if (options->length == 0) {
         options->length = default_length(trainer);
     }
@@ -256,8 +272,7 @@ static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
                   pieces_size(&trainer->valid);
     rf_plan_request request = {.runner = &runner,
                                .optimizer = &optimizer,
-                               .beside = text + (size_t)(options->batch * options->length) *
-                                                    sizeof(int32_t),
+                               .beside = text + 2 * rf_source_size(options->batch, options->length),
                                .limit = options->memory_limit};
     rf_status status = RF_OK;
     RF_TRY_DONE(rf_train_options_optimizer(options, &optimizer, error));
@@ -291,6 +306,13 @@ static rf_status fill_weights(rf_trainer *trainer, float *block, rf_error *error
                                 &options->log, block, &model->applies_head_bias, error);
     }
     model->trains_head_bias = choice == RF_HEAD_BIAS_ON;
+    if (options->init_from != NULL && options->task != NULL) {
+        RF_TRY(rf_parameters_initialise(&model->parameters, &model->config, options->initialisation,
+                                        trainer->state.seed, block, error));
+        return rf_hf_model_load_other(options->init_from, &model->config, &model->parameters,
+                                      choice, &options->log, block, &model->applies_head_bias,
+                                      error);
+    }
     if (options->init_from != NULL) {
         return rf_hf_model_load(options->init_from, &model->config, &model->parameters, choice,
                                 &options->log, block, &model->applies_head_bias, error);
@@ -333,7 +355,6 @@ static rf_status create_runner(rf_trainer *trainer, rf_error *error)
     const rf_train_options *options = &trainer->options;
     rf_runner_options runner = runner_options(trainer);
     rf_optimizer_options optimizer;
-    void *memory = NULL;
     RF_TRY(rf_train_options_optimizer(options, &optimizer, error));
     RF_TRY(rf_runner_create(trainer->model, &runner, &trainer->runner, error));
     rf_slices slices = rf_runner_slices(trainer->runner);
@@ -355,9 +376,6 @@ static rf_status create_runner(rf_trainer *trainer, rf_error *error)
     }
     RF_TRY(rf_optimizer_create(trainer->model->device, &trainer->model->parameters, &optimizer,
                                &trainer->optimizer, error));
-    RF_TRY(rf_allocate((size_t)(options->batch * options->length) * sizeof(int32_t),
-                       "a batch of token ids", &memory, error));
-    trainer->ids = memory;
     return RF_OK;
 }
 
@@ -477,7 +495,8 @@ rf_status rf_trainer_open(rf_trainer *trainer, const rf_train_options *options,
 void rf_trainer_clear(rf_trainer *trainer)
 {
     rf_recorder_close(trainer->recorder);
-    rf_release(trainer->ids);
+    rf_source_clear(&trainer->source);
+    rf_source_clear(&trainer->valid_source);
     rf_optimizer_clear(&trainer->optimizer);
     rf_runner_destroy(trainer->runner);
     rf_model_destroy(trainer->model);

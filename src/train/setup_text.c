@@ -55,6 +55,30 @@ rf_status rf_trainer_load_tokenizer(rf_trainer *trainer, rf_error *error)
     return RF_OK;
 }
 
+static rf_status open_sources(rf_trainer *trainer, rf_error *error)
+{
+    const rf_train_options *options = &trainer->options;
+    rf_source_text text = {.tokens = &trainer->train,
+                           .config = &trainer->config,
+                           .tokenizer = trainer->tokenizer,
+                           .seed = trainer->state.seed,
+                           .mask_rate = options->mask_rate,
+                           .mask_token = options->mask_token,
+                           .sequential = options->sequential};
+    trainer->source.batch = options->batch;
+    trainer->source.length = options->length;
+    trainer->valid_source.batch = options->batch;
+    trainer->valid_source.length = options->length;
+    RF_TRY(rf_source_open(&trainer->source, &text, error));
+    text.tokens = &trainer->valid;
+    text.judges = true;
+    RF_TRY(rf_source_open(&trainer->valid_source, &text, error));
+    if (trainer->source.task == RF_CLASS_MASKED_LM) {
+        trainer->config.mask_token = trainer->source.corruption.mask_token;
+    }
+    return RF_OK;
+}
+
 rf_status rf_trainer_load_text(rf_trainer *trainer, rf_error *error)
 {
     const rf_train_options *options = &trainer->options;
@@ -75,9 +99,5 @@ rf_status rf_trainer_load_text(rf_trainer *trainer, rf_error *error)
         RF_TRY(rf_tokens_split(trainer->tokenizer, corpus, options->valid_bytes, options->length,
                                &trainer->train, &trainer->valid, error));
     }
-    trainer->windows = (rf_windows){.seed = trainer->state.seed,
-                                    .tokens = trainer->train.count,
-                                    .length = options->length,
-                                    .sequential = options->sequential};
-    return RF_OK;
+    return open_sources(trainer, error);
 }

@@ -172,12 +172,9 @@ static rf_status score(rf_trainer *trainer, rf_outcome *outcome, rf_error *error
 {
     const rf_train_options *options = &trainer->options;
     rf_scoring scoring = {
-        .tokens = &trainer->valid,
+        .source = &trainer->valid_source,
         .windows = rf_scored_windows(&trainer->valid, options->length, options->eval_tokens),
-        .batch = options->batch,
-        .length = options->length,
         .seed = trainer->state.seed,
-        .ids = trainer->ids,
         .should_stop = ask_between_batches,
         .user = trainer,
     };
@@ -283,7 +280,8 @@ static rf_status sample_if_due(rf_trainer *trainer, bool last, rf_error *error)
 {
     int64_t every = trainer->options.sample_every;
     bool due = every > 0 && (last || trainer->state.step % every == 0);
-    bool can = trainer->hooks != NULL && trainer->hooks->sample != NULL;
+    bool can = trainer->hooks != NULL && trainer->hooks->sample != NULL &&
+               trainer->model->config.model_class == RF_CLASS_CAUSAL_LM;
     return due && can && !trainer->stop_requested ? sample(trainer, error) : RF_OK;
 }
 

@@ -8,6 +8,7 @@
 #include "train/checkpoint.h"
 #include "train/options.h"
 #include "train/record.h"
+#include "train/source.h"
 
 typedef struct rf_sample_request {
     const uint8_t *prompt;
@@ -45,12 +46,11 @@ typedef struct rf_trainer {
     rf_tokenizer *tokenizer;
     rf_corpus corpus, valid_corpus; /* valid_corpus empty where the end of corpus is held out */
     rf_tokens train, valid;
-    rf_windows windows;
+    rf_source source, valid_source;
     rf_runner *runner; /* trains and evaluates */
     rf_optimizer optimizer;
     rf_recorder *recorder;
     rf_slices slices; /* zeros until they are settled by the plan of memory */
-    int32_t *ids;     /* [batch, length] */
     size_t planned_bytes;
     double started;        /* clock */
     double seconds_before; /* of earlier parts of the run */

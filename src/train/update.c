@@ -18,18 +18,27 @@ void rf_trainer_ask(rf_trainer *trainer)
 
 static rf_batch read_batch(rf_trainer *trainer, int64_t micro)
 {
+    int64_t rows = trainer->options.batch;
+    int64_t first = micro * rows;
+    rf_batch batch = rf_source_read(&trainer->source, trainer->state.windows + first, rows);
+    batch.first_sample = first;
+    return batch;
+}
+
+/* Over all micro-batches: a causal model scores as many tokens of every window, others are counted.
+ */
+static int64_t scored_of_step(rf_trainer *trainer)
+{
     const rf_train_options *options = &trainer->options;
-    int64_t first = micro * options->batch;
-    for (int64_t row = 0; row < options->batch; row++) {
-        int64_t start = rf_windows_start(&trainer->windows, trainer->state.windows + first + row);
-        rf_tokens_read(&trainer->train, start, options->length,
-                       trainer->ids + row * options->length);
+    int64_t scored = 0;
+    if (trainer->source.task == RF_CLASS_CAUSAL_LM) {
+        return options->accumulate * options->batch * (options->length - 1);
     }
-    return (rf_batch){.batch = options->batch,
-                      .length = options->length,
-                      .ids = trainer->ids,
-                      .labels = trainer->ids,
-                      .first_sample = first};
+    for (int64_t micro = 0; micro < options->accumulate; micro++) {
+        rf_batch batch = read_batch(trainer, micro);
+        scored += rf_model_scored(trainer->model, &batch);
+    }
+    return scored > 0 ? scored : 1;
 }
 
 /* All micro-batches into the gradient block; ends early on an overflow or when it is to stop at
@@ -37,8 +46,7 @@ static rf_batch read_batch(rf_trainer *trainer, int64_t micro)
 static rf_status accumulate(rf_trainer *trainer, rf_outcome *total, rf_error *error)
 {
     const rf_train_options *options = &trainer->options;
-    int64_t scored = options->accumulate * options->batch * (options->length - 1);
-    float factor = (float)(1.0 / (double)scored);
+    float factor = (float)(1.0 / (double)scored_of_step(trainer));
     *total = (rf_outcome){0};
     RF_TRY(rf_runner_zero_gradients(trainer->runner, error));
     for (int64_t micro = 0; micro < options->accumulate; micro++) {

@@ -1,63 +1,86 @@
 #!/usr/bin/env python3
-"""Load a model directory that we saved with Hugging Face transformers and compare its logits with ours.
+"""Load model directories that we saved with Hugging Face transformers and compare what they compute with ours.
 
-    load_in_transformers.py MODEL_DIR IO.safetensors [TOLERANCE]
+    load_in_transformers.py MODEL_DIR IO.safetensors [MODEL_DIR IO.safetensors ...] [TOLERANCE]
 
-IO.safetensors holds `input_ids` [batch, length], optionally `attention_mask` of the same shape, and `logits`
-[batch, length, vocabulary] as our program computed them. The model must have a hash_seed (or no lsh layers), so that both
-sides draw the same rotations, and no head bias, which transformers 5 would leave out.
+The class is the one that config.json names. IO.safetensors holds `input_ids` [batch, length], optionally `attention_mask` of
+the same shape, and what our program computed: `logits` (language models [batch, length, vocabulary], classifiers [batch,
+labels]), `start_logits` and `end_logits` [batch, length], or `last_hidden_state` [batch, length, 2 hidden]. A model must have
+a hash_seed (or no lsh layers), so that both sides draw the same rotations, and no head bias, which transformers 5 would leave
+out.
 
 Exit codes: 0 equal within TOLERANCE (1e-4), 1 not, 2 misused, 77 torch or transformers is not installed.
 """
 import sys
 
 SKIPPED = 77
+OUTPUTS = ("logits", "start_logits", "end_logits", "last_hidden_state")
 
 
 def load(folder):
     """The model in evaluation mode; every tensor of the file must have found its place, and none be missing."""
-    from transformers import AutoConfig, ReformerModelWithLMHead
+    import transformers
 
-    kind = type(AutoConfig.from_pretrained(folder)).__name__
+    config = transformers.AutoConfig.from_pretrained(folder)
+    kind = type(config).__name__
     if kind != "ReformerConfig":
         raise SystemExit(f"{folder}: transformers reads config.json as {kind}, expected ReformerConfig")
-    model, report = ReformerModelWithLMHead.from_pretrained(folder, output_loading_info=True)
+    name = config.architectures[0]
+    model, report = getattr(transformers, name).from_pretrained(folder, output_loading_info=True)
     for fault in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
         if report.get(fault):
             raise SystemExit(f"{folder}: transformers reports {fault}: {sorted(map(str, report[fault]))}")
     return model.float().eval()
 
 
+def compare(folder, path, tolerance):
+    """Whether everything in the file is what transformers computes."""
+    import torch
+    import transformers
+    from safetensors.torch import load_file
+
+    stored = load_file(path)
+    model = load(folder)
+    inputs = {"input_ids": stored["input_ids"].long()}
+    if "attention_mask" in stored:
+        inputs["attention_mask"] = stored["attention_mask"].long()
+    cached = {"use_cache": False} if type(model).__name__ in ("ReformerModel", "ReformerModelWithLMHead") else {}
+    with torch.no_grad():
+        outputs = model(**inputs, **cached)
+    equal = compared = 0
+    for name in OUTPUTS:
+        if name not in stored:
+            continue
+        compared += 1
+        ours, theirs = stored[name].float(), outputs[name]
+        if theirs.shape != ours.shape:
+            print(f"{folder}: {name} is {list(ours.shape)}, transformers {transformers.__version__} gives {list(theirs.shape)}")
+            continue
+        difference = (theirs - ours).abs()
+        if "attention_mask" in stored and difference.dim() > 1 and difference.shape[1] == inputs["input_ids"].shape[1]:
+            difference = difference[inputs["attention_mask"] != 0]  # what stands at padding means nothing
+        error = difference.max().item()
+        equal += error <= tolerance
+        print(f"{folder}: {type(model).__name__}: largest difference of {name} from transformers {transformers.__version__}: "
+              f"{error:.3g} ({'within' if error <= tolerance else 'beyond'} {tolerance:g})")
+    return compared > 0 and equal == compared
+
+
 def main(arguments):
-    if len(arguments) not in (2, 3):
+    tolerance = float(arguments.pop()) if len(arguments) % 2 == 1 and len(arguments) > 1 else 1e-4
+    if len(arguments) < 2 or len(arguments) % 2 != 0:
         print(__doc__, file=sys.stderr)
         return 2
     try:
-        import torch
+        import torch  # noqa: F401
         import transformers
-        from safetensors.torch import load_file
+        import safetensors.torch  # noqa: F401
     except ImportError as missing:
         print(f"skipped: {missing}")
         return SKIPPED
     transformers.logging.set_verbosity_error()
-    tolerance = float(arguments[2]) if len(arguments) == 3 else 1e-4
-    stored = load_file(arguments[1])
-    model = load(arguments[0])
-    inputs = {"input_ids": stored["input_ids"].long()}
-    if "attention_mask" in stored:
-        inputs["attention_mask"] = stored["attention_mask"].long()
-    with torch.no_grad():
-        logits = model(**inputs, use_cache=False).logits
-    ours = stored["logits"].float()
-    if logits.shape != ours.shape:
-        print(f"{arguments[0]}: logits are {list(ours.shape)}, transformers {transformers.__version__} gives "
-              f"{list(logits.shape)}")
-        return 1
-    error = (logits - ours).abs().max().item()
-    equal = error <= tolerance
-    print(f"{arguments[0]}: largest difference of logits from transformers {transformers.__version__}: {error:.3g} "
-          f"({'within' if equal else 'beyond'} {tolerance:g})")
-    return 0 if equal else 1
+    results = [compare(folder, path, tolerance) for folder, path in zip(arguments[::2], arguments[1::2])]
+    return 0 if all(results) else 1
 
 
 if __name__ == "__main__":

@@ -1,0 +1,197 @@
+/* reformer embed: vectors of texts, or of each of their tokens. */
+#include "message.h"
+#include "task.h"
+#include "vectors.h"
+
+#include <string.h>
+
+static const rf_option options[] = {
+    {.name = "pooling",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "HOW",
+     .preset = "mean",
+     .choices = "mean|first|last|none",
+     .key = "pooling",
+     .group = "how",
+     .help = "how a text's tokens become one vector; none gives one a token"},
+    {.name = "layer",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "K",
+     .preset = "0",
+     .low = -1,
+     .high = 4096,
+     .key = "layer",
+     .group = "how",
+     .help = "0 for the output (twice the hidden width), K for the stream behind layer K, -1 for "
+             "the embeddings"},
+    {.name = "normalize",
+     .kind = RF_OPTION_FLAG,
+     .key = "normalize",
+     .group = "how",
+     .help = "scale every vector to length 1"},
+    {.name = "output",
+     .letter = 'o',
+     .kind = RF_OPTION_STRING,
+     .argument = "FILE",
+     .group = "what",
+     .help = "a file that ends in .npy or .safetensors; without it JSON lines on standard output"},
+};
+
+typedef struct embedding {
+    rf_embed_options how;
+    bool each_token;
+    bool gathers;    /* into `all`, instead of JSON lines */
+    rf_bytes all;    /* floats */
+    int64_t vectors; /* in `all` */
+    json_t *results; /* with --json */
+} embedding;
+
+static json_t *vector_json(const float *values, int64_t width)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; i < width; i++) {
+        json_array_append_new(list, rf_cli_json_number((double)values[i]));
+    }
+    return list;
+}
+
+/* {"text": 0, "embedding": [...]}, and for a token which it is and its bytes in the text. */
+static json_t *line_json(const embedding *e, int64_t number, const rf_encoding *encoding,
+                         int64_t token, const float *values, int64_t width)
+{
+    json_t *line = json_object();
+    json_object_set_new(line, "text", json_integer((json_int_t)number));
+    if (e->each_token) {
+        json_object_set_new(line, "token", json_integer((json_int_t)token));
+        json_object_set_new(line, "id", json_integer(encoding->ids[token]));
+        json_object_set_new(line, "begin", json_integer((json_int_t)encoding->begins[token]));
+        json_object_set_new(line, "end", json_integer((json_int_t)encoding->ends[token]));
+    }
+    json_object_set_new(line, "embedding", vector_json(values, width));
+    return line;
+}
+
+static rf_status print_line(json_t *line, rf_error *error)
+{
+    rf_bytes text = {0};
+    rf_status status = rf_bytes_append_json(&text, line, false, error);
+    if (status == RF_OK) {
+        fwrite(text.data, 1, text.size, stdout);
+        putchar('\n');
+    }
+    rf_bytes_clear(&text);
+    json_decref(line);
+    return status;
+}
+
+static rf_status show(embedding *e, int64_t number, const rf_encoding *encoding,
+                      const float *values, int64_t width, rf_error *error)
+{
+    int64_t count = e->each_token ? encoding->count : 1;
+    if (e->gathers) {
+        e->vectors += count;
+        return rf_bytes_append(&e->all, (const char *)values,
+                               (size_t)(count * width) * sizeof *values, error);
+    }
+    for (int64_t i = 0; i < count; i++) {
+        json_t *line = line_json(e, number, encoding, i, values + i * width, width);
+        if (e->results != NULL) {
+            json_array_append_new(e->results, line);
+            continue;
+        }
+        rf_status status = print_line(line, error);
+        if (status != RF_OK) {
+            return status;
+        }
+    }
+    return RF_OK;
+}
+
+static rf_status embed_text(rf_task *task, int64_t number, const char *text, size_t size,
+                            void *user, rf_error *error)
+{
+    embedding *e = user;
+    rf_encoding encoding = {0};
+    rf_bytes space = {0};
+    int64_t width = rf_model_embedding_width(task->model, &e->how);
+    rf_status status = rf_task_tokens(task, text, size, &encoding, error);
+    if (status == RF_OK) {
+        status = rf_task_space(&space, e->each_token ? encoding.count * width : width,
+                               sizeof(float), error);
+    }
+    void *values = space.data; /* as an allocator gives it */
+    if (status == RF_OK) {
+        status = rf_model_embed(task->model, encoding.ids, NULL, 1, encoding.count, &e->how, values,
+                                error);
+    }
+    if (status == RF_OK) {
+        status = show(e, number, &encoding, values, width, error);
+    }
+    rf_bytes_clear(&space);
+    rf_encoding_clear(&encoding);
+    return status;
+}
+
+static rf_status check(const rf_settings *settings, rf_error *error)
+{
+    const char *output = rf_settings_string(settings, "output");
+    if (output != NULL && !rf_vectors_knows(output)) {
+        return rf_cli_fail(error, RF_ERR_ARGUMENT,
+                           "--output is \"%.100s\", expected a name that ends in .npy or "
+                           ".safetensors",
+                           output);
+    }
+    if (output != NULL && rf_settings_flag(settings, "json")) {
+        return rf_cli_fail(error, RF_ERR_ARGUMENT,
+                           "--output and --json exclude each other; give one of them");
+    }
+    return rf_task_check(settings, error);
+}
+
+static rf_status embed(const rf_settings *settings, rf_task *task, embedding *e, rf_error *error)
+{
+    rf_status status = rf_task_open(task, settings, error);
+    if (status == RF_OK) {
+        status = rf_task_each(task, embed_text, e, error);
+    }
+    if (status == RF_OK && e->gathers) {
+        const void *values = e->all.data;
+        rf_vectors vectors = {e->vectors, rf_model_embedding_width(task->model, &e->how), values};
+        status = rf_vectors_write(rf_settings_string(settings, "output"), &vectors, error);
+    }
+    return status;
+}
+
+static int run(const rf_settings *settings)
+{
+    rf_error error = {0};
+    rf_task task = {0};
+    embedding e = {.how = {.pooling = rf_settings_string(settings, "pooling"),
+                           .layer = rf_settings_integer(settings, "layer"),
+                           .normalise = rf_settings_flag(settings, "normalize")},
+                   .gathers = rf_settings_has(settings, "output")};
+    e.each_token = strcmp(e.how.pooling, "none") == 0;
+    e.results = rf_settings_flag(settings, "json") ? json_array() : NULL;
+    rf_status status = embed(settings, &task, &e, &error);
+    if (status == RF_OK && e.results != NULL) {
+        (void)rf_cli_print_json(json_incref(e.results));
+    }
+    json_decref(e.results);
+    rf_bytes_clear(&e.all);
+    rf_task_close(&task);
+    return rf_cli_report(settings->command, status, &error);
+}
+
+const rf_command rf_command_embed = {
+    .name = "embed",
+    .purpose = "Vectors of texts, or of each of their tokens",
+    .description = "Any model will do. Every text is computed by itself, without padding.",
+    .examples = {"embed --model runs/book --data lines.txt --lines --normalize --output lines.npy",
+                 "embed --model runs/book --text 'king' --pooling none --layer 4"},
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .shared = RF_SHARED_CONFIG | RF_SHARED_DEVICE | RF_SHARED_THREADS | RF_SHARED_JSON |
+              RF_SHARED_QUIET | RF_SHARED_MODEL | RF_SHARED_TEXT,
+    .check = check,
+    .run = run,
+};

@@ -1,0 +1,100 @@
+/* Batches of windows. */
+#include "train/source.h"
+
+#include "base/memory.h"
+
+#include <string.h>
+
+size_t rf_source_size(int64_t batch, int64_t length)
+{
+    return 2 * (size_t)(batch * length) * sizeof(int32_t);
+}
+
+rf_status rf_source_check_task(rf_model_class task, rf_error *error)
+{
+    if (rf_class_has_lm_head(task)) {
+        return RF_OK;
+    }
+    return rf_error_set(
+        error, RF_ERR_UNSUPPORTED,
+        "a text is learned and judged by language models (lm, masked-lm); this is a "
+        "model for the task %s",
+        rf_class_task(task));
+}
+
+/* The token id for what is missing: as asked for, or as the model records it, or the tokenizer's
+ * "mask", or 1 where tokens are bytes. */
+static rf_status find_mask_token(int64_t asked, const rf_config *config,
+                                 const rf_tokenizer *tokenizer, int64_t *token, rf_error *error)
+{
+    *token = asked >= 0 ? asked : config->mask_token;
+    if (*token < 0) {
+        *token = rf_tokenizer_special(tokenizer, "mask");
+    }
+    if (*token < 0 && rf_tokenizer_is_bytes(tokenizer) && config->vocabulary >= 258) {
+        *token = 1; /* no byte has it */
+    }
+    if (*token < 0 || *token >= config->vocabulary) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "which token stands for a missing one is not known: the tokenizer has "
+                            "no \"mask\"; say it (mask_token), from 0 to %lld",
+                            (long long)config->vocabulary - 1);
+    }
+    return RF_OK;
+}
+
+static rf_status open_corruption(rf_source *source, const rf_source_text *text, rf_error *error)
+{
+    int64_t token = -1;
+    RF_TRY(find_mask_token(text->mask_token, text->config, text->tokenizer, &token, error));
+    source->corruption = (rf_corruption){.seed = text->seed,
+                                         .stream = text->judges ? 1 : 0,
+                                         .rate = text->mask_rate,
+                                         .mask_token = (int32_t)token,
+                                         .vocabulary = text->config->vocabulary};
+    return RF_OK;
+}
+
+rf_status rf_source_open(rf_source *source, const rf_source_text *text, rf_error *error)
+{
+    void *memory = NULL;
+    source->task = text->config->model_class;
+    source->tokens = text->tokens;
+    source->windows = (rf_windows){.seed = text->seed,
+                                   .tokens = text->tokens->count,
+                                   .length = source->length,
+                                   .sequential = text->sequential || text->judges};
+    if (source->task == RF_CLASS_MASKED_LM) {
+        RF_TRY(open_corruption(source, text, error));
+    }
+    RF_TRY(rf_allocate(rf_source_size(source->batch, source->length), "a batch of token ids",
+                       &memory, error));
+    source->ids = memory;
+    source->labels = source->ids + source->batch * source->length;
+    return RF_OK;
+}
+
+void rf_source_clear(rf_source *source)
+{
+    rf_release(source->ids); /* and labels, which are in the same block */
+    *source = (rf_source){0};
+}
+
+rf_batch rf_source_read(rf_source *source, int64_t first, int64_t rows)
+{
+    bool masked = source->task == RF_CLASS_MASKED_LM;
+    for (int64_t row = 0; row < rows; row++) {
+        int32_t *ids = source->ids + row * source->length;
+        int64_t number = first + row;
+        rf_tokens_read(source->tokens, rf_windows_start(&source->windows, number), source->length,
+                       ids);
+        if (masked) {
+            rf_corrupt(&source->corruption, number, source->length, ids,
+                       source->labels + row * source->length);
+        }
+    }
+    return (rf_batch){.batch = rows,
+                      .length = source->length,
+                      .ids = source->ids,
+                      .labels = masked ? source->labels : source->ids};
+}

@@ -1,0 +1,80 @@
+#!/bin/sh
+# The tasks end to end: a masked language model is trained, interrupted, resumed, judged, and fills gaps; vectors in every format;
+# classifiers and question answerers, made from its weights, are used.
+. "$(dirname "$0")/common.sh"
+OMP_WAIT_POLICY=passive
+export OMP_WAIT_POLICY
+
+cat >"$work/tiny.json" <<'END'
+{
+  "model": {
+    "vocab_size": 258, "hidden_size": 16, "attn_layers": ["local", "lsh"], "num_attention_heads": 2, "attention_head_size": 8,
+    "feed_forward_size": 16, "axial_pos_shape": [8, 8], "axial_pos_embds_dim": [8, 8], "max_position_embeddings": 64,
+    "local_attn_chunk_length": 8, "lsh_attn_chunk_length": 8, "local_num_chunks_after": 1, "lsh_num_chunks_after": 1,
+    "num_buckets": 8, "hidden_dropout_prob": 0.0, "local_attention_probs_dropout_prob": 0.0
+  },
+  "train": {"task": "masked-lm", "steps": 12, "batch": 2, "length": 32, "rate": 0.01, "warmup": 2, "eval_every": 6, "log_every": 1,
+            "accumulate": 2, "valid_bytes": 400}
+}
+END
+i=0
+while [ $i -lt 60 ]; do
+    printf 'line %d of a text that says the same again and again\n' $i
+    i=$((i + 1))
+done >"$work/text"
+
+# Trained; stopped and resumed to the same bits; what it is stands in config.json.
+expect 0 train --config "$work/tiny.json" --data "$work/text" --output "$work/a" --seed 5 --sample-every 4
+says err "validation loss "
+grep -q '"ReformerForMaskedLM"' "$work/a/config.json" || fault "config.json names another class"
+grep -q '"mask_token": 1' "$work/a/config.json" || fault "the mask token is not recorded"
+expect 0 train --config "$work/tiny.json" --data "$work/text" --output "$work/b" --seed 5 --stop-after 5
+expect 0 train --resume --output "$work/b"
+cmp -s "$work/a/model.safetensors" "$work/b/model.safetensors" || fault "a resumed run makes another model"
+expect 0 eval --model "$work/a" --data "$work/text" --length 32
+says out "accuracy"
+expect 1 generate --model "$work/a" --prompt line --tokens 4
+says err "every token sees the later ones"
+
+# Another task from its weights: the head is kept, and the direction is changed.
+expect 0 train --task lm --init-from "$work/a" --data "$work/text" --output "$work/lm" --steps 2 --length 32 --warmup 0
+says err "is_decoder: true from now on"
+expect 0 generate --model "$work/lm" --prompt line --tokens 4
+expect 0 train --task masked-lm --init-from "$work/lm" --data "$work/text" --output "$work/again" --steps 1 --length 32 --warmup 0
+says err "is_decoder: false from now on"
+
+# Gaps.
+expect 0 fill --model "$work/a" --text 'li[MASK]e 5[MASK]' --top 3
+if [ "$(wc -l <"$work/out")" -ne 3 ]; then fault "not two places and a text: $(cat "$work/out")"; fi
+expect 0 fill --model "$work/a" --text 'li_e' --marker _ --json
+says out '"position": 2'
+says out '"probability": '
+expect 2 fill --model "$work/a" --text 'line'
+says err "nothing is missing"
+expect 2 fill --model "$work/lm" --text 'l[MASK]ne'
+says err "ReformerForMaskedLM is needed"
+
+# Vectors.
+printf 'one\ntwo words\n' >"$work/lines"
+expect 0 embed --model "$work/a" --data "$work/lines" --lines
+if [ "$(wc -l <"$work/out")" -ne 2 ]; then fault "not a vector a line"; fi
+says out '{"text": 1, "embedding": ['
+expect 0 embed --model "$work/a" --text one --pooling none --layer 1
+says out '"token": 2, "id": 103, "begin": 2, "end": 3'
+expect 0 embed --model "$work/a" --data "$work/lines" --lines --normalize --output "$work/v.npy"
+if [ "$(wc -c <"$work/v.npy")" -ne $((128 + 2 * 32 * 4)) ]; then fault "v.npy has $(wc -c <"$work/v.npy") bytes"; fi
+expect 0 embed --model "$work/a" --data "$work/lines" --lines --output "$work/v.safetensors"
+says_count=$(head -c 200 "$work/v.safetensors" | grep -c '"shape":\[2,32\]' || true)
+if [ "$says_count" -ne 1 ]; then fault "v.safetensors has another header"; fi
+misuse '--output is "v.txt", expected a name that ends in .npy or .safetensors' embed --model "$work/a" --text x --output v.txt
+misuse '--text and --data exclude each other; give one of them' embed --model "$work/a" --text x --data y
+expect 2 embed --model "$work/a" --text x --layer 3
+says err "layer is 3, but the model has 2"
+
+# Models of other tasks are refused by what they are for.
+expect 2 classify --model "$work/a" --text x
+says err "is a model for the task masked-lm"
+expect 2 answer --model "$work/a" --text x --question y
+says err "ReformerForQuestionAnswering is needed"
+misuse 'answer needs --question TEXT' answer --model "$work/a" --text x
+cli_done
