@@ -1,4 +1,5 @@
-/* All of the library's public interface. See model.h, tasks.h, generate.h, train.h, tools.h and device.h. */
+/* All of the library's public interface. See model.h, tasks.h, generate.h, train.h, tools.h and
+ * device.h. */
 #ifndef REFORMER_REFORMER_H
 #define REFORMER_REFORMER_H
 #include "reformer/device.h"

@@ -73,7 +73,7 @@ typedef struct check_buffer {
      * 1e-6 for f32 and bf16 outputs, 2e-5 for gradients, exact for all other types. Negative:
      * exact. Beside it every bf16 number may be off by its own rounding, unless exact. */
     double tolerance;
-    double noise; /* allowed beside it, as an absolute difference */
+    double noise;       /* allowed beside it, as an absolute difference */
     const char *weight; /* DERIVED, VIRTUAL: the buffer that holds this output's gradient; NULL: it
                            does not count */
     const char *of;     /* GRADIENT*: the input that it belongs to */
