@@ -78,7 +78,8 @@ static void test_misuse(void **state)
         {"train", "--no-tensorboard=1", "--no-tensorboard takes no value"},
         {"train", "--tensorboard=perhaps", "--tensorboard is 'perhaps', expected yes or no"},
         {"train", "book.txt", "'book.txt' is not expected here: train takes options only"},
-        {"bench", "step step", "'step' is not expected here: bench takes step|memory|attention|generate"},
+        {"bench", "step step",
+         "'step' is not expected here: bench takes step|memory|attention|generate"},
         {"plan", "--length 16,x",
          "--length is '16,x', expected integers with commas between them from 2 to 2147483647"},
     };
@@ -116,7 +117,8 @@ static void test_rules(void **state)
          "of a preset)"},
         {"bench", "-m m", "bench needs step|memory|attention|generate"},
         {"bench", "-m m stepp",
-         "step|memory|attention is 'stepp', expected one of step, memory, attention"},
+         "step|memory|attention|generate is 'stepp', expected one of step, memory, attention, "
+         "generate"},
         {"completion", "fish", "bash|zsh is 'fish', expected one of bash, zsh"},
         {"manual", "", "manual needs DIR"},
     };
