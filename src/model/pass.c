@@ -2,10 +2,15 @@
  * norms and residuals. */
 #include "model/pass.h"
 
+bool rf_pass_is_sample(const rf_pass *pass)
+{
+    return pass->context.device->dry && pass->context.times == NULL;
+}
+
 bool rf_row_slice_next(const rf_pass *pass, rf_row_slice *slice, int64_t rows, int64_t step)
 {
     slice->first += slice->count;
-    if (pass->context.device->dry && slice->first > 0 && slice->first < rows) {
+    if (rf_pass_is_sample(pass) && slice->first > 0 && slice->first < rows) {
         slice->first = (rows - 1) / step * step;
     }
     int64_t left = rows - slice->first;

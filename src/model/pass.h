@@ -53,8 +53,10 @@ typedef struct rf_pass {
 typedef struct rf_row_slice {
     int64_t first, count;
 } rf_row_slice;
-/* Start with {0, 0}; false when there are none left. In a dry run only the first and the last: the
- * others take what the first does. */
+/* Is this a dry run that asks for memory alone, so that one of several alike parts will do? */
+bool rf_pass_is_sample(const rf_pass *pass);
+/* Start with {0, 0}; false when there are none left. In such a dry run only the first and the last.
+ */
 bool rf_row_slice_next(const rf_pass *pass, rf_row_slice *slice, int64_t rows, int64_t step);
 
 /* A parameter's tensor in the block of values, in the block that products read, and in the block of

@@ -46,7 +46,7 @@ static rf_status show_hidden(rf_pass *pass, const rf_reversible *stack, int64_t 
 static bool is_told(const rf_pass *pass, int64_t layer)
 {
     const rf_config *config = pass->config;
-    for (int64_t earlier = 0; pass->context.device->dry && earlier < layer; earlier++) {
+    for (int64_t earlier = 0; rf_pass_is_sample(pass) && earlier < layer; earlier++) {
         if (config->kinds[earlier] == config->kinds[layer]) {
             return true;
         }

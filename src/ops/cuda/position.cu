@@ -93,56 +93,24 @@ __global__ void waves_kernel(int64_t rows, int64_t width, int64_t first_row, int
     }
 }
 
-/* A walk over the rows that have one digit: runs of positions [k size divisor + digit divisor, +
- * divisor) in every sample, cut to the rows that there are. */
-struct digit_walk {
-    int64_t first, end; /* rows of the present run */
-    int64_t sample;     /* counted from row -first_row */
-    int64_t turn;       /* k */
+/* Rows [first, end) of a sample, as places in its sequence: place - shift is the row. */
+struct sample_part {
+    int64_t first, end, shift;
 };
 
-/* Before the first run. */
-__device__ __forceinline__ digit_walk start_walk(const position_call &call,
-                                                 const position_axis &axis)
+__device__ __forceinline__ sample_part part_of_sample(const position_call &call, int64_t sample)
 {
-    const int64_t place = call.offset + call.first_row % call.length;
-    return {0, 0, call.first_row / call.length, place / (axis.size * axis.divisor) - 1};
+    const int64_t origin = sample * call.length - call.first_row; /* its row 0 */
+    const int64_t first = origin < 0 ? -origin : 0;
+    const int64_t left = call.rows - origin;
+    const int64_t end = left < call.length ? left : call.length;
+    return {call.offset + first, call.offset + end, call.offset - origin};
 }
 
-/* To the next run that is not empty; false at the end. */
-__device__ __forceinline__ bool advance(const position_call &call, const position_axis &axis,
-                                        int64_t digit, digit_walk *walk)
-{
-    const int64_t period = axis.size * axis.divisor;
-    for (;;) {
-        walk->turn++;
-        int64_t first =
-            walk->turn * period + digit * axis.divisor - call.offset; /* in the sample */
-        if (first >= call.length) {
-            walk->sample++;
-            walk->turn = call.offset / period - 1;
-            if (walk->sample * call.length - call.first_row >= call.rows) {
-                return false;
-            }
-            continue;
-        }
-        int64_t end = first + axis.divisor;
-        first = first > 0 ? first : 0;
-        end = end < call.length ? end : call.length;
-        const int64_t origin = walk->sample * call.length - call.first_row;
-        if (origin + first >= call.rows) {
-            return false;
-        }
-        walk->first = origin + first > 0 ? origin + first : 0;
-        walk->end = origin + end < call.rows ? origin + end : call.rows;
-        if (walk->first < walk->end) {
-            return true;
-        }
-    }
-}
-
-/* Block x: digit x of axis k; blockIdx.y: its columns. Thread (c, r) sums rows r, r + 8, ... of
- * those with the digit; y_gradient [rows, width]. */
+/* Block x: digit x of axis k; blockIdx.y: its columns. The places with the digit are numbered
+ * through its runs of `divisor`; thread (c, r) sums those numbered r, r + 16, ...; y_gradient
+ * [rows, width].
+ */
 __global__ void __launch_bounds__(columns_a_block *rows_at_a_time)
     add_digits_kernel(const position_call call, int k, const float *__restrict__ y_gradient)
 {
@@ -154,15 +122,21 @@ __global__ void __launch_bounds__(columns_a_block *rows_at_a_time)
     const int64_t column = static_cast<int64_t>(blockIdx.y) * columns_a_block + lane;
     const bool is_inside = column < axis.width;
     const float *from = y_gradient + axis.origin + column;
+    const int64_t period = axis.size * axis.divisor;
+    const int64_t last = (call.first_row + call.rows - 1) / call.length;
     float sum = 0.0F;
-    int64_t seen = 0; /* rows with the digit before the run */
-    digit_walk walk = start_walk(call, axis);
-    while (is_inside && advance(call, axis, digit, &walk)) {
-        const int64_t skip = (part - seen % rows_at_a_time + rows_at_a_time) % rows_at_a_time;
-        for (int64_t row = walk.first + skip; row < walk.end; row += rows_at_a_time) {
-            sum += scale_of(call, row) * from[row * call.width];
+    for (int64_t sample = call.first_row / call.length; is_inside && sample <= last; sample++) {
+        const sample_part rows = part_of_sample(call, sample);
+        const int64_t turn = rows.first / period;
+        const int64_t count = ((rows.end - 1) / period - turn + 1) * axis.divisor;
+        for (int64_t n = part; n < count; n += rows_at_a_time) {
+            const int64_t place =
+                (turn + n / axis.divisor) * period + digit * axis.divisor + n % axis.divisor;
+            if (place >= rows.first && place < rows.end) {
+                const int64_t row = place - rows.shift;
+                sum += scale_of(call, row) * from[row * call.width];
+            }
         }
-        seen += walk.end - walk.first;
     }
     sums[part][lane] = sum;
     __syncthreads();
