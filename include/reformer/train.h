@@ -33,16 +33,21 @@ typedef struct rf_train_options {
     /* what */
     const char *model_config; /* JSON text of the model ("model" section of a recipe); with resume
                                  it may be NULL, and is only compared */
-    const char *data;         /* file, folder or pattern; .xz .gz .zst are unpacked */
-    const char *valid;        /* NULL: the last valid_bytes of data are held out */
-    int64_t valid_bytes;      /* 0: 5 % of the data, at most 200,000 */
+    const char *data; /* file, folder or pattern; .xz .gz .zst are unpacked. classify: JSON lines or
+                         tab-separated values with a header line; answer: JSON lines or SQuAD's JSON
+                         (docs/tasks.md) */
+    const char *valid;   /* NULL: the last valid_bytes of data are held out */
+    int64_t valid_bytes; /* 0: 5 % of the data, at most 200,000 */
     const char
         *output; /* the run's folder: a model directory (best so far), checkpoints/ and records */
     bool resume; /* continue from output's last checkpoint; without it an existing run is refused */
     const char *init_from; /* start from the weights of this model directory; NULL: random */
-    const char *task; /* "lm", "masked-lm"; NULL: what the configuration says. A model directory of
-                         another task loses its head and gets a new one, which is said in the log */
-    double mask_rate; /* masked-lm: share of the tokens that are to be told */
+    const char *task; /* "lm", "masked-lm", "classify", "answer"; NULL: what the configuration says.
+                         A model directory of another task loses its head and gets a new one, which
+                         is said in the log */
+    const char *text_field, *pair_field, *label_field; /* classify: names in the data; NULL: "text",
+                                                          "text_pair", "label" */
+    double mask_rate;   /* masked-lm: share of the tokens that are to be told */
     int64_t mask_token; /* masked-lm: the id that stands for them; -1: the model's or the
                            tokenizer's, or 1 where tokens are bytes */
     const char
@@ -133,6 +138,7 @@ typedef struct rf_evaluate_options {
     int64_t num_hashes;       /* 0 = as config.json says */
     uint64_t seed;            /* of the rotations, at step 0 */
     double mask_rate;         /* masked language models; 0 = 0.15 */
+    const char *text_field, *pair_field, *label_field; /* classifiers, as in training */
     const char *device, *precision, *kernels, *stream, *lm_head_bias;
     int threads;
     rf_log log;
@@ -143,10 +149,13 @@ typedef struct rf_evaluate_options {
 
 typedef struct rf_evaluation {
     double loss;                                 /* nats a scored token */
-    double perplexity, bits_per_token, accuracy; /* of a masked language model: of masked tokens */
+    double perplexity, bits_per_token, accuracy; /* of a masked language model: of masked tokens;
+                                                  of a classifier: of texts (0 where labels are
+                                                  several or numbers); of question answering: of
+                                                  starts and ends */
     double bits_per_byte;    /* by the mean number of bytes a token of this text stands for */
     int64_t tokens, windows; /* scored tokens; windows */
-    const char *task;        /* of the model: "lm" or "masked-lm" */
+    const char *task;        /* of the model: "lm", "masked-lm", ... */
     int64_t length;
     double seconds;
 } rf_evaluation;

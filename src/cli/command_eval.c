@@ -5,6 +5,8 @@
 
 #include "reformer/train.h"
 
+#include <string.h>
+
 static const rf_option options[] = {
     {.name = "model",
      .letter = 'm',
@@ -79,6 +81,27 @@ static const rf_option options[] = {
      .key = "lm_head_bias",
      .group = "how",
      .help = "whether the output layer's bias is added"},
+    {.name = "text-field",
+     .kind = RF_OPTION_STRING,
+     .argument = "NAME",
+     .preset = "text",
+     .key = "text_field",
+     .group = "what",
+     .help = "of a classifier: what the text is called in the data"},
+    {.name = "pair-field",
+     .kind = RF_OPTION_STRING,
+     .argument = "NAME",
+     .preset = "text_pair",
+     .key = "pair_field",
+     .group = "what",
+     .help = "of a classifier: what a second text is called, where there is one"},
+    {.name = "label-field",
+     .kind = RF_OPTION_STRING,
+     .argument = "NAME",
+     .preset = "label",
+     .key = "label_field",
+     .group = "what",
+     .help = "of a classifier: what the label is called"},
     {.name = "at-most",
      .kind = RF_OPTION_NUMBER,
      .argument = "BITS",
@@ -101,9 +124,29 @@ static int on_stop(void *user)
     return rf_cli_stop_requested();
 }
 
+/* Of a classifier or a question answerer. */
+static int print_task(const rf_settings *settings, const rf_evaluation *result)
+{
+    if (rf_settings_flag(settings, "json")) {
+        return rf_cli_print_json(json_pack(
+            "{s:s, s:o, s:o, s:I, s:I, s:o}", "task", result->task, "loss",
+            rf_cli_json_number(result->loss), "accuracy", rf_cli_json_number(result->accuracy),
+            "scored", (json_int_t)result->tokens, "examples", (json_int_t)result->windows,
+            "seconds", rf_cli_json_number(result->seconds)));
+    }
+    printf("loss            %.6f\n", result->loss);
+    printf("accuracy        %.2f %%\n", 100.0 * result->accuracy);
+    printf("scored          %lld in %lld examples\n", (long long)result->tokens,
+           (long long)result->windows);
+    return RF_EXIT_DONE;
+}
+
 static int print_result(const rf_settings *settings, const rf_evaluation *result)
 {
     char time[32];
+    if (strcmp(result->task, "classify") == 0 || strcmp(result->task, "answer") == 0) {
+        return print_task(settings, result);
+    }
     if (rf_settings_flag(settings, "json")) {
         return rf_cli_print_json(json_pack(
             "{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o}", "loss",
@@ -156,6 +199,9 @@ static int run(const rf_settings *settings)
         .kernels = rf_settings_string(settings, "kernels"),
         .stream = rf_settings_string(settings, "stream"),
         .lm_head_bias = rf_settings_string(settings, "lm-head-bias"),
+        .text_field = rf_settings_string(settings, "text-field"),
+        .pair_field = rf_settings_string(settings, "pair-field"),
+        .label_field = rf_settings_string(settings, "label-field"),
         .threads = (int)rf_settings_integer(settings, "threads"),
         .log = rf_cli_log(settings),
         .should_stop = on_stop,

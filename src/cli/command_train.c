@@ -1,6 +1,7 @@
 /* reformer train: options, progress and samples on standard error, a summary on standard output. */
 #include "message.h"
 #include "progress.h"
+#include "train_settings.h"
 #include "units.h"
 
 #include "reformer/train.h"
@@ -58,10 +59,31 @@ static const rf_option options[] = {
     {.name = "task",
      .kind = RF_OPTION_CHOICE,
      .argument = "TASK",
-     .choices = "lm|masked-lm",
+     .choices = "lm|masked-lm|classify|answer",
      .key = "task",
      .group = "what",
      .help = "what to learn: next tokens or missing ones; without it as the model says"},
+    {.name = "text-field",
+     .kind = RF_OPTION_STRING,
+     .argument = "NAME",
+     .preset = "text",
+     .key = "text_field",
+     .group = "what",
+     .help = "classify: what the text is called in the data"},
+    {.name = "pair-field",
+     .kind = RF_OPTION_STRING,
+     .argument = "NAME",
+     .preset = "text_pair",
+     .key = "pair_field",
+     .group = "what",
+     .help = "classify: what a second text is called, where there is one"},
+    {.name = "label-field",
+     .kind = RF_OPTION_STRING,
+     .argument = "NAME",
+     .preset = "label",
+     .key = "label_field",
+     .group = "what",
+     .help = "classify: what the label is called"},
     {.name = "mask-rate",
      .kind = RF_OPTION_NUMBER,
      .argument = "X",
@@ -391,74 +413,6 @@ static const rf_option options[] = {
      .help = "cut the work so that it stays within, or refuse; 0 for what the machine has"},
 };
 
-static void set_data(const rf_settings *settings, rf_train_options *train)
-{
-    train->data = rf_settings_string(settings, "data");
-    train->valid = rf_settings_string(settings, "valid");
-    train->valid_bytes = rf_settings_integer(settings, "valid-bytes");
-    train->output = rf_settings_string(settings, "output");
-    train->resume = rf_settings_flag(settings, "resume");
-    train->init_from = rf_settings_string(settings, "init-from");
-    train->tokenizer = rf_settings_string(settings, "tokenizer");
-    train->task = rf_settings_string(settings, "task");
-    train->mask_rate = rf_settings_number(settings, "mask-rate");
-    train->mask_token =
-        rf_settings_has(settings, "mask-token") ? rf_settings_integer(settings, "mask-token") : -1;
-    train->steps = rf_settings_integer(settings, "steps");
-    train->stop_after = rf_settings_integer(settings, "stop-after");
-    train->time_limit_seconds = rf_settings_number(settings, "time-limit");
-    train->patience = rf_settings_integer(settings, "patience");
-    train->batch = rf_settings_integer(settings, "batch");
-    train->length = rf_settings_integer(settings, "length");
-    train->accumulate = rf_settings_integer(settings, "accumulate");
-    train->sequential = rf_settings_flag(settings, "sequential");
-    train->seed = (uint64_t)rf_settings_integer(settings, "seed");
-}
-
-static void set_optimizer_and_model(const rf_settings *settings, rf_train_options *train)
-{
-    train->optimizer = rf_settings_string(settings, "optimizer");
-    train->adafactor_relative_step = rf_settings_flag(settings, "adafactor-relative-step");
-    train->adafactor_semantics = rf_settings_string(settings, "adafactor-semantics");
-    train->adafactor_clip = rf_settings_number(settings, "adafactor-clip");
-    train->adafactor_beta1 = rf_settings_number(settings, "adafactor-beta1");
-    train->rate = rf_settings_number(settings, "rate");
-    train->schedule = rf_settings_string(settings, "schedule");
-    train->warmup = rf_settings_integer(settings, "warmup");
-    train->final_rate = rf_settings_number(settings, "final-rate");
-    train->beta1 = rf_settings_number(settings, "beta1");
-    train->beta2 = rf_settings_number(settings, "beta2");
-    train->epsilon = rf_settings_number(settings, "epsilon");
-    train->weight_decay = rf_settings_number(settings, "weight-decay");
-    train->clip = rf_settings_number(settings, "clip");
-    train->on_nan = rf_settings_string(settings, "on-nan");
-    train->initialisation = rf_settings_string(settings, "initialisation");
-    train->num_buckets = rf_settings_string(settings, "num-buckets");
-    train->lm_head_bias = rf_settings_string(settings, "lm-head-bias");
-    train->stream = rf_settings_string(settings, "stream");
-    train->gradient_stream = rf_settings_string(settings, "gradient-stream");
-    train->verify_reversal = rf_settings_flag(settings, "verify-reversal");
-}
-
-static void set_records_and_machine(const rf_settings *settings, rf_train_options *train)
-{
-    train->eval_every = rf_settings_integer(settings, "eval-every");
-    train->eval_tokens = rf_settings_integer(settings, "eval-tokens");
-    train->save_every = rf_settings_integer(settings, "save-every");
-    train->keep = rf_settings_integer(settings, "keep");
-    train->log_every = rf_settings_integer(settings, "log-every");
-    train->sample_every = rf_settings_integer(settings, "sample-every");
-    train->sample_tokens = rf_settings_integer(settings, "sample-tokens");
-    train->sample_temperature = rf_settings_number(settings, "sample-temperature");
-    train->sample_prompt = rf_settings_string(settings, "sample-prompt");
-    train->tensorboard = rf_settings_flag(settings, "tensorboard");
-    train->device = rf_settings_string(settings, "device");
-    train->precision = rf_settings_string(settings, "precision");
-    train->kernels = rf_settings_string(settings, "kernels");
-    train->threads = (int)rf_settings_integer(settings, "threads");
-    train->memory_limit = (uint64_t)rf_settings_integer(settings, "memory-limit");
-}
-
 static void on_progress(void *user, const rf_train_progress *progress)
 {
     rf_train_view_show(user, progress);
@@ -519,9 +473,7 @@ static int run(const rf_settings *settings)
     rf_train_view view = {.log_every = rf_settings_integer(settings, "log-every"),
                           .quiet = rf_settings_flag(settings, "quiet")};
     rf_train_options_default(&train);
-    set_data(settings, &train);
-    set_optimizer_and_model(settings, &train);
-    set_records_and_machine(settings, &train);
+    rf_train_settings(settings, &train);
     train.log = rf_cli_log(settings);
     train.progress = on_progress;
     train.sample = on_sample;

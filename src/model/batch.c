@@ -83,14 +83,15 @@ static rf_tensor first_rows(const rf_tensor *tensor, int64_t count)
     return rf_tensor_rows(tensor, 0, count);
 }
 
-void rf_runner_set_batch(rf_runner *runner, int64_t batch, bool masked, bool scored)
+void rf_runner_set_batch(rf_runner *runner, int64_t batch, int64_t length, bool masked, bool scored)
 {
     rf_pass *pass = &runner->pass;
     const rf_config *config = pass->config;
-    int64_t losses = rf_head_losses(config, batch, pass->length);
+    int64_t losses = rf_head_losses(config, batch, length);
     bool wants = rf_head_wants_values(config);
     pass->batch = batch;
-    pass->rows = batch * pass->length;
+    pass->length = length;
+    pass->rows = batch * length;
     pass->ids = first_rows(&runner->all_ids, pass->rows);
     pass->nll = first_rows(&runner->all_nll, losses);
     pass->prediction = first_rows(&runner->all_prediction, losses);
@@ -319,17 +320,17 @@ static rf_status upload_targets(rf_runner *runner, const rf_batch *batch, rf_err
 rf_status rf_runner_load_batch(rf_runner *runner, const rf_batch *batch, rf_error *error)
 {
     rf_pass *pass = &runner->pass;
-    if (batch->length != pass->length || batch->batch <= 0 ||
+    if (batch->length <= 0 || batch->length > runner->options.length || batch->batch <= 0 ||
         batch->batch > runner->options.batch) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
                             "a batch of %lld x %lld tokens does not fit a plan for %lld x %lld",
                             (long long)batch->batch, (long long)batch->length,
-                            (long long)runner->options.batch, (long long)pass->length);
+                            (long long)runner->options.batch, (long long)runner->options.length);
     }
     RF_TRY(check_ids(pass->config, batch, error));
     RF_TRY(check_targets(pass->config, batch, error));
     bool masked = any_masked(batch);
-    rf_runner_set_batch(runner, batch->batch, masked,
+    rf_runner_set_batch(runner, batch->batch, batch->length, masked,
                         batch->labels != NULL || batch->values != NULL);
     pass->first_sample = batch->first_sample;
     size_t rows = (size_t)pass->rows;

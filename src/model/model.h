@@ -156,8 +156,8 @@ void rf_runner_destroy(rf_runner *runner); /* NULL allowed */
 const rf_memory_plan *rf_runner_memory(const rf_runner *runner);
 rf_slices rf_runner_slices(const rf_runner *runner);
 
-/* Evaluate: loss where labels are given, hooks. batch->batch may be smaller than planned,
- * batch->length must be as planned. seed, step: of rotations (without hash_seed). */
+/* Evaluate: loss where labels are given, hooks. batch->batch and batch->length may be
+ * smaller than planned. seed, step: of rotations (without hash_seed). */
 RF_MUST_CHECK rf_status rf_runner_forward(rf_runner *runner, const rf_batch *batch, uint64_t seed,
                                           int64_t step, rf_outcome *outcome, rf_error *error);
 /* Forward and backward; gradients of factor * sum of nll are added to the gradient block. factor is

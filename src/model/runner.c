@@ -156,7 +156,7 @@ static rf_status run_train(rf_runner *runner, float factor, rf_error *error)
 
 static rf_status run_dry(rf_runner *runner, rf_error *error)
 {
-    rf_runner_set_batch(runner, runner->options.batch, true, true);
+    rf_runner_set_batch(runner, runner->options.batch, runner->options.length, true, true);
     if (runner->options.gradients) {
         RF_TRY(run_train(runner, 1.0F, error));
     } else {

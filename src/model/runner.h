@@ -38,8 +38,9 @@ RF_MUST_CHECK rf_status rf_runner_take_batch(rf_runner *runner, rf_error *error)
 size_t rf_runner_batch_host_size(const rf_runner *runner);
 RF_MUST_CHECK rf_status rf_runner_allocate_batch(rf_runner *runner, rf_error *error);
 void rf_runner_release_batch(rf_runner *runner);
-/* Point the pass at the first `batch` sequences of everything. */
-void rf_runner_set_batch(rf_runner *runner, int64_t batch, bool masked, bool scored);
+/* Point the pass at the first `batch` sequences of `length` tokens of everything. */
+void rf_runner_set_batch(rf_runner *runner, int64_t batch, int64_t length, bool masked,
+                         bool scored);
 /* Check a batch and bring it to the device. */
 RF_MUST_CHECK rf_status rf_runner_load_batch(rf_runner *runner, const rf_batch *batch,
                                              rf_error *error);

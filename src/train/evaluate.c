@@ -12,13 +12,6 @@
 
 static const double log_of_2 = 0.69314718055994530942;
 
-int64_t rf_scored_windows(const rf_tokens *tokens, int64_t length, int64_t most_tokens)
-{
-    int64_t windows = tokens->count / length;
-    int64_t most = most_tokens / length > 0 ? most_tokens / length : 1;
-    return most_tokens > 0 && windows > most ? most : windows;
-}
-
 static rf_status score_batch(rf_runner *runner, const rf_scoring *scoring, int64_t first,
                              int64_t rows, rf_outcome *outcome, rf_error *error)
 {
@@ -63,6 +56,7 @@ typedef struct evaluation {
     rf_corpus corpus;
     rf_tokens tokens;
     rf_runner *runner;
+    rf_examples examples;
     rf_source source;
     rf_scoring scoring;
 } evaluation;
@@ -133,8 +127,49 @@ static rf_status load(evaluation *work, rf_error *error)
     RF_TRY(rf_source_check_task(work->model->config.model_class, error));
     RF_TRY(rf_tokenizer_create(options->model, work->model->config.vocabulary, &work->tokenizer,
                                error));
+    rf_model_class task = work->model->config.model_class;
+    if (task == RF_CLASS_ANSWERER) {
+        return rf_examples_load_answers(options->data, &work->examples, error);
+    }
+    if (task == RF_CLASS_CLASSIFIER) {
+        const rf_example_fields fields = {options->text_field, options->pair_field,
+                                          options->label_field};
+        return rf_examples_load_labelled(options->data, &fields, &work->examples, error);
+    }
     RF_TRY(rf_corpus_load(options->data, &work->corpus, error));
     return view_text(work, error);
+}
+
+static rf_status open_source(evaluation *work, rf_error *error)
+{
+    const rf_evaluate_options *options = work->options;
+    const rf_config *config = &work->model->config;
+    if (work->examples.rows != NULL) {
+        const rf_source_examples from = {.examples = &work->examples,
+                                         .config = config,
+                                         .tokenizer = work->tokenizer,
+                                         .seed = options->seed,
+                                         .sequential = true,
+                                         .log = &options->log};
+        return rf_source_open_examples(&work->source, &from, error);
+    }
+    const rf_source_text text = {.tokens = &work->tokens,
+                                 .config = config,
+                                 .tokenizer = work->tokenizer,
+                                 .seed = options->seed,
+                                 .mask_rate = options->mask_rate > 0.0 ? options->mask_rate : 0.15,
+                                 .mask_token = -1,
+                                 .judges = true};
+    return rf_source_open(&work->source, &text, error);
+}
+
+/* A classifier whose problem_type is open is what its examples make it. */
+static void settle_problem(evaluation *work)
+{
+    rf_config *config = &work->model->config;
+    if (config->model_class == RF_CLASS_CLASSIFIER && config->problem == RF_PROBLEM_OPEN) {
+        config->problem = work->examples.problem;
+    }
 }
 
 static rf_status prepare(evaluation *work, rf_error *error)
@@ -142,27 +177,28 @@ static rf_status prepare(evaluation *work, rf_error *error)
     const rf_evaluate_options *options = work->options;
     rf_scoring *scoring = &work->scoring;
     rf_source *source = &work->source;
+    bool has_examples = work->examples.rows != NULL;
+    int64_t rows =
+        has_examples ? rf_examples_count(&work->examples) : work->tokens.count / source->length;
+    if (has_examples) {
+        source->length =
+            options->length > 0 ? options->length : default_length(&work->model->config);
+        settle_problem(work);
+    }
+    source->batch = options->batch > 0 && options->batch < rows ? options->batch : 1;
+    source->batch = options->batch >= rows ? rows : source->batch;
+    rf_runner_options runner = {
+        .batch = source->batch, .length = source->length, .rounds = options->num_hashes};
+    RF_TRY(rf_config_check_length(&work->model->config, source->length, error));
+    RF_TRY(open_source(work, error));
     scoring->source = source;
-    scoring->windows = rf_scored_windows(&work->tokens, source->length, 0);
-    source->batch = options->batch > 0 ? options->batch : 1;
-    source->batch = source->batch < scoring->windows ? source->batch : scoring->windows;
+    scoring->windows = rf_source_rows(source, 0);
     scoring->seed = options->seed;
     scoring->should_stop = options->should_stop;
     scoring->progress = options->progress;
     scoring->user = options->user;
-    rf_runner_options runner = {
-        .batch = source->batch, .length = source->length, .rounds = options->num_hashes};
-    RF_TRY(rf_config_check_length(&work->model->config, source->length, error));
     RF_TRY(rf_plan_check_evaluation(work->model, &runner, error));
-    RF_TRY(rf_runner_create(work->model, &runner, &work->runner, error));
-    rf_source_text text = {.tokens = &work->tokens,
-                           .config = &work->model->config,
-                           .tokenizer = work->tokenizer,
-                           .seed = options->seed,
-                           .mask_rate = options->mask_rate > 0.0 ? options->mask_rate : 0.15,
-                           .mask_token = -1,
-                           .judges = true};
-    return rf_source_open(source, &text, error);
+    return rf_runner_create(work->model, &runner, &work->runner, error);
 }
 
 static rf_status score(evaluation *work, rf_evaluation *result, rf_error *error)
@@ -205,6 +241,7 @@ rf_status rf_evaluate(const rf_evaluate_options *options, rf_evaluation *result,
     result->seconds = rf_clock_seconds() - start;
 done:
     rf_source_clear(&work.source);
+    rf_examples_clear(&work.examples);
     rf_runner_destroy(work.runner);
     rf_tokens_clear(&work.tokens);
     rf_corpus_clear(&work.corpus);

@@ -6,10 +6,6 @@
 #include "reformer/train.h"
 #include "train/source.h"
 
-/* Whole windows of `length` in a text, at most so many that they hold most_tokens (0: no limit),
- * but one at least. */
-int64_t rf_scored_windows(const rf_tokens *tokens, int64_t length, int64_t most_tokens);
-
 typedef struct rf_scoring {
     rf_source *source; /* open, borrowed */
     int64_t windows;

@@ -18,7 +18,8 @@ static bool is_incidental(const char *key)
 {
     static const char *const keys[] = {"reformer_c",  "architectures",        "model_type",
                                        "num_buckets", "transformers_version", "torch_dtype",
-                                       "dtype",       "_name_or_path"};
+                                       "dtype",       "_name_or_path",        "id2label",
+                                       "label2id",    "num_labels",           "problem_type"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         if (strcmp(key, keys[i]) == 0) {
             return true;
@@ -306,7 +307,8 @@ static rf_status fill_weights(rf_trainer *trainer, float *block, rf_error *error
                                 &options->log, block, &model->applies_head_bias, error);
     }
     model->trains_head_bias = choice == RF_HEAD_BIAS_ON;
-    if (options->init_from != NULL && options->task != NULL) {
+    bool other = options->task != NULL || model->config.model_class == RF_CLASS_CLASSIFIER;
+    if (options->init_from != NULL && other) {
         RF_TRY(rf_parameters_initialise(&model->parameters, &model->config, options->initialisation,
                                         trainer->state.seed, block, error));
         return rf_hf_model_load_other(options->init_from, &model->config, &model->parameters,
@@ -450,10 +452,12 @@ static rf_status read_inputs(rf_trainer *trainer, rf_error *error)
     rf_status status = RF_OK;
     RF_TRY_DONE(load_state(trainer, &recipe, error));
     RF_TRY_DONE(read_config(trainer, error));
+    RF_TRY_DONE(rf_trainer_read_examples(trainer, error));
     RF_TRY_DONE(rf_trainer_load_tokenizer(trainer, error));
     RF_TRY_DONE(settle_config(trainer, error));
     RF_TRY_DONE(rf_recipe_to_json(&trainer->options, &trainer->recipe, error));
-    RF_TRY_DONE(rf_trainer_load_text(trainer, error));
+    RF_TRY_DONE(rf_trainer_has_examples(trainer) ? rf_trainer_open_examples(trainer, error)
+                                                 : rf_trainer_load_text(trainer, error));
     compare_with_before(trainer, recipe);
 done:
     json_decref(recipe);
@@ -497,6 +501,8 @@ void rf_trainer_clear(rf_trainer *trainer)
     rf_recorder_close(trainer->recorder);
     rf_source_clear(&trainer->source);
     rf_source_clear(&trainer->valid_source);
+    rf_examples_clear(&trainer->examples);
+    rf_examples_clear(&trainer->valid_examples);
     rf_optimizer_clear(&trainer->optimizer);
     rf_runner_destroy(trainer->runner);
     rf_model_destroy(trainer->model);

@@ -12,14 +12,12 @@ size_t rf_source_size(int64_t batch, int64_t length)
 
 rf_status rf_source_check_task(rf_model_class task, rf_error *error)
 {
-    if (rf_class_has_lm_head(task)) {
+    if (task != RF_CLASS_BARE) {
         return RF_OK;
     }
-    return rf_error_set(
-        error, RF_ERR_UNSUPPORTED,
-        "a text is learned and judged by language models (lm, masked-lm); this is a "
-        "model for the task %s",
-        rf_class_task(task));
+    return rf_error_set(error, RF_ERR_UNSUPPORTED,
+                        "a bare ReformerModel predicts nothing, so there is nothing to learn or to "
+                        "judge; name a task: lm, masked-lm, classify or answer");
 }
 
 /* The token id for what is missing: as asked for, or as the model records it, or the tokenizer's
@@ -76,12 +74,29 @@ rf_status rf_source_open(rf_source *source, const rf_source_text *text, rf_error
 
 void rf_source_clear(rf_source *source)
 {
-    rf_release(source->ids); /* and labels, which are in the same block */
+    void *const blocks[] = {source->ids,    source->pieces, source->starts, source->targets,
+                            source->wanted, source->order,  source->mask,   source->values};
+    for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
+        rf_release(blocks[i]); /* labels are in the block of ids */
+    }
     *source = (rf_source){0};
+}
+
+int64_t rf_source_rows(const rf_source *source, int64_t most_tokens)
+{
+    int64_t windows = source->examples;
+    if (windows == 0) {
+        windows = source->tokens->count / source->length;
+    }
+    int64_t most = most_tokens / source->length > 0 ? most_tokens / source->length : 1;
+    return most_tokens > 0 && windows > most ? most : windows;
 }
 
 rf_batch rf_source_read(rf_source *source, int64_t first, int64_t rows)
 {
+    if (source->examples > 0) {
+        return rf_source_read_examples(source, first, rows);
+    }
     bool masked = source->task == RF_CLASS_MASKED_LM;
     for (int64_t row = 0; row < rows; row++) {
         int32_t *ids = source->ids + row * source->length;

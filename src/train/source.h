@@ -1,10 +1,11 @@
 /* Where batches come from, for training and for evaluation, whatever the task: windows of a text,
- * as they are or corrupted. A batch is a pure function of the source and of the number of its first
- * row. */
+ * as they are or corrupted, or examples. A batch is a pure function of the source and of the number
+ * of its first row. */
 #ifndef RF_TRAIN_SOURCE_H
 #define RF_TRAIN_SOURCE_H
 
 #include "data/corruption.h"
+#include "data/examples.h"
 #include "data/sampler.h"
 #include "data/text.h"
 #include "model/model.h"
@@ -16,6 +17,16 @@ typedef struct rf_source {
     rf_corruption corruption; /* masked language models */
     int64_t batch, length;    /* the most that is read at once */
     int32_t *ids, *labels;    /* [batch, length] */
+    int64_t examples;         /* how many; 0: windows of a text */
+    int32_t *pieces;          /* tokens of all examples */
+    int64_t *starts;          /* [examples + 1], in pieces */
+    int32_t *targets;         /* [examples] labels, or [examples, 2] spans */
+    float *wanted;            /* [examples, label_count] instead, where wants_values */
+    int64_t *order;           /* [examples], of `epoch` */
+    int64_t epoch, label_count;
+    bool wants_values;
+    uint8_t *mask; /* [batch, length] */
+    float *values; /* [batch, label_count] */
 } rf_source;
 
 /* What a source of windows is made from. */
@@ -32,10 +43,25 @@ typedef struct rf_source_text {
 /* batch and length are set by then. Clear after any outcome. */
 RF_MUST_CHECK rf_status rf_source_open(rf_source *source, const rf_source_text *text,
                                        rf_error *error);
+/* What a source of examples is made from. */
+typedef struct rf_source_examples {
+    const rf_examples *examples; /* all for the call */
+    const rf_config *config;
+    const rf_tokenizer *tokenizer;
+    uint64_t seed;
+    bool sequential; /* in the order of the file */
+    const rf_log *log;
+} rf_source_examples;
+/* batch and length are set by then; longer rows are cut, which is said in the log. */
+RF_MUST_CHECK rf_status rf_source_open_examples(rf_source *source, const rf_source_examples *from,
+                                                rf_error *error);
 void rf_source_clear(rf_source *source);
 size_t rf_source_size(int64_t batch, int64_t length); /* bytes that it takes */
 /* Rows first ... first + rows - 1, in memory of the source until the next call. */
 rf_batch rf_source_read(rf_source *source, int64_t first, int64_t rows);
+rf_batch rf_source_read_examples(rf_source *source, int64_t first, int64_t rows);
+/* Rows of one evaluation: whole windows, as many as hold most_tokens (0: all), or all examples. */
+int64_t rf_source_rows(const rf_source *source, int64_t most_tokens);
 /* RF_ERR_UNSUPPORTED for a task that no source has batches for. */
 RF_MUST_CHECK rf_status rf_source_check_task(rf_model_class task, rf_error *error);
 

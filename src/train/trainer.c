@@ -173,7 +173,7 @@ static rf_status score(rf_trainer *trainer, rf_outcome *outcome, rf_error *error
     const rf_train_options *options = &trainer->options;
     rf_scoring scoring = {
         .source = &trainer->valid_source,
-        .windows = rf_scored_windows(&trainer->valid, options->length, options->eval_tokens),
+        .windows = rf_source_rows(&trainer->valid_source, options->eval_tokens),
         .seed = trainer->state.seed,
         .should_stop = ask_between_batches,
         .user = trainer,

@@ -46,6 +46,7 @@ typedef struct rf_trainer {
     rf_tokenizer *tokenizer;
     rf_corpus corpus, valid_corpus; /* valid_corpus empty where the end of corpus is held out */
     rf_tokens train, valid;
+    rf_examples examples, valid_examples; /* classifiers, question answering; else empty */
     rf_source source, valid_source;
     rf_runner *runner; /* trains and evaluates */
     rf_optimizer optimizer;
@@ -81,6 +82,12 @@ RF_MUST_CHECK rf_status rf_trainer_load_text(rf_trainer *trainer, rf_error *erro
 /* setup_folder.c: the run's folder. */
 RF_MUST_CHECK rf_status rf_trainer_check_folder(rf_trainer *trainer, rf_error *error);
 RF_MUST_CHECK rf_status rf_trainer_claim_folder(rf_trainer *trainer, rf_error *error);
+
+/* setup_examples.c: whether the task learns from examples; reading them, which settles a
+ * classifier's labels; and their tokens. */
+bool rf_trainer_has_examples(const rf_trainer *trainer);
+RF_MUST_CHECK rf_status rf_trainer_read_examples(rf_trainer *trainer, rf_error *error);
+RF_MUST_CHECK rf_status rf_trainer_open_examples(rf_trainer *trainer, rf_error *error);
 
 /* update.c: one update of the weights, repeated with coarser streams where it left their range,
  * skipped where it is not finite. Nothing is changed where it fails or trainer->stop_now is set. */

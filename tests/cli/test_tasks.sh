@@ -71,6 +71,50 @@ misuse '--text and --data exclude each other; give one of them' embed --model "$
 expect 2 embed --model "$work/a" --text x --layer 3
 says err "layer is 3, but the model has 2"
 
+# Labels: a table or JSON lines, from scratch and from the masked model's weights; to the same bits when resumed.
+i=0
+printf 'id\tsentence\tmood\n' >"$work/moods.tsv"
+while [ $i -lt 40 ]; do
+    if [ $((i % 2)) -eq 0 ]; then mood=glad word=good; else mood=sad word=poor; fi
+    printf '{"text": "number %d was %s", "label": "%s"}\n' $i $word $mood >>"$work/moods.jsonl"
+    printf '%d\tnumber %d was %s\t%s\n' $i $i $word $mood >>"$work/moods.tsv"
+    printf '{"question": "who?", "context": "caf\303\251 %d, then Ann%d came", "answer": "Ann%d"}\n' $i $i $i >>"$work/who.jsonl"
+    i=$((i + 1))
+done
+for kind in "moods.jsonl" "moods.tsv --text-field sentence --label-field mood"; do
+    # shellcheck disable=SC2086 # the options are words
+    expect 0 train --config "$work/tiny.json" --task classify --output "$work/mood" --seed 2 --batch 4 --steps 60 --eval-every 30 --data "$work"/$kind
+    expect 0 classify --model "$work/mood" --text 'number 3 was poor' --all
+    says out "glad"
+    says out "sad"
+    mv "$work/mood" "$work/mood-${kind%% *}"
+done
+cmp -s "$work/mood-moods.jsonl/model.safetensors" "$work/mood-moods.tsv/model.safetensors" || fault "a table and JSON lines make other models"
+grep -q '"0": "glad"' "$work/mood-moods.tsv/config.json" || fault "id2label does not name the labels"
+expect 0 train --config "$work/tiny.json" --task classify --output "$work/part" --seed 2 --batch 4 --steps 60 --eval-every 30 --data "$work/moods.jsonl" --stop-after 13
+expect 0 train --resume --output "$work/part"
+cmp -s "$work/mood-moods.jsonl/model.safetensors" "$work/part/model.safetensors" || fault "a resumed classifier is another one"
+expect 0 eval --model "$work/part" --data "$work/moods.jsonl" --batch 3 --json
+says out '"task": "classify"'
+says out '"examples": 40'
+expect 0 classify --model "$work/part" --data "$work/lines" --lines --json
+says out '"label": "sad"'
+expect 0 train --task classify --init-from "$work/a" --output "$work/fine" --data "$work/moods.jsonl" --steps 3 --length 64 --warmup 0
+says err "left out, not of a ReformerForSequenceClassification: lm_head.bias, lm_head.decoder.weight"
+says err "starts from first values: classifier.dense.bias"
+printf '{"text": "a", "label": "x"}\n{"text": "b"}\n' >"$work/wrong.jsonl"
+expect 1 train --config "$work/tiny.json" --task classify --output "$work/wrong" --data "$work/wrong.jsonl"
+says err 'row 2: expected texts "text"'
+
+# Answers.
+expect 0 train --config "$work/tiny.json" --task answer --output "$work/who" --data "$work/who.jsonl" --length 64 --steps 10
+expect 0 answer --model "$work/who" --question 'who?' --text 'then Bob came' --top 2
+if [ "$(wc -l <"$work/out")" -ne 2 ]; then fault "not two answers: $(cat "$work/out")"; fi
+expect 0 answer --model "$work/who" --question 'who?' --text 'then Bob came' --json
+says out '"begin": '
+expect 0 eval --model "$work/who" --data "$work/who.jsonl"
+says out "scored          80 in 40 examples"
+
 # Models of other tasks are refused by what they are for.
 expect 2 classify --model "$work/a" --text x
 says err "is a model for the task masked-lm"

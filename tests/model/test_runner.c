@@ -362,6 +362,33 @@ static void test_creation_without_memory(void **state)
     rf_model_destroy(model);
 }
 
+/* A plan serves shorter batches too: on both sides of a chunk, and where nothing is hashed. */
+static void test_shorter_batches(void **state)
+{
+    (void)state;
+    const int64_t lengths[] = {100, 99, 33, 32, 17, 16, 3};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        rf_runner_options options = {.batch = 2, .length = 100, .training = true};
+        run planned = open_run(small_model_create(&small_model_default, 1), options);
+        options.length = lengths[i];
+        run exact = open_run(small_model_create(&small_model_default, 1), options);
+        planned.batch.length = lengths[i];
+        planned.batch.ids = exact.ids;
+        planned.batch.labels = exact.ids;
+        step(&planned, 0);
+        step(&exact, 0);
+        int64_t count = exact.model->parameters.block_count;
+        double norm = norm_of(rf_runner_gradients(exact.runner), count);
+        assert_true(fabs(planned.outcome.nll_sum - exact.outcome.nll_sum) <
+                    1e-4 * exact.outcome.nll_sum);
+        assert_true(norm > 0.0 &&
+                    difference(rf_runner_gradients(planned.runner),
+                               rf_runner_gradients(exact.runner), count) < 1e-3 * norm);
+        close_run(&planned);
+        close_run(&exact);
+    }
+}
+
 static void test_bad_batches_are_refused(void **state)
 {
     (void)state;
@@ -376,10 +403,10 @@ static void test_bad_batches_are_refused(void **state)
         error.message, "token id 61 at sequence 0, position 5 is outside the vocabulary of 61"));
     ids[5] = 0;
     rf_batch wrong = r.batch;
-    wrong.length = 31;
+    wrong.length = 33;
     assert_int_equal(rf_runner_forward(r.runner, &wrong, 0, 0, &r.outcome, &error),
                      RF_ERR_ARGUMENT);
-    assert_non_null(strstr(error.message, "1 x 31 tokens does not fit a plan for 1 x 32"));
+    assert_non_null(strstr(error.message, "1 x 33 tokens does not fit a plan for 1 x 32"));
     rf_runner *runner = NULL;
     rf_runner_options options = {.batch = 1, .length = 257};
     assert_int_equal(rf_runner_create(r.model, &options, &runner, &error), RF_ERR_CONFIG);
@@ -402,6 +429,7 @@ int main(void)
         cmocka_unit_test(test_memory_does_not_grow_with_depth),
         cmocka_unit_test(test_steps_do_not_allocate),
         cmocka_unit_test(test_creation_without_memory),
+        cmocka_unit_test(test_shorter_batches),
         cmocka_unit_test(test_bad_batches_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
