@@ -46,11 +46,16 @@ typedef struct rf_candidate {
 } rf_candidate;
 /* The token id that stood for what was missing in training; -1: not recorded. */
 RF_API int64_t rf_model_mask_token(const rf_model *model);
-/* The `top` likeliest tokens at each place: places [count] are row * length + position, candidates
- * [count, top], likeliest first (lower id first among equals). */
+typedef struct rf_fill_options {
+    const int64_t *places; /* [count], row * length + position */
+    int64_t count;
+    int64_t top; /* candidates of each place */
+} rf_fill_options;
+/* The likeliest tokens at each place: candidates [count, top], likeliest first (lower id first
+ * among equals). */
 RF_API RF_MUST_CHECK rf_status rf_model_fill(rf_model *model, const int32_t *ids,
                                              const uint8_t *mask, int64_t batch, int64_t length,
-                                             const int64_t *places, int64_t count, int64_t top,
+                                             const rf_fill_options *options,
                                              rf_candidate *candidates, rf_error *error);
 
 /* ---- labels: "classify" ---- */

@@ -220,8 +220,8 @@ static rf_status fill_text(rf_task *task, int64_t number, const char *text, size
     void *candidates = w.candidates.data;
     int64_t length = (int64_t)(w.ids.size / sizeof(int32_t));
     if (status == RF_OK) {
-        status = rf_model_fill(task->model, ids, NULL, 1, length, places, count, f->top, candidates,
-                               error);
+        const rf_fill_options what = {.places = places, .count = count, .top = f->top};
+        status = rf_model_fill(task->model, ids, NULL, 1, length, &what, candidates, error);
     }
     if (status == RF_OK) {
         status = show(task, f, ids, length, places, count, candidates, error);

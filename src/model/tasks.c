@@ -285,9 +285,12 @@ static rf_status check_fill(const rf_model *model, int64_t rows, const int64_t *
 }
 
 rf_status rf_model_fill(rf_model *model, const int32_t *ids, const uint8_t *mask, int64_t batch,
-                        int64_t length, const int64_t *places, int64_t count, int64_t top,
-                        rf_candidate *candidates, rf_error *error)
+                        int64_t length, const rf_fill_options *options, rf_candidate *candidates,
+                        rf_error *error)
 {
+    const int64_t *places = options->places;
+    int64_t count = options->count;
+    int64_t top = options->top;
     filling f = {
         .model = model, .places = places, .count = count, .top = top, .candidates = candidates};
     void *memory = NULL;

@@ -76,13 +76,27 @@ class lines : public sentencepiece::SentenceIterator
     lines(const char *text, size_t size, size_t longest)
         : at_(text), end_(text + size), longest_(longest)
     {
-        Next();
+        advance();
     }
     bool done() const override
     {
         return done_;
     }
     void Next() override
+    {
+        advance();
+    }
+    const std::string &value() const override
+    {
+        return line_;
+    }
+    sentencepiece::util::Status status() const override
+    {
+        return sentencepiece::util::Status();
+    }
+
+  private:
+    void advance()
     {
         done_ = at_ == end_;
         if (done_) {
@@ -98,16 +112,6 @@ class lines : public sentencepiece::SentenceIterator
         line_.assign(at_, length);
         at_ += length + (newline != nullptr && !cut ? 1 : 0);
     }
-    const std::string &value() const override
-    {
-        return line_;
-    }
-    sentencepiece::util::Status status() const override
-    {
-        return sentencepiece::util::Status();
-    }
-
-  private:
     /* Up to a blank in the second half, else to the end of a character. */
     size_t shorter() const
     {

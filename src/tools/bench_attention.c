@@ -99,7 +99,7 @@ static rf_matrix group_rows(const bench *b, const group *g, const rf_tensor *wei
 static rf_status project(bench *b, group *g, rf_error *error)
 {
     static const char *const names[PROJECTIONS] = {"queries", "values", "keys"};
-    for (int i = 0; i < projection_count(b); i++) {
+    for (int i = 0; i < projection_count(b) && i < PROJECTIONS; i++) {
         RF_TRY(take_heads(b, names[i], g->heads, &g->projected[i], error));
         RF_TRY(rf_op_gemm(&b->context,
                           &(rf_gemm){.a = rf_matrix_of(&b->x),
@@ -202,7 +202,7 @@ static rf_status attend(bench *b, group *g, rf_error *error)
 static rf_status project_backward(bench *b, const group *g, const rf_tensor *gradients,
                                   rf_error *error)
 {
-    for (int i = 0; i < projection_count(b); i++) {
+    for (int i = 0; i < projection_count(b) && i < PROJECTIONS; i++) {
         const rf_matrix gradient = rows_of(b, &gradients[i]);
         RF_TRY(rf_op_gemm(&b->context,
                           &(rf_gemm){.a = gradient,
@@ -228,7 +228,7 @@ static rf_status backward(bench *b, const group *g, rf_error *error)
     rf_tensor gradients[PROJECTIONS] = {{0}};
     rf_tensor merged_gradient = b->merged_gradient;
     merged_gradient.shape[2] = g->heads;
-    for (int i = 0; i < projection_count(b); i++) {
+    for (int i = 0; i < projection_count(b) && i < PROJECTIONS; i++) {
         RF_TRY(take_heads(b, names[i], g->heads, &gradients[i], error));
     }
     RF_TRY(rf_op_block_attention_backward(
@@ -279,7 +279,7 @@ static rf_status take_inputs(bench *b, rf_error *error)
     const rf_dtype dtype = b->model.compute;
     rf_workspace *workspace = &b->workspace;
     RF_TRY(rf_workspace_take_2(workspace, "input", dtype, rows, options->hidden, &b->x, error));
-    for (int i = 0; i < projection_count(b); i++) {
+    for (int i = 0; i < projection_count(b) && i < PROJECTIONS; i++) {
         RF_TRY(rf_workspace_take_2(workspace, "weights", dtype, columns, options->hidden,
                                    &b->weights[i], error));
     }
@@ -288,7 +288,7 @@ static rf_status take_inputs(bench *b, rf_error *error)
     }
     RF_TRY(rf_workspace_take_2(workspace, "input's gradient", dtype, rows, options->hidden,
                                &b->x_gradient, error));
-    for (int i = 0; i < projection_count(b); i++) {
+    for (int i = 0; i < projection_count(b) && i < PROJECTIONS; i++) {
         RF_TRY(rf_workspace_take_2(workspace, "weights' gradients", RF_F32, columns,
                                    options->hidden, &b->weight_gradients[i], error));
     }
@@ -326,7 +326,7 @@ static rf_status fill_inputs(bench *b, rf_error *error)
     RF_TRY(rf_allocate(2 * (size_t)PIECE * sizeof(float), "random numbers", &memory, error));
     RF_TRY_DONE(fill(b, &b->x, 1, 1.0F, memory, error));
     RF_TRY_DONE(fill(b, &b->merged_gradient, 2, 1.0F, memory, error));
-    for (int i = 0; i < projection_count(b); i++) {
+    for (int i = 0; i < projection_count(b) && i < PROJECTIONS; i++) {
         RF_TRY_DONE(fill(b, &b->weights[i], 3 + (uint32_t)i, deviation, memory, error));
         if (!rf_tensor_is_absent(&b->weight_gradients[i])) {
             RF_TRY_DONE(rf_device_zero(b->model.device, b->weight_gradients[i].data,

@@ -129,8 +129,8 @@ static void test_fill(void **state)
     rf_candidate found[2 * VOCABULARY];
     float logits[VOCABULARY];
     assert_int_equal(rf_model_mask_token(model), -1);
-    assert_ok(
-        rf_model_fill(model, in.ids, in.mask, BATCH, LENGTH, places, 2, VOCABULARY, found, error));
+    assert_ok(rf_model_fill(model, in.ids, in.mask, BATCH, LENGTH,
+                            &(rf_fill_options){places, 2, VOCABULARY}, found, error));
     for (int i = 0; i < 2; i++) {
         double sum = 0.0;
         rf_candidate best[4];
@@ -148,8 +148,8 @@ static void test_fill(void **state)
             assert_true(fabs(odds - shares) < 1e-4);
         }
         assert_true(fabs(sum - 1.0) < 1e-5);
-        assert_ok(
-            rf_model_fill(model, in.ids, in.mask, BATCH, LENGTH, &places[i], 1, 4, best, error));
+        assert_ok(rf_model_fill(model, in.ids, in.mask, BATCH, LENGTH,
+                                &(rf_fill_options){&places[i], 1, 4}, best, error));
         for (int c = 0; c < 4; c++) {
             assert_int_equal(best[c].id, found[i * VOCABULARY + c].id);
         }
@@ -245,7 +245,8 @@ static void test_refused(void **state)
     assert_int_equal(rf_model_embed(model, in.ids, NULL, 1, LENGTH, &options, out, &fault),
                      RF_ERR_ARGUMENT);
     assert_non_null(strstr(fault.message, "layer is 3"));
-    assert_int_equal(rf_model_fill(model, in.ids, NULL, BATCH, LENGTH, &place, 1, 4, found, &fault),
+    assert_int_equal(rf_model_fill(model, in.ids, NULL, BATCH, LENGTH,
+                                   &(rf_fill_options){&place, 1, 4}, found, &fault),
                      RF_ERR_ARGUMENT);
     assert_non_null(strstr(fault.message, "place 74"));
     assert_int_equal(rf_model_classify(model, in.ids, NULL, 1, LENGTH, out, NULL, &fault),

@@ -34,7 +34,7 @@ static int64_t prepare_scores(const choice *at, const float *logits, const uint8
         if (!isfinite(score)) {
             return i;
         }
-        if (is_penalised && seen[i] != 0) {
+        if (is_penalised && seen != NULL && seen[i] != 0) {
             score = score < 0.0F ? score * penalty : score / penalty;
         }
         at->scores[i] = score / temperature;
