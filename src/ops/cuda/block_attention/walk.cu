@@ -291,7 +291,7 @@ __global__ void __launch_bounds__(rf_walk_threads, Width > 64 || Drops ? 2 : 3)
     constexpr int slots = rf_walk_sizes<Width, Carries>::slots;
     const int32_t tiles = call.cut.block_tiles;
     walk<Width, Carries> now;
-    for (int64_t index = blockIdx.x; index < call.all_runs; index += gridDim.x) {
+    for (int64_t index = blockIdx.x; index < call.runs.all; index += gridDim.x) {
         begin_run(call, index, memory, now);
         bool starts_key = true;
         for (bool goes_on = true; goes_on;) {
@@ -412,23 +412,12 @@ int64_t slots_of(const rf_device *device, const rf_attention_plan *plan, int64_t
     return static_cast<int64_t>(rf_cuda_state_of(device)->multiprocessors) * (is_small ? 3 : 2);
 }
 
-/* How sequences are cut into runs: as few as fill the device evenly, each with its list in shared
- * memory. */
-void cut_runs(const rf_device *device, const rf_attention_plan *plan, int64_t width,
-              rf_walk_call *call)
+/* Runs have their list in shared memory. */
+rf_walk_runs cut_runs(const rf_device *device, const rf_attention_plan *plan, int64_t width)
 {
-    const int64_t blocks = plan->slots / plan->block;
-    const int64_t sequences = plan->batch * plan->heads * plan->parts;
     const int64_t list =
         carries(plan, width) ? rf_walk_sizes<64, true>::list : rf_walk_sizes<64, false>::list;
-    const int64_t fewest = rf_cuda_blocks(blocks, list / plan->block - 2);
-    const int64_t slots = slots_of(device, plan, width);
-    const int64_t waves = rf_cuda_blocks(sequences * fewest, slots);
-    const int64_t even = waves * slots / sequences;
-    const int64_t runs = even < fewest ? fewest : even > blocks ? blocks : even;
-    call->run_blocks = static_cast<int32_t>(rf_cuda_blocks(blocks, runs));
-    call->runs = static_cast<int32_t>(rf_cuda_blocks(blocks, call->run_blocks));
-    call->all_runs = sequences * call->runs;
+    return rf_walk_cut_runs(plan, list / plan->block - 2, slots_of(device, plan, width));
 }
 
 /* Thread blocks of the launch. */
@@ -437,7 +426,7 @@ int64_t grid_of(const rf_device *device, const rf_attention_plan *plan, int64_t 
 {
     const int64_t slots = slots_of(device, plan, width);
     const bool is_bounded = !carries(plan, width); /* each has room for gradients */
-    return is_bounded && call->all_runs > slots ? slots : call->all_runs;
+    return is_bounded && call->runs.all > slots ? slots : call->runs.all;
 }
 
 /* The call, its memory cut from scratch; gives the size of it. */
@@ -470,7 +459,7 @@ size_t make_call(const rf_device *device, const rf_block_attention_backward *bac
         used += part;
     }
     if (rows > 0) {
-        cut_runs(device, plan, width, call);
+        call->runs = cut_runs(device, plan, width);
     }
     if (carries(plan, width)) {
         return used;

@@ -27,12 +27,17 @@ struct alignas(16) rf_walk_numbers {
     float factor;     /* key = query x factor; 1 where keys are given */
 };
 
+/* How parts are cut into runs. */
+struct rf_walk_runs {
+    int32_t blocks; /* of a run, at most */
+    int32_t count;  /* of a part */
+    int64_t all;    /* of all sequences and parts */
+};
+
 struct rf_walk_call {
     rf_attention_cut cut;
+    rf_walk_runs runs;
     bool shared;                                                /* keys are made from queries */
-    int32_t run_blocks;                                         /* of a run, at most */
-    int32_t runs;                                               /* of a part */
-    int64_t all_runs;                                           /* of all sequences and parts */
     const __nv_bfloat16 *query, *key, *value, *output_gradient; /* [batch, length, heads, width] */
     const rf_walk_numbers *numbers;                             /* [batch, heads, length] */
     /* [parts, batch, length, heads, width] */
@@ -83,9 +88,9 @@ static __device__ __forceinline__ void rf_walk_begin(const rf_walk_call &call, i
     const rf_attention_cut &cut = call.cut;
     rf_walk_run run = {};
     rf_attention_place &at = run.at;
-    at.first_block = static_cast<int32_t>(index % call.runs) * call.run_blocks;
-    at.blocks = min(call.run_blocks, cut.part_blocks - at.first_block);
-    const int64_t sequence = index / call.runs; /* (batch, head, part) */
+    at.first_block = static_cast<int32_t>(index % call.runs.count) * call.runs.blocks;
+    at.blocks = min(call.runs.blocks, cut.part_blocks - at.first_block);
+    const int64_t sequence = index / call.runs.count; /* (batch, head, part) */
     at.part = static_cast<int32_t>(sequence % cut.parts);
     at.head = sequence / cut.parts % cut.heads;
     at.batch = sequence / cut.parts / cut.heads;
@@ -152,7 +157,7 @@ static __device__ __forceinline__ int32_t rf_walk_part(const rf_walk_run &run, i
 }
 
 /* Begin to copy the rows of a tile's tokens [64] of two tensors (the second may be NULL). */
-template <int Width>
+template <int Width, int Threads = rf_walk_threads>
 static __device__ __forceinline__ void
 rf_walk_copy_rows(const rf_attention_cut &cut, const rf_walk_run &run, const int32_t *tokens,
                   const __nv_bfloat16 *from, const __nv_bfloat16 *from_second,
@@ -165,7 +170,7 @@ rf_walk_copy_rows(const rf_attention_cut &cut, const rf_walk_run &run, const int
     const bool is_inside = column < cut.width;
     const int64_t start = run.first_element + (is_inside ? column : 0);
 #pragma unroll
-    for (int row = first; row < first + rf_walk_tile; row += rf_walk_threads / chunks) {
+    for (int row = first; row < first + rf_walk_tile; row += Threads / chunks) {
         const int32_t token = tokens[row];
         const bool is_there = is_inside && token >= 0;
         const int64_t at = start + static_cast<int64_t>(max(token, 0)) * stride;
@@ -260,8 +265,28 @@ rf_walk_write(const rf_attention_cut &cut, const rf_attention_place &at, __nv_bf
  * ------------------------------------------------------------------------------------------------------------------
  */
 
-/* Do the kernels of walk.cu take this plan? */
+/* As few runs as fill the device evenly. most: blocks of a run; slots: thread blocks that run at
+ * the same time. */
+static inline rf_walk_runs rf_walk_cut_runs(const rf_attention_plan *plan, int64_t most,
+                                            int64_t slots)
+{
+    const int64_t blocks = plan->slots / plan->block;
+    const int64_t sequences = plan->batch * plan->heads * plan->parts;
+    const int64_t fewest = rf_cuda_blocks(blocks, most);
+    const int64_t waves = rf_cuda_blocks(sequences * fewest, slots);
+    const int64_t even = waves * slots / sequences;
+    const int64_t runs = even < fewest ? fewest : even > blocks ? blocks : even;
+    rf_walk_runs cut = {};
+    cut.blocks = static_cast<int32_t>(rf_cuda_blocks(blocks, runs));
+    cut.count = static_cast<int32_t>(rf_cuda_blocks(blocks, cut.blocks));
+    cut.all = sequences * cut.count;
+    return cut;
+}
+
+/* Do the kernels of walk.cu and walk_forward.cu take this plan? */
 bool rf_walk_takes(const rf_attention_plan *plan);
+rf_status rf_walk_forward(rf_device *device, const rf_block_attention *attention, void *scratch,
+                          rf_error *error);
 rf_status rf_walk_backward(rf_device *device, const rf_block_attention_backward *backward,
                            void *scratch, rf_error *error);
 size_t rf_walk_backward_scratch_size(const rf_device *device,
