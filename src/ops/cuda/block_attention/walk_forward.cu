@@ -184,6 +184,7 @@ begin_queries(const forward_call &call, const forward_memory<Width, Groups, Carr
         from[row] = call.query + memory.run.first_element +
                     static_cast<int64_t>(max(token, 0)) * cut.heads * cut.width + column;
     }
+    __syncwarp(); /* warp instructions follow what lanes did apart */
 #pragma unroll
     for (int step = 0; step < Width / 16; step++) {
         if (rows != nullptr) {
@@ -332,6 +333,7 @@ __device__ __forceinline__ void attend(const rf_attention_cut &cut,
     const uint32_t kept = Drops ? draw_kept(cut, met, own.token) : 0;
     float scores[rf_walk_tile / 8][4];
     float highest[2];
+    __syncwarp(); /* warp instructions follow what lanes did apart */
     find_products<Width>(own, memory.keys[slot], scores);
     if (met.has_rules) {
         find_scores<Width, Groups, Carries, true>(cut, memory, first, own, scores, highest);
