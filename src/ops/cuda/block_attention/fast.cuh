@@ -200,7 +200,7 @@ RF_MUST_CHECK static inline rf_status rf_fast_check_aligned(const char *operatio
     return RF_OK;
 }
 
-/* Factors of keys that are made from queries, one warp a row; see forward.cu. */
+/* Factors of keys that are made from queries; see forward.cu. */
 rf_status rf_fast_find_factors(rf_device *device, const rf_attention_cut *cut,
                                const __nv_bfloat16 *query, float *factors, rf_error *error);
 rf_status rf_fast_forward(rf_device *device, const rf_block_attention *attention, void *scratch,

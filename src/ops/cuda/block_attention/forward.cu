@@ -311,21 +311,29 @@ __global__ void __launch_bounds__(2 * Owners, Width > 64 ? 3 : 2)
 }
 
 /* factors = 1 / root mean square / sqrt(width) of each row of query, with Hugging Face's epsilon;
- * one warp a row. */
+ * `Lanes` threads a row, each 16 bytes of it. */
+template <int Lanes>
 __global__ void find_factors(const rf_attention_cut cut, const __nv_bfloat16 *__restrict__ query,
                              float *__restrict__ factors)
 {
-    const int lane = static_cast<int>(threadIdx.x) % rf_cuda_warp;
     const int64_t rows = cut.batch * cut.length * cut.heads;
-    for (int64_t row = rf_cuda_first() / rf_cuda_warp; row < rows;
-         row += rf_cuda_stride() / rf_cuda_warp) {
+    const int column = static_cast<int>(threadIdx.x) % Lanes * 8;
+    const int64_t first = (rf_cuda_first() - threadIdx.x) / Lanes; /* the thread block's rows */
+    for (int64_t start = first; start < rows; start += rf_cuda_stride() / Lanes) {
+        const int64_t row = start + threadIdx.x / Lanes;
         float squares = 0.0F;
-        for (int column = lane; column < cut.width; column += rf_cuda_warp) {
-            const float found = __bfloat162float(query[row * cut.width + column]);
-            squares += found * found;
+        if (column < cut.width && row < rows) {
+            const uint4 eight = *reinterpret_cast<const uint4 *>(query + row * cut.width + column);
+            const uint32_t words[4] = {eight.x, eight.y, eight.z, eight.w};
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const float low = __uint_as_float(words[i] << 16);
+                const float high = __uint_as_float(words[i] & 0xFFFF0000U);
+                squares += low * low + high * high;
+            }
         }
-        const float mean = rf_cuda_warp_sum(squares) / static_cast<float>(cut.width);
-        if (lane == 0) {
+        const float mean = rf_cuda_warp_sum<Lanes>(squares) / static_cast<float>(cut.width);
+        if (column == 0 && row < rows) {
             const int64_t batch = row / cut.heads / cut.length;
             factors[(batch * cut.heads + row % cut.heads) * cut.length +
                     row / cut.heads % cut.length] =
@@ -379,8 +387,15 @@ rf_status rf_fast_find_factors(rf_device *device, const rf_attention_cut *cut,
 {
     const int64_t rows = cut->batch * cut->length * cut->heads;
     const cudaStream_t stream = rf_cuda_stream(device);
-    find_factors<<<rf_cuda_grid(device, rows * rf_cuda_warp, rf_cuda_threads), rf_cuda_threads, 0,
-                   stream>>>(*cut, query, factors);
+    if (cut->width <= 64) {
+        find_factors<8>
+            <<<rf_cuda_grid(device, rows * 8, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(
+                *cut, query, factors);
+    } else {
+        find_factors<16>
+            <<<rf_cuda_grid(device, rows * 16, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(
+                *cut, query, factors);
+    }
     return rf_cuda_launched(device, "block_attention", error);
 }
 

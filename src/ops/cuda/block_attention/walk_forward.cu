@@ -184,6 +184,7 @@ begin_queries(const forward_call &call, const forward_memory<Width, Groups, Carr
         from[row] = call.query + memory.run.first_element +
                     static_cast<int64_t>(max(token, 0)) * cut.heads * cut.width + column;
     }
+    __syncwarp(); /* warp instructions follow what lanes did apart */
 #pragma unroll
     for (int step = 0; step < Width / 16; step++) {
         if (rows != nullptr) {
@@ -332,6 +333,7 @@ __device__ __forceinline__ void attend(const rf_attention_cut &cut,
     const uint32_t kept = Drops ? draw_kept(cut, met, own.token) : 0;
     float scores[rf_walk_tile / 8][4];
     float highest[2];
+    __syncwarp(); /* warp instructions follow what lanes did apart */
     find_products<Width>(own, memory.keys[slot], scores);
     if (met.has_rules) {
         find_scores<Width, Groups, Carries, true>(cut, memory, first, own, scores, highest);
@@ -413,37 +415,37 @@ __device__ __forceinline__ void walk_tiles(const forward_call &call,
                                            forward_memory<Width, Groups, false> &memory)
 {
     const int32_t tiles = call.cut.block_tiles;
-    const int32_t end = (memory.run.at.blocks + 1) * tiles;
-    const int32_t group = static_cast<int32_t>(threadIdx.x) / rf_walk_threads;
     int slot = 0;
     carried<Width> own;
     copy_keys(call, memory.run.first_key * tiles, slot, memory);
 #pragma unroll 1
-    for (int32_t query = tiles; query < end;) {
-        const int32_t block = query / tiles;
-        const int32_t last = (block + 1) * tiles - 1; /* query tile and key tile */
-        const int32_t own_tile = min(query + group, last);
-        const bool is_there = query + group <= last;
-        const int32_t next_query = min(query + Groups, last + 1);
-        begin_queries<Width, Groups, false>(call, memory, own_tile, is_there, nullptr, own);
+    for (int32_t query = tiles, last = 2 * tiles - 1; query <= last;) { /* last: of a block */
+        const int32_t own_tile = query + static_cast<int32_t>(threadIdx.x) / rf_walk_threads;
+        begin_queries<Width, Groups, false>(call, memory, own_tile, own_tile <= last, nullptr, own);
+        const int32_t first = max(last + 1 - 2 * tiles, memory.run.first_key * tiles);
 #pragma unroll 1
-        for (int32_t key = max(block - 1, memory.run.first_key) * tiles; key <= last; key++) {
+        for (int32_t key = first; key <= last; key++) {
             rf_copy_wait();
             __syncthreads(); /* this tile is there, and the one before is read */
             if (key < last) {
                 copy_keys(call, key + 1, slot ^ 1, memory);
-            } else if (next_query < end) {
-                copy_keys(call, max(next_query / tiles - 1, memory.run.first_key) * tiles, slot ^ 1,
-                          memory);
+            } else if (query + Groups <= last) {
+                copy_keys(call, first, slot ^ 1, memory);
+            } else if (last + 1 < (memory.run.at.blocks + 1) * tiles) {
+                copy_keys(call, last + 1 - tiles, slot ^ 1, memory);
             }
-            if (is_there) {
+            if (own_tile <= last) {
                 attend<Width, Groups, false, Drops>(
                     call.cut, memory, meet(call.cut, memory.run, own_tile, key), slot, own);
             }
             slot ^= 1;
         }
         write_queries(call, memory.run.at, own);
-        query = next_query;
+        query += Groups;
+        if (query > last && last + 1 < (memory.run.at.blocks + 1) * tiles) {
+            query = last + 1;
+            last += tiles;
+        }
     }
 }
 
