@@ -23,7 +23,7 @@ static rf_status check_class(const rf_model *model, rf_model_class needed, rf_er
 /* Softmax of x [count], in place. */
 static void softmax(double *x, int64_t count)
 {
-    double most = -INFINITY;
+    double most = -HUGE_VAL;
     double sum = 0.0;
     for (int64_t i = 0; i < count; i++) {
         most = x[i] > most ? x[i] : most;

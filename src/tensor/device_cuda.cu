@@ -124,6 +124,9 @@ rf_status cuda_open_dry(rf_device *device, int index, rf_error *error)
     state->index = index;
     (void)snprintf(state->name, sizeof state->name, "cuda:%d", index);
     state->operation = "the start";
+    /* Scratch of some kernels grows with them: more than any of today's has. */
+    state->multiprocessors = 192;
+    state->capability = oldest_capability;
     device->state = state;
     return RF_OK;
 }

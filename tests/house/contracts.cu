@@ -90,6 +90,10 @@ extern "C" const rf_device_table rf_contract_device_table = {
     0,
     contract_open,
     nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
 };
 
 #define CONTRACT_ENTRY(NAME, name) {contract_run<rf_##name>, contract_scratch},

@@ -159,7 +159,7 @@ static double attend_round(const oracle_step *step, int64_t round, double *outpu
     const int64_t *shape = step->cache->rows.shape;
     int64_t tokens[MOST_TOKENS];
     int64_t count = oracle_step_window(step, round, tokens);
-    double highest = -INFINITY;
+    double highest = -HUGE_VAL;
     double sum = 0.0;
     for (int64_t i = 0; i < count; i++) {
         highest = fmax(highest, score_of(step, tokens[i]));
@@ -185,7 +185,7 @@ void oracle_step_attend(const oracle_step *step, double *output)
     double log_norms[MOST_ROUNDS];
     bool has_rounds = step->listed && step->buckets != NULL;
     int64_t rounds = has_rounds ? step->cache->rounds : 1;
-    double highest = -INFINITY;
+    double highest = -HUGE_VAL;
     double sum = 0.0;
     for (int64_t round = 0; round < rounds; round++) {
         log_norms[round] = attend_round(step, round, outputs + round * width);
