@@ -30,9 +30,8 @@ static rf_tokenizer *load(void)
     rf_text model = {0};
     rf_tokenizer *tokenizer = NULL;
     char path[512];
-    static const char *const pieces[] = {"\xe2\x96\x81", "a", "\xc3\xa9",
-                                         "\xe2\x96\x81"
-                                         "a"};
+    /* the last is U+2581 and an a */
+    static const char *const pieces[] = {"\xe2\x96\x81", "a", "\xc3\xa9", "\342\226\201a"};
     assert_ok(rf_proto_piece(&model, "<unk>", 0.0F, RF_PROTO_UNKNOWN, error));
     for (size_t i = 0; i < 4; i++) {
         assert_ok(rf_proto_piece(&model, pieces[i], -(float)i, RF_PROTO_NORMAL, error));

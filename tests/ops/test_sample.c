@@ -235,8 +235,8 @@ static void fill_logits(const check_state *check, double *values, int64_t count)
         values[i] = floor(values[i]);
     }
     if (s->broken > 0) {
-        values[s->vocabulary + s->broken] = INFINITY;
-        values[s->vocabulary + s->broken + 1] = NAN;
+        values[s->vocabulary + s->broken] = (double)INFINITY;
+        values[s->vocabulary + s->broken + 1] = (double)NAN;
     }
 }
 
