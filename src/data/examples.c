@@ -50,8 +50,8 @@ static rf_status read_tsv_line(const char *name, size_t number, const char *line
         const char *tab = memchr(line + at, '\t', size - at);
         size_t end = tab != NULL ? (size_t)(tab - line) : size;
         const char *key = json_string_value(json_array_get(header, column));
-        json_t *cell = json_stringn(line + at, end - at);
-        fits = key != NULL && cell != NULL && json_object_set_new(row, key, cell) == 0;
+        json_t *cell = key != NULL ? json_stringn(line + at, end - at) : NULL;
+        fits = cell != NULL && json_object_set_new(row, key, cell) == 0;
         at = end + 1;
     }
     if (!fits || column != json_array_size(header)) {
