@@ -22,8 +22,7 @@ extern "C" {
 typedef struct rf_model rf_model;
 
 typedef struct rf_model_options {
-    const char *device;       /* "cpu", "cuda", "cuda:N"; NULL or "auto" = the CPU, since sessions
-                                 (generate.h) need it */
+    const char *device;       /* "cpu", "cuda", "cuda:N"; NULL or "auto" = the CPU */
     int threads;              /* CPU threads, 0 = one a core; results do not depend on it */
     const char *stream;       /* "fixed32" or "float32"; NULL = as config.json says, else fixed32 */
     const char *precision;    /* of activations and matrix products: "f32", or "bf16" with f32 sums,

@@ -113,12 +113,7 @@ static int run(const rf_settings *settings)
         a.question = json_string_value(json_array_get(questions, i));
         status = rf_task_each(&task, answer_text, &a, &error);
     }
-    if (status == RF_OK && a.results != NULL) {
-        (void)rf_cli_print_json(json_incref(a.results));
-    }
-    json_decref(a.results);
-    rf_task_close(&task);
-    return rf_cli_report(settings->command, status, &error);
+    return rf_task_finish(&task, settings, a.results, status, &error);
 }
 
 const rf_command rf_command_answer = {

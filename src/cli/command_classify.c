@@ -145,12 +145,7 @@ static int run(const rf_settings *settings)
     if (status == RF_OK) {
         status = rf_task_each(&task, classify_text, results, &error);
     }
-    if (status == RF_OK && results != NULL) {
-        (void)rf_cli_print_json(json_incref(results));
-    }
-    json_decref(results);
-    rf_task_close(&task);
-    return rf_cli_report(settings->command, status, &error);
+    return rf_task_finish(&task, settings, results, status, &error);
 }
 
 const rf_command rf_command_classify = {

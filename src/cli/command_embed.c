@@ -173,13 +173,8 @@ static int run(const rf_settings *settings)
     e.each_token = strcmp(e.how.pooling, "none") == 0;
     e.results = rf_settings_flag(settings, "json") ? json_array() : NULL;
     rf_status status = embed(settings, &task, &e, &error);
-    if (status == RF_OK && e.results != NULL) {
-        (void)rf_cli_print_json(json_incref(e.results));
-    }
-    json_decref(e.results);
     rf_bytes_clear(&e.all);
-    rf_task_close(&task);
-    return rf_cli_report(settings->command, status, &error);
+    return rf_task_finish(&task, settings, e.results, status, &error);
 }
 
 const rf_command rf_command_embed = {

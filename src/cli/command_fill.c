@@ -245,12 +245,7 @@ static int run(const rf_settings *settings)
     if (status == RF_OK) {
         status = rf_task_each(&task, fill_text, &f, &error);
     }
-    if (status == RF_OK && f.results != NULL) {
-        (void)rf_cli_print_json(json_incref(f.results));
-    }
-    json_decref(f.results);
-    rf_task_close(&task);
-    return rf_cli_report(settings->command, status, &error);
+    return rf_task_finish(&task, settings, f.results, status, &error);
 }
 
 const rf_command rf_command_fill = {

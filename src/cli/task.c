@@ -53,6 +53,17 @@ void rf_task_close(rf_task *task)
     rf_model_destroy(task->model);
 }
 
+int rf_task_finish(rf_task *task, const rf_settings *settings, json_t *results, rf_status status,
+                   const rf_error *error)
+{
+    if (status == RF_OK && results != NULL) {
+        (void)rf_cli_print_json(json_incref(results));
+    }
+    json_decref(results);
+    rf_task_close(task);
+    return rf_cli_report(settings->command, status, error);
+}
+
 rf_status rf_task_each(rf_task *task, rf_task_visitor visit, void *user, rf_error *error)
 {
     const char *text = task->input.data != NULL ? task->input.data : "";

@@ -21,6 +21,10 @@ RF_MUST_CHECK rf_status rf_task_open(rf_task *task, const rf_settings *settings,
 /* The same without texts. */
 RF_MUST_CHECK rf_status rf_task_load(rf_task *task, const rf_settings *settings, rf_error *error);
 void rf_task_close(rf_task *task);
+/* The end of a command: prints `results` (taken over; NULL: already printed line by line) where all
+ * went well, else the error; closes the task and gives the exit code. */
+int rf_task_finish(rf_task *task, const rf_settings *settings, json_t *results, rf_status status,
+                   const rf_error *error);
 /* Rules that --text, --data and --lines keep together. */
 RF_MUST_CHECK rf_status rf_task_check(const rf_settings *settings, rf_error *error);
 

@@ -71,30 +71,6 @@ static void place(work *w, void *scratch)
 
 /* ---- loops over neighbours --------------------------------------------------------------- */
 
-static double sum_lanes(const double lanes[RF_LANES])
-{
-    double sum = 0.0;
-    for (int i = 0; i < RF_LANES; i++) {
-        sum += lanes[i];
-    }
-    return sum;
-}
-
-RF_VECTOR_CLONES static double sum_squares(const float *x, int64_t count)
-{
-    double lanes[RF_LANES] = {0.0};
-    int64_t whole = count - count % RF_LANES;
-    for (int64_t i = 0; i < whole; i += RF_LANES) {
-        for (int lane = 0; lane < RF_LANES; lane++) {
-            lanes[lane] += (double)x[i + lane] * (double)x[i + lane];
-        }
-    }
-    for (int64_t i = whole; i < count; i++) {
-        lanes[i - whole] += (double)x[i] * (double)x[i];
-    }
-    return sum_lanes(lanes);
-}
-
 /* The scaled gradient's squares, added to sums [count]; gives their sum. */
 RF_VECTOR_CLONES static double add_squares(const float *gradient, float factor, int64_t count,
                                            double *sums)
@@ -113,7 +89,7 @@ RF_VECTOR_CLONES static double add_squares(const float *gradient, float factor, 
         sums[i] += g * g;
         lanes[i - whole] += g * g;
     }
-    return sum_lanes(lanes);
+    return rf_cpu_sum_doubles(lanes);
 }
 
 /* u = g * multiplier */
@@ -193,7 +169,7 @@ static void measure(const rf_device *device, const work *w)
             measure_run(w, b);
         }
         w->value_squares[b] =
-            sum_squares(value + b * w->block, rf_cpu_block_length(w->count, w->block, b));
+            rf_cpu_sum_squares(value + b * w->block, rf_cpu_block_length(w->count, w->block, b));
     }
 }
 
@@ -253,7 +229,7 @@ static void measure_updates(const rf_device *device, const work *w)
         double sum = 0.0;
         for (int64_t at = b * w->block; at < end;) {
             int64_t count = update_of(w, at, end, u);
-            sum += sum_squares(u, count);
+            sum += rf_cpu_sum_squares(u, count);
             at += count;
         }
         w->update_squares[b] = sum;

@@ -117,4 +117,8 @@ RF_INLINE float rf_cpu_exp(float x)
     return p * first * second;
 }
 
+/* Lanes added in order, and the sum of squares of x [count] by lanes; in reduce.c. */
+double rf_cpu_sum_doubles(const double lanes[RF_LANES]);
+double rf_cpu_sum_squares(const float *x, int64_t count);
+
 #endif

@@ -5,7 +5,7 @@
 
 enum { BLOCK = 65536, COLUMNS = 64, ROWS = 128 };
 
-static double sum_lanes(const double lanes[RF_LANES])
+double rf_cpu_sum_doubles(const double lanes[RF_LANES])
 {
     double sum = 0.0;
     for (int i = 0; i < RF_LANES; i++) {
@@ -26,10 +26,10 @@ RF_VECTOR_CLONES static double sum_block(const float *x, int64_t count)
     for (int64_t i = whole; i < count; i++) {
         lanes[i - whole] += (double)x[i];
     }
-    return sum_lanes(lanes);
+    return rf_cpu_sum_doubles(lanes);
 }
 
-RF_VECTOR_CLONES static double sum_squares_block(const float *x, int64_t count)
+RF_VECTOR_CLONES double rf_cpu_sum_squares(const float *x, int64_t count)
 {
     double lanes[RF_LANES] = {0.0};
     int64_t whole = count - count % RF_LANES;
@@ -41,7 +41,7 @@ RF_VECTOR_CLONES static double sum_squares_block(const float *x, int64_t count)
     for (int64_t i = whole; i < count; i++) {
         lanes[i - whole] += (double)x[i] * (double)x[i];
     }
-    return sum_lanes(lanes);
+    return rf_cpu_sum_doubles(lanes);
 }
 
 RF_VECTOR_CLONES static uint64_t checksum_block(const uint32_t *words, int64_t first, int64_t count)
@@ -139,7 +139,7 @@ static void sum(const rf_device *device, const rf_reduce *reduce, double *partia
     for (int64_t b = 0; b < blocks; b++) {
         int64_t length = rf_cpu_block_length(count, BLOCK, b);
         partial[b] =
-            squares ? sum_squares_block(x + b * BLOCK, length) : sum_block(x + b * BLOCK, length);
+            squares ? rf_cpu_sum_squares(x + b * BLOCK, length) : sum_block(x + b * BLOCK, length);
     }
     double total = 0.0;
     for (int64_t b = 0; b < blocks; b++) {
