@@ -22,6 +22,7 @@ rf_attention_plan rf_plan_local(const rf_pass *pass, int64_t layer, int64_t firs
         .after = chunked ? config->local.chunks_after : 0,
         .wrap = chunked ? RF_WRAP_PART : RF_WRAP_NONE,
         .key_mask = pass->mask,
+        .segments = pass->segments,
         .causal = config->causal,
         .self = RF_SELF_ORDINARY,
         .scale = 1.0F / sqrtf((float)config->head_width),

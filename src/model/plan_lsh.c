@@ -26,6 +26,7 @@ rf_attention_plan rf_plan_lsh(const rf_pass *pass, int64_t layer, int64_t first_
         .after = chunked ? config->lsh.chunks_after : 0,
         .wrap = chunked ? RF_WRAP_ALL_PARTS : RF_WRAP_NONE,
         .key_mask = pass->mask,
+        .segments = pass->segments,
         .causal = config->causal,
         .self = RF_SELF_LAST_RESORT,
         .normalise_keys = true,
@@ -100,6 +101,8 @@ rf_status rf_plan_lsh_order(rf_pass *pass, int64_t layer, int64_t first_head,
     return rf_op_bucket_sort(
         &pass->context,
         &(rf_bucket_sort){.buckets = *buckets,
+                          .segments = pass->segments,
+                          .segment_count = pass->segment_count,
                           .bucket_count = rf_config_bucket_count(pass->config) + (masked ? 1 : 0),
                           .order = *order},
         error);
