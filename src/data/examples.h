@@ -32,6 +32,10 @@ RF_MUST_CHECK rf_status rf_examples_load_labelled(const char *pattern,
  */
 RF_MUST_CHECK rf_status rf_examples_load_answers(const char *pattern, rf_examples *examples,
                                                  rf_error *error);
+/* Rows of JSON lines, or of tab-separated values under a header line, as objects; added to an
+ * array. */
+RF_MUST_CHECK rf_status rf_examples_read_lines(const rf_corpus *corpus, json_t *rows,
+                                               rf_error *error);
 void rf_examples_clear(rf_examples *examples);
 int64_t rf_examples_count(const rf_examples *examples);
 /* Take rows from the end away, into *rest (which is filled anew). */

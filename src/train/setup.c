@@ -181,6 +181,23 @@ static rf_status check_same_buckets(const rf_trainer *trainer, rf_error *error)
     return status;
 }
 
+/* Options that only some tasks have a use for. */
+static rf_status check_task_options(const rf_trainer *trainer, rf_error *error)
+{
+    bool examples = rf_trainer_has_examples(trainer);
+    if (trainer->options.pack && examples) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "pack is for language models: examples have rows of their own; "
+                            "batch_by_length puts those of like length together");
+    }
+    if (trainer->options.batch_by_length && !examples) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "batch_by_length is for examples (classify, answer): windows of a text "
+                            "are of one length");
+    }
+    return RF_OK;
+}
+
 /* Buckets, stream and length as asked for; the automatic number of buckets is settled here, once.
  */
 static rf_status settle_config(rf_trainer *trainer, rf_error *error)
@@ -189,6 +206,7 @@ static rf_status settle_config(rf_trainer *trainer, rf_error *error)
     rf_config *config = &trainer->config;
     bool resumed = trainer->resumed_from != NULL;
     RF_TRY(rf_source_check_task(config->model_class, error));
+    RF_TRY(check_task_options(trainer, error));
     if (options->length == 0) {
         options->length = default_length(trainer);
     }
@@ -238,6 +256,7 @@ static rf_runner_options runner_options(const rf_trainer *trainer)
     return (rf_runner_options){.batch = options->batch,
                                .length = options->length,
                                .training = true,
+                               .segments = options->pack,
                                .verify_reversal = options->verify_reversal,
                                .bf16_gradient_stream =
                                    options->gradient_stream != NULL &&
@@ -270,7 +289,9 @@ static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
     rf_optimizer_options optimizer;
     rf_step_plan plan;
     size_t text = trainer->corpus.size + trainer->valid_corpus.size + pieces_size(&trainer->train) +
-                  pieces_size(&trainer->valid);
+                  pieces_size(&trainer->valid) +
+                  rf_source_packing_size(&trainer->train, options->batch, options->length) +
+                  rf_source_packing_size(&trainer->valid, options->batch, options->length);
     rf_plan_request request = {.runner = &runner,
                                .optimizer = &optimizer,
                                .beside = text + 2 * rf_source_size(options->batch, options->length),

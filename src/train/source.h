@@ -1,11 +1,12 @@
-/* Where batches come from, for training and for evaluation, whatever the task: windows of a text,
- * as they are or corrupted, or examples. A batch is a pure function of the source and of the number
- * of its first row. */
+/* Where batches come from, for training and for evaluation, whatever the task: windows of a text or
+ * of packed documents, as they are or corrupted, or examples. A batch is a pure function of the
+ * source and of the number of its first row. */
 #ifndef RF_TRAIN_SOURCE_H
 #define RF_TRAIN_SOURCE_H
 
 #include "data/corruption.h"
 #include "data/examples.h"
+#include "data/packing.h"
 #include "data/sampler.h"
 #include "data/text.h"
 #include "model/model.h"
@@ -14,6 +15,8 @@ typedef struct rf_source {
     rf_model_class task;
     const rf_tokens *tokens; /* borrowed */
     rf_windows windows;
+    rf_packing packing;       /* where the tokens are documents; then windows are not used */
+    int32_t *segments;        /* [batch, length], of packed documents */
     rf_corruption corruption; /* masked language models */
     int64_t batch, length;    /* the most that is read at once */
     int32_t *ids, *labels;    /* [batch, length] */
@@ -24,6 +27,8 @@ typedef struct rf_source {
     float *wanted;            /* [examples, label_count] instead, where wants_values */
     int64_t *order;           /* [examples], of `epoch` */
     int64_t epoch, label_count;
+    int64_t step_rows; /* rows of a step, which are to be of like length; 0: as they come */
+    struct rf_length_place *pool; /* to sort them in */
     bool wants_values;
     uint8_t *mask; /* [batch, length] */
     float *values; /* [batch, label_count] */
@@ -49,7 +54,8 @@ typedef struct rf_source_examples {
     const rf_config *config;
     const rf_tokenizer *tokenizer;
     uint64_t seed;
-    bool sequential; /* in the order of the file */
+    bool sequential;   /* in the order of the file */
+    int64_t step_rows; /* examples of like length share a step of so many rows; 0: as they come */
     const rf_log *log;
 } rf_source_examples;
 /* batch and length are set by then; longer rows are cut, which is said in the log. */
@@ -57,9 +63,14 @@ RF_MUST_CHECK rf_status rf_source_open_examples(rf_source *source, const rf_sour
                                                 rf_error *error);
 void rf_source_clear(rf_source *source);
 size_t rf_source_size(int64_t batch, int64_t length); /* bytes that it takes */
+/* Beside those: what packing takes. */
+size_t rf_source_packing_size(const rf_tokens *tokens, int64_t batch, int64_t length);
 /* Rows first ... first + rows - 1, in memory of the source until the next call. */
 rf_batch rf_source_read(rf_source *source, int64_t first, int64_t rows);
 rf_batch rf_source_read_examples(rf_source *source, int64_t first, int64_t rows);
+/* source_order.c: the example that stands at a place, counted over all epochs. */
+int64_t rf_source_example(rf_source *source, int64_t number);
+RF_MUST_CHECK rf_status rf_source_take_order(rf_source *source, rf_error *error);
 /* Rows of one evaluation: whole windows, as many as hold most_tokens (0: all), or all examples. */
 int64_t rf_source_rows(const rf_source *source, int64_t most_tokens);
 /* RF_ERR_UNSUPPORTED for a task that no source has batches for. */

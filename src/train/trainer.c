@@ -110,6 +110,10 @@ static rf_status log_step(rf_trainer *trainer, rf_error *error)
     if (!is_recorded(trainer)) {
         return RF_OK;
     }
+    trainer->all_tokens += trainer->read_tokens;
+    trainer->all_padding += trainer->read_padding;
+    trainer->read_tokens = 0;
+    trainer->read_padding = 0;
     trainer->step_tokens = 0;
     trainer->step_seconds = 0.0;
     return rf_recorder_step(trainer->recorder, progress, error);
@@ -367,6 +371,12 @@ static void say_end(const rf_trainer *trainer, end_reason why)
         rf_log_write(log, RF_LOG_NOTICE,
                      "stopped at step %lld as asked; run the same command with --resume to go on",
                      step);
+    }
+    if (trainer->all_padding > 0) {
+        rf_log_write(log, RF_LOG_NOTICE, "padding: %.1f %% of the tokens that were computed%s",
+                     100.0 * (double)trainer->all_padding / (double)trainer->all_tokens,
+                     trainer->options.batch_by_length ? ""
+                                                      : "; batch_by_length would make it less");
     }
     if (trainer->options.verify_reversal) {
         rf_log_write(log, RF_LOG_NOTICE,

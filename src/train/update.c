@@ -31,7 +31,7 @@ static int64_t scored_of_step(rf_trainer *trainer)
 {
     const rf_train_options *options = &trainer->options;
     int64_t scored = 0;
-    if (trainer->source.task == RF_CLASS_CAUSAL_LM) {
+    if (trainer->source.task == RF_CLASS_CAUSAL_LM && !options->pack) {
         return options->accumulate * options->batch * (options->length - 1);
     }
     for (int64_t micro = 0; micro < options->accumulate; micro++) {
@@ -39,6 +39,16 @@ static int64_t scored_of_step(rf_trainer *trainer)
         scored += rf_model_scored(trainer->model, &batch);
     }
     return scored > 0 ? scored : 1;
+}
+
+/* Tokens that only fill their rows. */
+static int64_t padding_of(const rf_batch *batch)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; batch->mask != NULL && i < batch->batch * batch->length; i++) {
+        count += batch->mask[i] == 0 ? 1 : 0;
+    }
+    return count;
 }
 
 /* All micro-batches into the gradient block; ends early on an overflow or when it is to stop at
@@ -52,6 +62,8 @@ static rf_status accumulate(rf_trainer *trainer, rf_outcome *total, rf_error *er
     for (int64_t micro = 0; micro < options->accumulate; micro++) {
         rf_outcome part = {0};
         rf_batch batch = read_batch(trainer, micro);
+        trainer->read_tokens += batch.batch * batch.length;
+        trainer->read_padding += padding_of(&batch);
         RF_TRY(rf_runner_train(trainer->runner, &batch, trainer->state.seed, trainer->state.step,
                                factor, &part, error));
         rf_trainer_ask(trainer);
@@ -138,6 +150,7 @@ rf_status rf_trainer_update(rf_trainer *trainer, rf_error *error)
         trainer->options.accumulate * trainer->options.batch * trainer->options.length;
     trainer->last_step_seconds = rf_clock_seconds() - start;
     trainer->step_seconds += trainer->last_step_seconds;
+    trainer->progress.padding = (double)trainer->read_padding / (double)trainer->read_tokens;
     trainer->progress.step = state->step;
     trainer->progress.loss = loss;
     trainer->progress.bits_per_token = loss / log_of_2;
