@@ -24,7 +24,7 @@ typedef struct rf_train_progress {
     double tokens_per_second;
     double seconds,
         seconds_left; /* of this run; estimate to the end, or to the time limit if that is nearer */
-    double padding;   /* share of the tokens since the last line of metrics that only fill rows */
+    double padding;   /* share of the last update's tokens that only fill rows */
     bool has_validation; /* this call follows an evaluation */
     double validation_loss, validation_bits_per_byte, validation_accuracy;
     bool is_best;

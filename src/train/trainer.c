@@ -110,10 +110,6 @@ static rf_status log_step(rf_trainer *trainer, rf_error *error)
     if (!is_recorded(trainer)) {
         return RF_OK;
     }
-    trainer->all_tokens += trainer->read_tokens;
-    trainer->all_padding += trainer->read_padding;
-    trainer->read_tokens = 0;
-    trainer->read_padding = 0;
     trainer->step_tokens = 0;
     trainer->step_seconds = 0.0;
     return rf_recorder_step(trainer->recorder, progress, error);

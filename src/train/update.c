@@ -57,6 +57,8 @@ static rf_status accumulate(rf_trainer *trainer, rf_outcome *total, rf_error *er
 {
     const rf_train_options *options = &trainer->options;
     float factor = (float)(1.0 / (double)scored_of_step(trainer));
+    trainer->read_tokens = 0;
+    trainer->read_padding = 0;
     *total = (rf_outcome){0};
     RF_TRY(rf_runner_zero_gradients(trainer->runner, error));
     for (int64_t micro = 0; micro < options->accumulate; micro++) {
@@ -150,6 +152,8 @@ rf_status rf_trainer_update(rf_trainer *trainer, rf_error *error)
         trainer->options.accumulate * trainer->options.batch * trainer->options.length;
     trainer->last_step_seconds = rf_clock_seconds() - start;
     trainer->step_seconds += trainer->last_step_seconds;
+    trainer->all_tokens += trainer->read_tokens;
+    trainer->all_padding += trainer->read_padding;
     trainer->progress.padding = (double)trainer->read_padding / (double)trainer->read_tokens;
     trainer->progress.step = state->step;
     trainer->progress.loss = loss;
