@@ -113,7 +113,7 @@ static const rf_option options[] = {
      .argument = "TEXT",
      .key = "document_separator",
      .group = "what",
-     .help = "with --pack: what stands between documents of a file, as '\\n\\n'; without it a file "
+     .help = "with --pack: what stands between documents of a file, as '\\n\\n'; else a file "
              "is one"},
     {.name = "at-most",
      .kind = RF_OPTION_NUMBER,

@@ -89,14 +89,14 @@ static const rf_option options[] = {
      .preset = "no",
      .key = "pack",
      .group = "what",
-     .help = "lm, masked-lm: the data are documents (files, rows of .jsonl and .tsv); windows hold "
-             "several, which see nothing of each other"},
+     .help = "the data are documents; windows hold several, which see nothing of each other "
+             "(language models)"},
     {.name = "document-separator",
      .kind = RF_OPTION_STRING,
      .argument = "TEXT",
      .key = "document_separator",
      .group = "what",
-     .help = "with --pack: what stands between documents of a file, as '\\n\\n'; without it a file "
+     .help = "with --pack: what stands between documents of a file, as '\\n\\n'; else a file "
              "is one"},
     {.name = "mask-rate",
      .kind = RF_OPTION_NUMBER,
@@ -182,8 +182,7 @@ static const rf_option options[] = {
      .preset = "no",
      .key = "batch_by_length",
      .group = "batches",
-     .help = "classify, answer: put examples of like length into an update, so that few tokens are "
-             "padding"},
+     .help = "classify, answer: examples of like length share an update, so that less is padding"},
     {.name = "seed",
      .letter = 's',
      .kind = RF_OPTION_INTEGER,
