@@ -114,7 +114,7 @@ typedef struct rf_runner_options {
     size_t memory_budget; /* bytes that rf_plan_on_device should stay within, by cutting the work
                              finer than `slices` say; 0: no bound */
     rf_hooks hooks;
-    const rf_op_times *times; /* borrowed; NULL: not measured */
+    rf_op_times *times; /* borrowed; NULL: not measured */
 } rf_runner_options;
 
 typedef struct rf_memory_plan { /* bytes */

@@ -28,19 +28,13 @@
 extern "C" {
 #endif
 
-/* Seconds and calls of each operation, by rf_op, and the floating-point operations of all; the
- * device is waited for around every call. On a dry device only calls and flops are counted. */
-typedef struct rf_op_times {
-    double *seconds; /* [RF_OP_COUNT] */
-    int64_t *calls;  /* [RF_OP_COUNT] */
-    double *flops;   /* [1] */
-} rf_op_times;
+typedef struct rf_op_times rf_op_times; /* at the end: what was called */
 
 /* What every call works in. */
 typedef struct rf_context {
     rf_device *device;
     rf_workspace *workspace;
-    const rf_op_times *times; /* NULL: nobody asks, and nothing is waited for */
+    rf_op_times *times; /* NULL: nobody asks, and nothing is waited for */
 } rf_context;
 
 /* ---- gemm: c = op(a) op(b) (+ c) (+ bias in every row) ----------------------------------- */
@@ -559,8 +553,16 @@ extern const rf_op_entry rf_ops_cuda[RF_OP_COUNT]; /* all NULL in a build withou
 RF_MUST_CHECK rf_status rf_op_run(rf_context *context, rf_op op, const void *arguments,
                                   rf_error *error);
 const char *rf_op_name(rf_op op);
+/* Calls of each operation, their seconds, and their work as rf_op_flops and rf_op_bytes count it.
+ * The device is waited for around every call; on a dry device nothing takes time. */
+struct rf_op_times {
+    int64_t calls[RF_OP_COUNT];
+    double seconds[RF_OP_COUNT], flops[RF_OP_COUNT], bytes[RF_OP_COUNT];
+};
 /* Floating-point operations of the products of a call, which has been checked. */
 double rf_op_flops(rf_op op, const void *arguments);
+/* Bytes of its operands, each once. */
+double rf_op_bytes(rf_op op, const void *arguments);
 
 #define RF_OP_CALL(NAME, name)                                                                     \
     RF_MUST_CHECK static inline rf_status rf_op_##name(                                            \
