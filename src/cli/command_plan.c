@@ -312,9 +312,8 @@ const rf_command rf_command_plan = {
                    "be in the machine. The last column is what the same layers would take with "
                    "full attention and every activation stored. Below the table: work, and what "
                    "would take less memory, in order of what it costs.",
-    .examples = {"plan --config quickstart --length 2048,16384,65536",
-                 "plan --config crime-and-punishment --fit 8GiB --optimizer adafactor",
-                 "plan --config bible-medium --length 16384 --time"},
+    .examples = {"plan --config quickstart --length 2048,16384,65536 --time",
+                 "plan --config crime-and-punishment --fit 8GiB --optimizer adafactor"},
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .shared = RF_SHARED_CONFIG | RF_SHARED_DEVICE | RF_SHARED_THREADS | RF_SHARED_JSON,

@@ -11,6 +11,18 @@ static double gemm_flops(const rf_gemm *gemm)
     return 2.0 * (double)gemm->c.rows * (double)gemm->c.columns * (double)k;
 }
 
+static double project_flops(const rf_project *project)
+{
+    double flops = 0.0;
+    const bool is_normed = !rf_tensor_is_absent(&project->norm.gain);
+    const double rows = (double)(is_normed ? &project->norm.x : &project->x)->shape[0];
+    for (int i = 0; i < project->count; i++) {
+        const rf_matrix *weight = &project->products[i].weight;
+        flops += 2.0 * rows * (double)weight->rows * (double)weight->columns;
+    }
+    return flops;
+}
+
 /* Pairs of a query and a key of the window, in all parts. Of one block of all tokens a causal
  * attention needs the half, and the kernels skip the rest. */
 static double pairs_of(const rf_attention_plan *plan)
@@ -37,6 +49,8 @@ double rf_op_flops(rf_op op, const void *arguments)
     switch (op) {
     case RF_OP_GEMM:
         return gemm_flops(arguments);
+    case RF_OP_PROJECT:
+        return project_flops(arguments);
     case RF_OP_BUCKET_HASH:
         return hash_flops(arguments);
     case RF_OP_BLOCK_ATTENTION: /* scores, weighted values */
@@ -49,7 +63,8 @@ double rf_op_flops(rf_op op, const void *arguments)
 }
 
 /* Operands of each operation as places in its arguments; one that is given twice is read and
- * written, or stands for as many bytes of something else. gemm and step_project have theirs below.
+ * written, or stands for as many bytes of something else. gemm, project and step_project have
+ * theirs below.
  */
 enum { MOST_OPERANDS = 12 };
 #define OPERAND(type, member) (1 + offsetof(type, member))
@@ -137,6 +152,19 @@ static double matrix_bytes(const rf_matrix *matrix)
     return (double)matrix->rows * (double)matrix->columns * (double)rf_dtype_size(matrix->dtype);
 }
 
+static double project_bytes(const rf_project *project)
+{
+    const bool is_normed = !rf_tensor_is_absent(&project->norm.gain);
+    double bytes = (double)rf_tensor_size(is_normed ? &project->norm.x : &project->x);
+    bytes += (double)rf_tensor_size(&project->norm.y);
+    bytes += 2.0 * (double)rf_tensor_size(&project->residual.stream);
+    for (int i = 0; i < project->count; i++) {
+        bytes += matrix_bytes(&project->products[i].weight);
+        bytes += (double)rf_tensor_size(&project->products[i].y);
+    }
+    return bytes;
+}
+
 static double projection_bytes(const rf_step_project *project)
 {
     double bytes = (double)rf_tensor_size(&project->norm.x);
@@ -152,6 +180,9 @@ double rf_op_bytes(rf_op op, const void *arguments)
         const rf_gemm *gemm = arguments;
         return matrix_bytes(&gemm->a) + matrix_bytes(&gemm->b) +
                matrix_bytes(&gemm->c) * (gemm->accumulate ? 2.0 : 1.0);
+    }
+    if (op == RF_OP_PROJECT) {
+        return project_bytes(arguments);
     }
     if (op == RF_OP_STEP_PROJECT) {
         return projection_bytes(arguments);
