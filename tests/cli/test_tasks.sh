@@ -97,6 +97,38 @@ cmp -s "$work/mood-moods.jsonl/model.safetensors" "$work/part/model.safetensors"
 expect 0 eval --model "$work/part" --data "$work/moods.jsonl" --batch 3 --json
 says out '"task": "classify"'
 says out '"examples": 40'
+for key in loss accuracy macro_f1 matthews; do says out "\"$key\": "; done
+expect 0 train --config "$work/tiny.json" --task classify --output "$work/by" --seed 2 --batch 4 --steps 20 --eval-every 5 --data "$work/moods.jsonl" --best-by accuracy
+says err "macro f1 "
+says err "matthews "
+grep -q '"macro_f1": ' "$work/by/metrics.jsonl" || fault "metrics.jsonl has no F1"
+expect 2 train --config "$work/tiny.json" --task classify --output "$work/by2" --data "$work/moods.jsonl" --best-by perplexity
+says err 'best_by is "perplexity", expected a figure of the task classify: loss, accuracy, macro_f1, matthews'
+
+# Several labels, and numbers.
+i=0
+while [ $i -lt 40 ]; do
+    if [ $((i % 3)) -eq 0 ]; then several='"round", "red"'; else several='"red"'; fi
+    printf '{"text": "number %d", "label": [%s]}\n' $i "$several" >>"$work/several.jsonl"
+    printf '{"text": "number %d", "label": %d}\n' $i $((i % 7)) >>"$work/whole.jsonl"
+    printf '{"text": "number %d", "label": %d.5}\n' $i $((i % 7)) >>"$work/values.jsonl"
+    i=$((i + 1))
+done
+for kind in several values; do
+    expect 0 train --config "$work/tiny.json" --task classify --output "$work/$kind" --seed 2 --batch 4 --steps 20 --data "$work/$kind.jsonl"
+    expect 0 eval --model "$work/$kind" --data "$work/$kind.jsonl" --batch 5
+    cp "$work/out" "$work/$kind.out"
+done
+grep -q '^subset accuracy  ' "$work/several.out" || fault "no subset accuracy: $(cat "$work/several.out")"
+grep -q '^micro f1  ' "$work/several.out" || fault "no micro F1: $(cat "$work/several.out")"
+grep -q '^mean squared error  ' "$work/values.out" || fault "no mean squared error: $(cat "$work/values.out")"
+grep -q '^spearman  ' "$work/values.out" || fault "no rank correlation: $(cat "$work/values.out")"
+expect 0 eval --model "$work/values" --data "$work/whole.jsonl" --json
+says out '"pearson": '
+expect 1 eval --model "$work/values" --data "$work/several.jsonl"
+says err "its labels are lists of texts, but the model's are numbers"
+expect 1 eval --model "$work/several" --data "$work/moods.jsonl"
+says err "its labels are one of many (texts or integers), but the model's are lists of texts"
 expect 0 classify --model "$work/part" --data "$work/lines" --lines --json
 says out '"label": "sad"'
 expect 0 train --task classify --init-from "$work/a" --output "$work/fine" --data "$work/moods.jsonl" --steps 3 --length 64 --warmup 0
@@ -113,7 +145,10 @@ if [ "$(wc -l <"$work/out")" -ne 2 ]; then fault "not two answers: $(cat "$work/
 expect 0 answer --model "$work/who" --question 'who?' --text 'then Bob came' --json
 says out '"begin": '
 expect 0 eval --model "$work/who" --data "$work/who.jsonl"
-says out "scored          80 in 40 examples"
+says out "scored              80 in 40 examples"
+says out "exact match  "
+expect 0 eval --model "$work/who" --data "$work/who.jsonl" --json
+for key in loss exact_match f1 accuracy; do says out "\"$key\": "; done
 
 # Models of other tasks are refused by what they are for.
 expect 2 classify --model "$work/a" --text x
