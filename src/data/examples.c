@@ -105,31 +105,28 @@ static rf_status read_lines(const rf_corpus *corpus, json_t *rows, rf_error *err
     return status;
 }
 
-static rf_status read_rows(const char *pattern, rf_examples *examples, json_t **raw,
+static rf_status read_rows(const rf_corpus *corpus, rf_examples *examples, json_t **raw,
                            rf_error *error)
 {
-    rf_corpus corpus = {0};
     json_t *whole = NULL;
     rf_status status = RF_OK;
-    RF_TRY_DONE(rf_corpus_load(pattern, &corpus, error));
-    examples->bytes = corpus.size;
-    examples->hash = corpus.hash;
-    RF_TRY_DONE(rf_string_copy(pattern, &examples->name, error));
+    examples->bytes = corpus->size;
+    examples->hash = corpus->hash;
+    RF_TRY_DONE(rf_string_copy(corpus->name, &examples->name, error));
     *raw = json_array();
     examples->rows = json_array();
     examples->names = json_array();
     if (*raw == NULL || examples->rows == NULL || examples->names == NULL) {
-        RF_TRY_DONE(no_memory(pattern, error));
+        RF_TRY_DONE(no_memory(corpus->name, error));
     }
-    if (rf_json_parse_object(pattern, (const char *)corpus.bytes, corpus.size, &whole, NULL) ==
-        RF_OK) { /* one object: a row, or SQuAD's file */
+    if (rf_json_parse_object(corpus->name, (const char *)corpus->bytes, corpus->size, &whole,
+                             NULL) == RF_OK) { /* one object: a row, or SQuAD's file */
         json_array_append(*raw, whole);
     } else {
-        RF_TRY_DONE(read_lines(&corpus, *raw, error));
+        RF_TRY_DONE(read_lines(corpus, *raw, error));
     }
 done:
     json_decref(whole);
-    rf_corpus_clear(&corpus);
     return status;
 }
 
@@ -312,6 +309,17 @@ static rf_status settle_labels(rf_examples *examples, bool numbers, rf_error *er
 rf_status rf_examples_load_labelled(const char *pattern, const rf_example_fields *fields,
                                     rf_examples *examples, rf_error *error)
 {
+    rf_corpus corpus;
+    *examples = (rf_examples){0};
+    RF_TRY(rf_corpus_load(pattern, &corpus, error));
+    rf_status status = rf_examples_parse_labelled(&corpus, fields, examples, error);
+    rf_corpus_clear(&corpus);
+    return status;
+}
+
+rf_status rf_examples_parse_labelled(const rf_corpus *corpus, const rf_example_fields *fields,
+                                     rf_examples *examples, rf_error *error)
+{
     const char *text = fields->text != NULL ? fields->text : "text";
     const char *pair = fields->pair != NULL ? fields->pair : "text_pair";
     const char *label = fields->label != NULL ? fields->label : "label";
@@ -320,7 +328,7 @@ rf_status rf_examples_load_labelled(const char *pattern, const rf_example_fields
     json_t *row;
     rf_status status = RF_OK;
     *examples = (rf_examples){0};
-    RF_TRY_DONE(read_rows(pattern, examples, &raw, error));
+    RF_TRY_DONE(read_rows(corpus, examples, &raw, error));
     json_array_foreach(raw, i, row)
     {
         json_t *second = json_object_get(row, pair);
@@ -330,17 +338,17 @@ rf_status rf_examples_load_labelled(const char *pattern, const rf_example_fields
                 rf_error_set(error, RF_ERR_FORMAT,
                              "%s: row %zu: expected texts \"%.40s\" (and perhaps \"%.40s\") "
                              "and a \"%.40s\"",
-                             pattern, i + 1, text, pair, label));
+                             corpus->name, i + 1, text, pair, label));
         }
         json_t *made = json_pack("{s:O, s:O}", "text", json_object_get(row, text), "label",
                                  json_object_get(row, label));
         if (made == NULL || (second != NULL && json_object_set(made, "pair", second) != 0) ||
             json_array_append_new(examples->rows, made) != 0) {
-            RF_TRY_DONE(no_memory(pattern, error));
+            RF_TRY_DONE(no_memory(corpus->name, error));
         }
     }
     if (rf_examples_count(examples) == 0) {
-        RF_TRY_DONE(rf_error_set(error, RF_ERR_FORMAT, "%s: there are no examples", pattern));
+        RF_TRY_DONE(rf_error_set(error, RF_ERR_FORMAT, "%s: there are no examples", corpus->name));
     }
     RF_TRY_DONE(settle_labels(examples, fields->numbers, error));
 done:
@@ -474,12 +482,22 @@ static rf_status add_squad(rf_examples *examples, const json_t *data, rf_error *
 
 rf_status rf_examples_load_answers(const char *pattern, rf_examples *examples, rf_error *error)
 {
+    rf_corpus corpus;
+    *examples = (rf_examples){0};
+    RF_TRY(rf_corpus_load(pattern, &corpus, error));
+    rf_status status = rf_examples_parse_answers(&corpus, examples, error);
+    rf_corpus_clear(&corpus);
+    return status;
+}
+
+rf_status rf_examples_parse_answers(const rf_corpus *corpus, rf_examples *examples, rf_error *error)
+{
     json_t *raw = NULL;
     size_t i;
     json_t *row;
     rf_status status = RF_OK;
     *examples = (rf_examples){0};
-    RF_TRY_DONE(read_rows(pattern, examples, &raw, error));
+    RF_TRY_DONE(read_rows(corpus, examples, &raw, error));
     json_array_foreach(raw, i, row)
     {
         const json_t *data = json_object_get(row, "data");
@@ -487,7 +505,7 @@ rf_status rf_examples_load_answers(const char *pattern, rf_examples *examples, r
                                         : add_question(examples, i, row, error));
     }
     if (rf_examples_count(examples) == 0) {
-        RF_TRY_DONE(rf_error_set(error, RF_ERR_FORMAT, "%s: there are no questions", pattern));
+        RF_TRY_DONE(rf_error_set(error, RF_ERR_FORMAT, "%s: there are no questions", corpus->name));
     }
 done:
     json_decref(raw);

@@ -34,6 +34,12 @@ RF_MUST_CHECK rf_status rf_examples_load_labelled(const char *pattern,
  */
 RF_MUST_CHECK rf_status rf_examples_load_answers(const char *pattern, rf_examples *examples,
                                                  rf_error *error);
+/* The same of a text in memory. */
+RF_MUST_CHECK rf_status rf_examples_parse_labelled(const rf_corpus *corpus,
+                                                   const rf_example_fields *fields,
+                                                   rf_examples *examples, rf_error *error);
+RF_MUST_CHECK rf_status rf_examples_parse_answers(const rf_corpus *corpus, rf_examples *examples,
+                                                  rf_error *error);
 void rf_examples_clear(rf_examples *examples);
 int64_t rf_examples_count(const rf_examples *examples);
 /* Take rows from the end away, into *rest (which is filled anew). */
