@@ -136,6 +136,9 @@ int64_t rf_config_bucket_count(const rf_config *config);     /* product of the f
 int64_t rf_config_rotation_columns(const rf_config *config); /* half the sum of the factors */
 /* The length that Hugging Face would have padded to (spec 3.1): slots of every attention plan. */
 int64_t rf_config_padded_length(const rf_config *config, int64_t length);
+/* What decides where chunks lie: texts that agree in it may stand in one batch, padded to the
+ * longest behind a mask, and each is computed as it would be alone. */
+int64_t rf_config_layout(const rf_config *config, int64_t length);
 /* Positions there are: the product of the axes, or max_positions for learned ones, or 2^31 - 1 for
  * sinusoids; never more than that. */
 int64_t rf_config_max_length(const rf_config *config);

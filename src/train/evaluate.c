@@ -1,6 +1,7 @@
 /* Evaluation: non-overlapping windows, a last partial one dropped, the first token of each not
- * scored, the mean over all scored tokens, rotations keyed by the seed at step 0. Sums are in
- * double, in the order of the windows. */
+ * scored, the mean over all scored tokens, rotations keyed by the seed at step 0. Examples are
+ * taken in an order in which those of like length share a batch. Sums are in double, in the order
+ * of the batches. */
 #include "train/evaluate.h"
 
 #include "base/clock.h"
@@ -30,11 +31,11 @@ rf_status rf_score_windows(rf_runner *runner, const rf_scoring *scoring, rf_outc
                            rf_error *error)
 {
     *outcome = (rf_outcome){0};
-    rf_judge_begin(scoring->judge);
+    RF_TRY(rf_judge_begin(scoring->judge, scoring->windows, error));
     for (int64_t first = 0; first < scoring->windows && !outcome->overflow;) {
         int64_t left = scoring->windows - first;
         int64_t batch = scoring->source->batch;
-        int64_t rows = left < batch ? left : batch;
+        int64_t rows = rf_judge_mates(scoring->judge, first, left < batch ? left : batch);
         if (scoring->should_stop != NULL && scoring->should_stop(scoring->user) != 0) {
             return rf_error_set(error, RF_ERR_CANCELLED, "the evaluation was stopped on request");
         }

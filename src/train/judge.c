@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const double log_of_2 = 0.69314718055994530942;
@@ -31,6 +32,9 @@ rf_status rf_judge_open(rf_judge *judge, rf_error *error)
     judge->room = (size_t)(source->batch * each);
     RF_TRY(rf_allocate(judge->room * sizeof(float), "scores of a batch", &memory, error));
     judge->scores = memory;
+    RF_TRY(rf_allocate((size_t)source->examples * sizeof(int64_t), "order of examples", &memory,
+                       error));
+    judge->order = memory;
     return rf_metrics_init(&judge->metrics,
                            classifies ? rf_config_problem(config) : RF_PROBLEM_OPEN,
                            classifies ? config->labels : 0, rf_source_rows(source, 0), error);
@@ -39,6 +43,7 @@ rf_status rf_judge_open(rf_judge *judge, rf_error *error)
 void rf_judge_clear(rf_judge *judge)
 {
     rf_release(judge->scores);
+    rf_release(judge->order);
     rf_metrics_clear(&judge->metrics);
     *judge = (rf_judge){0};
 }
@@ -145,9 +150,66 @@ done:
 
 /* ---- batches ----------------------------------------------------------------------------- */
 
-void rf_judge_begin(rf_judge *judge)
+typedef struct place {
+    int64_t layout, length, example;
+} place;
+
+/* Long ones first. */
+static int by_layout(const void *a, const void *b)
 {
+    const place *x = a;
+    const place *y = b;
+    if (x->layout != y->layout) {
+        return x->layout > y->layout ? -1 : 1;
+    }
+    if (x->length != y->length) {
+        return x->length > y->length ? -1 : 1;
+    }
+    return x->example < y->example ? -1 : 1;
+}
+
+static int64_t length_of(const rf_source *source, int64_t example)
+{
+    return source->starts[example + 1] - source->starts[example];
+}
+
+rf_status rf_judge_begin(rf_judge *judge, int64_t rows, rf_error *error)
+{
+    rf_source *source = judge->source;
+    void *memory = NULL;
     rf_metrics_reset(&judge->metrics);
+    if (judge->order == NULL) {
+        return RF_OK;
+    }
+    RF_TRY(rf_allocate((size_t)rows * sizeof(place), "examples to sort", &memory, error));
+    place *places = memory;
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t length = length_of(source, i);
+        places[i] = (place){rf_config_layout(&judge->model->config, length), length, i};
+    }
+    qsort(places, (size_t)rows, sizeof *places, by_layout);
+    for (int64_t i = 0; i < rows; i++) {
+        judge->order[i] = places[i].example;
+    }
+    rf_release(memory);
+    source->judged = judge->order;
+    return RF_OK;
+}
+
+int64_t rf_judge_mates(const rf_judge *judge, int64_t first, int64_t rows)
+{
+    const rf_config *config = &judge->model->config;
+    int64_t count = 1;
+    if (judge->order == NULL) {
+        return rows;
+    }
+    int64_t layout = rf_config_layout(config, length_of(judge->source, judge->order[first]));
+    while (count < rows &&
+           layout ==
+               rf_config_layout(config, length_of(judge->source, judge->order[first + count]))) {
+        count++;
+    }
+    return count;
 }
 
 void rf_judge_listen(rf_judge *judge)

@@ -14,8 +14,9 @@ typedef struct rf_judge {
     const rf_tokenizer *tokenizer; /* the same */
     double bytes_per_token;        /* language models */
     bool listens;
-    float *scores; /* of a batch: [batch, labels], or [2 * batch, length] */
-    size_t room;   /* numbers in it */
+    float *scores;  /* of a batch: [batch, labels], or [2 * batch, length] */
+    size_t room;    /* numbers in it */
+    int64_t *order; /* [examples]: those that may share a batch beside each other; NULL: a text */
     rf_metrics metrics;
 } rf_judge;
 
@@ -26,8 +27,11 @@ void rf_judge_clear(rf_judge *judge);
 /* For the runner's options; the judge may be opened later, but not moved. */
 rf_hooks rf_judge_hooks(rf_judge *judge, rf_model_class task);
 
-/* Before an evaluation; before each batch; after it, with the number of its first row. */
-void rf_judge_begin(rf_judge *judge);
+/* Before an evaluation of the first `rows` rows, which settles in which order examples are read.
+ * Then in turn: how many rows from `first` on may share a batch (none changes what another gives);
+ * before that batch; after it. */
+RF_MUST_CHECK rf_status rf_judge_begin(rf_judge *judge, int64_t rows, rf_error *error);
+int64_t rf_judge_mates(const rf_judge *judge, int64_t first, int64_t rows);
 void rf_judge_listen(rf_judge *judge);
 RF_MUST_CHECK rf_status rf_judge_batch(rf_judge *judge, const rf_batch *batch, int64_t first,
                                        rf_error *error);

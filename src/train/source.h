@@ -23,6 +23,7 @@ typedef struct rf_source {
     int32_t *targets;         /* [examples] labels, or [examples, 2] spans */
     float *wanted;            /* [examples, label_count] instead, where wants_values */
     int64_t *order;           /* [examples], of `epoch` */
+    const int64_t *judged;    /* [examples], NULL: the order in which an evaluation takes them */
     int64_t epoch, label_count;
     bool wants_values;
     uint8_t *mask; /* [batch, length] */

@@ -175,7 +175,7 @@ static void answers(void **state)
                        context, known[i % 3]);
     }
     const char *path = write_rows("answers.jsonl", data);
-    for (int64_t batch = 1; batch <= 4; batch += 3) {
+    for (int64_t batch = 1; batch <= 7; batch += 3) {
         rf_evaluation result = evaluate(folder, path, batch);
         expect_figure(&result, "exact_match", 0.5);
         expect_figure(&result, "f1", 0.5);
