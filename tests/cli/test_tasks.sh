@@ -36,6 +36,20 @@ says out "accuracy"
 expect 1 generate --model "$work/a" --prompt line --tokens 4
 says err "every token sees the later ones"
 
+# Whole words: recorded, resumed to the same bits, judged in the same way every time.
+expect 0 train --config "$work/tiny.json" --data "$work/text" --output "$work/words" --seed 5 --mask-whole-words
+grep -q '"mask_whole_words": true' "$work/words/config.json" || fault "that words are masked is not recorded"
+cmp -s "$work/a/model.safetensors" "$work/words/model.safetensors" && fault "whole words make no difference"
+expect 0 train --config "$work/tiny.json" --data "$work/text" --output "$work/words-b" --seed 5 --mask-whole-words --stop-after 5
+expect 0 train --resume --output "$work/words-b"
+cmp -s "$work/words/model.safetensors" "$work/words-b/model.safetensors" || fault "a resumed run of whole words makes another model"
+expect 0 eval --model "$work/words" --data "$work/text" --length 32
+grep '^loss' "$work/out" >"$work/first"
+expect 0 eval --model "$work/words" --data "$work/text" --length 32 --batch 3
+grep '^loss' "$work/out" | cmp -s - "$work/first" || fault "another evaluation masks other words"
+expect 2 train --task lm --init-from "$work/a" --data "$work/text" --output "$work/never" --steps 2 --length 32 --mask-whole-words
+says err "whole words are to be masked, but the task is lm"
+
 # Another task from its weights: the head is kept, and the direction is changed.
 expect 0 train --task lm --init-from "$work/a" --data "$work/text" --output "$work/lm" --steps 2 --length 32 --warmup 0
 says err "is_decoder: true from now on"
