@@ -62,7 +62,7 @@ rf_problem rf_config_problem(const rf_config *config)
 bool rf_config_is_huggingface(const rf_config *config)
 {
     bool pools = config->model_class == RF_CLASS_CLASSIFIER && config->pooling != RF_POOLING_FIRST;
-    return config->positions != RF_POSITIONS_SINUSOIDAL && !pools;
+    return config->positions != RF_POSITIONS_SINUSOIDAL && !pools && config->type_vocabulary == 0;
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */

@@ -86,9 +86,9 @@ rf_status rf_source_open(rf_source *source, const rf_source_text *text, rf_error
 
 void rf_source_clear(rf_source *source)
 {
-    void *const blocks[] = {source->ids,     source->pieces, source->starts,
-                            source->targets, source->wanted, source->order,
-                            source->mask,    source->values, source->parts};
+    void *const blocks[] = {source->ids,    source->pieces,  source->starts,     source->targets,
+                            source->wanted, source->order,   source->mask,       source->values,
+                            source->parts,  source->seconds, source->token_types};
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
         rf_release(blocks[i]); /* labels are in the block of ids */
     }

@@ -22,13 +22,15 @@ typedef struct rf_source {
     int64_t examples;          /* how many; 0: windows of a text */
     int32_t *pieces;           /* tokens of all examples */
     int64_t *starts;           /* [examples + 1], in pieces */
+    int64_t *seconds;          /* [examples]: tokens before the second text, all without one */
     int32_t *targets;          /* [examples] labels, or [examples, 2] spans */
     float *wanted;             /* [examples, label_count] instead, where wants_values */
     int64_t *order;            /* [examples], of `epoch` */
     int64_t epoch, label_count;
     bool wants_values;
-    uint8_t *mask; /* [batch, length] */
-    float *values; /* [batch, label_count] */
+    uint8_t *mask;        /* [batch, length] */
+    int32_t *token_types; /* [batch, length] */
+    float *values;        /* [batch, label_count] */
 } rf_source;
 
 /* What a source of windows is made from. */
