@@ -60,9 +60,11 @@ typedef struct rf_train_options {
                          is said in the log */
     const char *text_field, *pair_field, *label_field; /* classify: names in the data; NULL: "text",
                                                           "text_pair", "label" */
-    double mask_rate;   /* masked-lm: share of the tokens that are to be told */
-    int64_t mask_token; /* masked-lm: the id that stands for them; -1: the model's or the
-                           tokenizer's, or 1 where tokens are bytes */
+    double mask_rate;      /* masked-lm: share of the tokens that are to be told */
+    bool mask_whole_words; /* masked-lm: all tokens of a word or none; 80, 10 or 10 % decided once a
+                              word */
+    int64_t mask_token;    /* masked-lm: the id that stands for them; -1: the model's or the
+                              tokenizer's, or 1 where tokens are bytes */
     const char
         *tokenizer; /* model directory, spiece.model or tokenizer.json; a new model's vocab_size,
                        eos and pad follow it. NULL: that of init_from, else bytes */
@@ -176,10 +178,10 @@ typedef struct rf_evaluation {
     double seconds;
 } rf_evaluation;
 
-/* A masked language model tells 15 % of each window's tokens, the same ones at every evaluation
- * with this seed. Protocol (docs/training.md, "Evaluation"): non-overlapping windows of `length`, a
- * last partial one dropped, the first token of each not scored, mean over scored tokens, rotations
- * keyed by seed at step 0. */
+/* A masked language model tells 15 % of each window's tokens, whole words of them if so it was
+ * trained, the same ones at every evaluation with this seed. Protocol (docs/training.md,
+ * "Evaluation"): non-overlapping windows of `length`, a last partial one dropped, the first token
+ * of each not scored, mean over scored tokens, rotations keyed by seed at step 0. */
 RF_API RF_MUST_CHECK rf_status rf_evaluate(const rf_evaluate_options *options,
                                            rf_evaluation *result, rf_error *error);
 

@@ -1,6 +1,7 @@
 /* A model's configuration: every key of a Hugging Face Reformer config.json, checked, with unknown
  * keys kept and written back. What only we have stands under "reformer_c": stream,
- * stream_fraction_bits, position_kind, pooling, training_length, mask_token, num_buckets_origin. */
+ * stream_fraction_bits, position_kind, pooling, training_length, mask_token, mask_whole_words,
+ * type_vocab_size, num_buckets_origin. */
 #ifndef RF_MODEL_CONFIG_H
 #define RF_MODEL_CONFIG_H
 
@@ -81,6 +82,8 @@ typedef struct rf_config {
     int fraction_bits;              /* default 22 */
     int64_t training_length;        /* 0: not recorded */
     int64_t mask_token;             /* of a masked language model; -1: not recorded */
+    int64_t type_vocabulary;        /* rows of the table of token types; 0: there is none */
+    bool mask_whole_words;          /* so it was trained, and so it is evaluated */
     bool written_by_transformers_5; /* transformers_version is 5 or later: D1 auto leaves the head's
                                        bias out */
     json_t *json;                   /* the whole object as read, unknown keys included; owned */

@@ -349,15 +349,31 @@ static rf_status share(const rf_model *model, const float *values, int64_t batch
     return RF_OK;
 }
 
-rf_status rf_model_classify(rf_model *model, const int32_t *ids, const uint8_t *mask, int64_t batch,
-                            int64_t length, float *values, float *probabilities, rf_error *error)
+int64_t rf_model_token_types(const rf_model *model)
+{
+    return model->config.type_vocabulary;
+}
+
+rf_status rf_model_classify_pairs(rf_model *model, const rf_pair_batch *pairs, float *values,
+                                  float *probabilities, rf_error *error)
 {
     scores s = {model, values};
     rf_hooks hooks = {.user = &s, .logits = take_scores};
-    rf_batch input = {.batch = batch, .length = length, .ids = ids, .mask = mask};
+    rf_batch input = {.batch = pairs->batch,
+                      .length = pairs->length,
+                      .ids = pairs->ids,
+                      .mask = pairs->mask,
+                      .token_types = pairs->token_types};
     RF_TRY(check_class(model, RF_CLASS_CLASSIFIER, error));
     RF_TRY(rf_model_evaluate(model, &input, &hooks, error));
-    return probabilities != NULL ? share(model, values, batch, probabilities, error) : RF_OK;
+    return probabilities != NULL ? share(model, values, pairs->batch, probabilities, error) : RF_OK;
+}
+
+rf_status rf_model_classify(rf_model *model, const int32_t *ids, const uint8_t *mask, int64_t batch,
+                            int64_t length, float *values, float *probabilities, rf_error *error)
+{
+    const rf_pair_batch texts = {.ids = ids, .mask = mask, .batch = batch, .length = length};
+    return rf_model_classify_pairs(model, &texts, values, probabilities, error);
 }
 
 /* ---- spans ------------------------------------------------------------------------------- */
@@ -403,26 +419,41 @@ static rf_status search_rows(const float *values, const uint8_t *mask, int64_t b
     return RF_OK;
 }
 
+/* The context's tokens are of type 1. types [batch, length], zeroed. */
+static void fill_types(const rf_answer_options *options, int64_t batch, int64_t length,
+                       int32_t *types)
+{
+    bool known = options != NULL && options->first != NULL;
+    for (int64_t i = 0; i < batch * length && known; i++) {
+        types[i] = i % length >= options->first[i / length] ? 1 : 0;
+    }
+}
+
 rf_status rf_model_answer(rf_model *model, const int32_t *ids, const uint8_t *mask, int64_t batch,
                           int64_t length, const rf_answer_options *options, int64_t top,
                           rf_span *spans, rf_error *error)
 {
     void *memory = NULL;
+    void *types = NULL;
+    rf_status status = RF_OK;
     RF_TRY(check_class(model, RF_CLASS_ANSWERER, error));
     RF_TRY(rf_model_check_batch(model, batch, length, error));
     if (top < 1) {
         return rf_error_set(error, RF_ERR_ARGUMENT, "top is %lld, expected at least 1",
                             (long long)top);
     }
-    RF_TRY(rf_allocate(2 * (size_t)(batch * length) * sizeof(float), "scores of positions", &memory,
-                       error));
+    size_t rows = (size_t)(batch * length);
+    RF_TRY_DONE(rf_allocate(2 * rows * sizeof(float), "scores of positions", &memory, error));
+    RF_TRY_DONE(rf_allocate_zeroed(rows * sizeof(int32_t), "token types", &types, error));
+    fill_types(options, batch, length, types);
     scores s = {model, memory};
     rf_hooks hooks = {.user = &s, .logits = take_scores};
-    rf_batch input = {.batch = batch, .length = length, .ids = ids, .mask = mask};
-    rf_status status = rf_model_evaluate(model, &input, &hooks, error);
-    if (status == RF_OK) {
-        status = search_rows(memory, mask, batch, length, options, top, spans, error);
-    }
+    rf_batch input = {
+        .batch = batch, .length = length, .ids = ids, .mask = mask, .token_types = types};
+    RF_TRY_DONE(rf_model_evaluate(model, &input, &hooks, error));
+    RF_TRY_DONE(search_rows(memory, mask, batch, length, options, top, spans, error));
+done:
+    rf_release(types);
     rf_release(memory);
     return status;
 }

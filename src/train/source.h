@@ -14,27 +14,31 @@ typedef struct rf_source {
     rf_model_class task;
     const rf_tokens *tokens; /* borrowed */
     rf_windows windows;
-    rf_corruption corruption; /* masked language models */
-    int64_t batch, length;    /* the most that is read at once */
-    int32_t *ids, *labels;    /* [batch, length] */
-    int64_t examples;         /* how many; 0: windows of a text */
-    int32_t *pieces;          /* tokens of all examples */
-    int64_t *starts;          /* [examples + 1], in pieces */
-    int32_t *targets;         /* [examples] labels, or [examples, 2] spans */
-    float *wanted;            /* [examples, label_count] instead, where wants_values */
-    int64_t *order;           /* [examples], of `epoch` */
-    const int64_t *judged;    /* [examples], NULL: the order in which an evaluation takes them */
+    rf_corruption corruption;  /* masked language models */
+    const rf_tokenizer *words; /* borrowed; which tokens are told together, NULL: each for itself */
+    uint8_t *parts;            /* [length] */
+    int64_t batch, length;     /* the most that is read at once */
+    int32_t *ids, *labels;     /* [batch, length] */
+    int64_t examples;          /* how many; 0: windows of a text */
+    int32_t *pieces;           /* tokens of all examples */
+    int64_t *starts;           /* [examples + 1], in pieces */
+    int64_t *seconds;          /* [examples]: tokens before the second text, all without one */
+    int32_t *targets;          /* [examples] labels, or [examples, 2] spans */
+    float *wanted;             /* [examples, label_count] instead, where wants_values */
+    int64_t *order;            /* [examples], of `epoch` */
+    const int64_t *judged;     /* [examples], NULL: the order in which an evaluation takes them */
     int64_t epoch, label_count;
     bool wants_values;
-    uint8_t *mask; /* [batch, length] */
-    float *values; /* [batch, label_count] */
+    uint8_t *mask;        /* [batch, length] */
+    int32_t *token_types; /* [batch, length] */
+    float *values;        /* [batch, label_count] */
 } rf_source;
 
 /* What a source of windows is made from. */
 typedef struct rf_source_text {
     const rf_tokens *tokens;       /* borrowed for as long as the source */
-    const rf_config *config;       /* of the model */
-    const rf_tokenizer *tokenizer; /* this and the others for the call */
+    const rf_tokenizer *tokenizer; /* this too */
+    const rf_config *config;       /* of the model; this and the others for the call */
     uint64_t seed;
     double mask_rate;
     int64_t mask_token; /* -1: as found out */
