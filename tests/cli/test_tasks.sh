@@ -204,6 +204,44 @@ says out "exact match  "
 expect 0 eval --model "$work/who" --data "$work/who.jsonl" --json
 for key in loss exact_match f1 accuracy; do says out "\"$key\": "; done
 
+# Several texts at once: the same results in the same order. (The last digits may differ: numbers are compared to 1e-5.)
+i=0
+while [ $i -lt 23 ]; do
+    printf '%.*s[MASK] %d\n' $((i * 7 % 31 + 1)) 'abcdefghijklmnopqrstuvwxyzabcdef' $i
+    i=$((i + 1))
+done >"$work/many"
+numbers() { tr -c '0-9.eE+\n-' ' ' <"$1" | awk '{ for (i = 1; i <= NF; i++) if ($i ~ /[0-9]/) print $i }'; }
+same() {
+    numbers "$work/one" >"$work/one.numbers"
+    numbers "$work/out" >"$work/out.numbers"
+    paste "$work/one.numbers" "$work/out.numbers" | awk '{ d = $1 - $2; if (d > 1e-5 || d < -1e-5 || NF != 2) { print; exit 1 } }' ||
+        fault "$1: other numbers with --batch"
+    if [ "$(grep -c . "$work/one.numbers")" -lt 23 ]; then fault "$1: too few numbers"; fi
+}
+for pool in mean none; do
+    expect 0 embed --model "$work/a" --data "$work/many" --lines --pool $pool
+    cp "$work/out" "$work/one"
+    expect 0 embed --model "$work/a" --data "$work/many" --lines --pool $pool --batch 5 --num-hashes 0
+    same "embed --pool $pool"
+done
+expect 0 fill --model "$work/a" --data "$work/many" --lines --top 2 --json
+cp "$work/out" "$work/one"
+expect 0 fill --model "$work/a" --data "$work/many" --lines --top 2 --json --batch 4
+same fill
+expect 0 classify --model "$work/part" --data "$work/many" --lines --json --all
+cp "$work/out" "$work/one"
+expect 0 classify --model "$work/part" --data "$work/many" --lines --json --all --batch 8
+same classify
+expect 0 answer --model "$work/who" --question 'who?' --question 'where is it?' --data "$work/many" --lines --json
+cp "$work/out" "$work/one"
+expect 0 answer --model "$work/who" --question 'who?' --question 'where is it?' --data "$work/many" --lines --json --batch 6
+same answer
+expect 0 embed --model "$work/a" --data "$work/many" --lines --batch 3 --num-hashes 4
+printf 'one[MASK]\nnothing\n' >"$work/half"
+expect 2 fill --model "$work/a" --data "$work/half" --lines --batch 2 # what stands before a text that is wrong is shown
+says err "nothing is missing"
+if [ "$(wc -l <"$work/out")" -ne 2 ]; then fault "not one place and a text: $(cat "$work/out")"; fi
+
 # Models of other tasks are refused by what they are for.
 expect 2 classify --model "$work/a" --text x
 says err "is a model for the task masked-lm"
