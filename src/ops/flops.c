@@ -8,12 +8,26 @@ static double gemm_flops(const rf_gemm *gemm)
     return 2.0 * (double)gemm->c.rows * (double)gemm->c.columns * (double)k;
 }
 
-/* Pairs of a query and a key of the window, in all parts. */
+static double project_flops(const rf_project *project)
+{
+    double flops = 0.0;
+    const bool is_normed = !rf_tensor_is_absent(&project->norm.gain);
+    const double rows = (double)(is_normed ? &project->norm.x : &project->x)->shape[0];
+    for (int i = 0; i < project->count; i++) {
+        const rf_matrix *weight = &project->products[i].weight;
+        flops += 2.0 * rows * (double)weight->rows * (double)weight->columns;
+    }
+    return flops;
+}
+
+/* Pairs of a query and a key of the window, in all parts. Of one block of all tokens a causal
+ * attention needs the half, and the kernels skip the rest. */
 static double pairs_of(const rf_attention_plan *plan)
 {
     const double window = (double)plan->block * (double)(plan->before + 1 + plan->after);
     const double queries = (double)plan->batch * (double)plan->heads * (double)plan->parts;
-    return queries * (double)plan->slots * window;
+    const bool halved = plan->causal && plan->slots == plan->block;
+    return queries * (double)plan->slots * window * (halved ? 0.5 : 1.0);
 }
 
 static double hash_flops(const rf_bucket_hash *hash)
@@ -32,6 +46,8 @@ double rf_op_flops(rf_op op, const void *arguments)
     switch (op) {
     case RF_OP_GEMM:
         return gemm_flops(arguments);
+    case RF_OP_PROJECT:
+        return project_flops(arguments);
     case RF_OP_BUCKET_HASH:
         return hash_flops(arguments);
     case RF_OP_BLOCK_ATTENTION: /* scores, weighted values */

@@ -213,6 +213,37 @@ typedef struct rf_layer_norm_backward {
     rf_tensor gain_gradient, bias_gradient;
 } rf_layer_norm_backward;
 
+/* ---- project: from a state of a stream through matrix products, or through one back into a stream
+ * ---- */
+
+enum { RF_MAX_PROJECTIONS = 3 };
+
+typedef struct rf_product {
+    rf_matrix weight; /* [n, k] real, one type for all */
+    rf_tensor bias;   /* optional [n] of the weight's type */
+    rf_tensor y;      /* [rows, n] of the weight's type */
+} rf_product;
+
+/* Norm, products, dropout and residual of many rows as one operation, so that a back end may keep
+ * between them what would go to memory and come back. With z = the norm's result, or x:
+ *   y_i = dropout(max(z weight_i^T + bias_i, 0)), the maximum with `relu` only; or with a residual
+ *   stream (+= | -= | =) dropout(z weight^T + bias).
+ * Arithmetic is f32; z is rounded to the weights' type, and sums may be before what follows them.
+ */
+typedef struct rf_project {
+    rf_tensor x;        /* [rows, k] of the weights' type; unused with a norm */
+    rf_layer_norm norm; /* optional: it has a gain. One stream. y [rows, k] is z, or absent where z
+                           is not kept */
+    int count;
+    rf_product products[RF_MAX_PROJECTIONS]; /* y absent with a residual */
+    bool relu;
+    float probability; /* of y's dropout, as in rf_dropout; 0 with several products, and with a
+                          residual, which has its own */
+    rf_random_key key;
+    int64_t first_row;
+    rf_residual residual; /* optional: it has a stream [rows, n]; count 1, no relu; value unused */
+} rf_project;
+
 /* ---- hashing and sorting ----------------------------------------------------------------- */
 
 enum { RF_MAX_BUCKET_FACTORS = 16 };
@@ -422,7 +453,6 @@ typedef struct rf_step_begin {
     rf_tensor y;          /* [batch, width] f32 */
 } rf_step_begin;
 
-enum { RF_MAX_PROJECTIONS = 3 };
 typedef struct rf_projection {
     rf_tensor weight; /* [n, k] real, one type for all */
     rf_tensor bias;   /* optional [n] */
@@ -539,7 +569,8 @@ typedef struct rf_sample {
     X(CACHE_APPEND, cache_append)                                                                  \
     X(CACHE_ATTEND, cache_attend)                                                                  \
     X(SAMPLE, sample)                                                                              \
-    X(VALUE_LOSS, value_loss)
+    X(VALUE_LOSS, value_loss)                                                                      \
+    X(PROJECT, project)
 
 typedef enum rf_op {
 #define RF_OP_ENUMERATOR(NAME, name) RF_OP_##NAME,
