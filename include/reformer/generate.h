@@ -151,6 +151,12 @@ typedef struct rf_generate_options {
     void *user;
 } rf_generate_options;
 
+/* The options of a call that asks for nothing: what the model's generation_config.json says
+ * (docs/generation.md, "What a model says of itself"), and for the rest 256 new tokens of one
+ * sample, drawn at temperature 1. RF_ERR_FORMAT for a value there that makes no sense. */
+RF_API RF_MUST_CHECK rf_status rf_generate_defaults(const rf_model *model,
+                                                    rf_generate_options *options, rf_error *error);
+
 typedef struct rf_generate_result {
     int64_t prompt_tokens, new_tokens; /* over all prompts; over all texts that were written */
     double prefill_seconds, decode_seconds;
