@@ -167,6 +167,31 @@ typedef struct rf_generate_result {
 RF_API RF_MUST_CHECK rf_status rf_generate(rf_model *model, const rf_generate_options *options,
                                            rf_generate_result *result, rf_error *error);
 
+typedef struct rf_score_options {
+    const uint8_t *text; /* tokenised with the model's tokenizer */
+    size_t size;
+    uint64_t seed;     /* of the rotations (not used where config.json has a hash_seed) */
+    int64_t likeliest; /* so many likeliest tokens of each place too */
+    rf_log log;
+    /* Each token of the text; NAN as the first one's log-probability, before which there is
+     * nothing. Non-zero stops; may be NULL. */
+    int (*token)(void *user, const rf_generated_token *token);
+    void *user;
+} rf_score_options;
+
+typedef struct rf_score_result {
+    int64_t tokens;                      /* of the text */
+    int64_t scored_tokens, scored_bytes; /* behind the first token */
+    double log_probability;              /* of them, in nats */
+    double bits_per_token, bits_per_byte;
+} rf_score_result;
+
+/* How likely a causal model finds a text, in one forward pass, as in training: LSH layers are those
+ * of a whole sequence, not of a step. RF_ERR_ARGUMENT for a text of no token, or longer than the
+ * model's positions. */
+RF_API RF_MUST_CHECK rf_status rf_score(rf_model *model, const rf_score_options *options,
+                                        rf_score_result *result, rf_error *error);
+
 #ifdef __cplusplus
 }
 #endif

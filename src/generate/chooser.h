@@ -17,8 +17,10 @@ typedef struct rf_chooser {
     uint8_t *seen;   /* [vocabulary], owned */
 } rf_chooser;
 
+/* For a session whose rows are to write the request's texts. */
 RF_MUST_CHECK rf_status rf_chooser_init(rf_chooser *chooser, const rf_request *request,
                                         rf_session *session, rf_error *error);
+/* Release what init took; the session stays. */
 void rf_chooser_clear(rf_chooser *chooser);
 /* Rows that have begun with one prompt, as tries first_try ... of it. */
 typedef struct rf_chooser_rows {

@@ -104,15 +104,15 @@ static rf_status copy_part(const reorder *of, const rf_tensor *tensor, move row,
     return rf_device_copy(of->session->model->device, to + offset, from + offset, size, error);
 }
 
-/* Keys and values [heads, places, 2, width] of a row: in LSH layers, where a token's place is its
- * own, only what is there and not alike. */
+/* Keys and values [heads, places, 2, width] of a row: where each token has a place of its own, only
+ * what is there and not alike; else the whole ring. */
 static rf_status copy_tokens(const reorder *of, const rf_layer_cache *cache, move row,
                              rf_error *error)
 {
     const int64_t *shape = cache->rows.shape;
     size_t place = (size_t)(2 * shape[4]) * sizeof(float);
     int64_t tokens = rf_session_length(of->session) - of->alike;
-    if (!cache->is_lsh) {
+    if (shape[2] < of->session->capacity) {
         return copy_part(of, &cache->rows, row, 0, row_size(&cache->rows), error);
     }
     for (int64_t head = 0; head < shape[1] && tokens > 0; head++) {

@@ -28,8 +28,10 @@ typedef struct rf_request {
     bool has_scores;  /* log-probabilities are wanted */
 } rf_request;
 
+/* Check the options and work out the prompts. RF_ERR_ARGUMENT by name for what can not be. */
 RF_MUST_CHECK rf_status rf_request_open(rf_request *request, rf_model *model,
                                         const rf_generate_options *options, rf_error *error);
+/* Release what open took. */
 void rf_request_close(rf_request *request);
 /* Whether a text ends with this token. In models of bytes an ordinary byte never ends one. */
 bool rf_request_is_end(const rf_request *request, int32_t token);

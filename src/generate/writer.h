@@ -21,8 +21,10 @@ typedef struct rf_writer {
                     */
 } rf_writer;
 
+/* at_start: nothing stands before the text. RF_ERR_ARGUMENT for a stop string that is none. */
 RF_MUST_CHECK rf_status rf_writer_init(rf_writer *writer, const rf_request *request, int64_t sample,
                                        bool at_start, rf_error *error);
+/* Release what init took. */
 void rf_writer_clear(rf_writer *writer);
 /* One more token; *is_stopped: it has completed a stop string. RF_ERR_CANCELLED if the caller
  * refused the bytes. */
