@@ -20,7 +20,9 @@ struct rf_model {
     bool applies_head_bias;
     bool trains_head_bias;
     rf_tokenizer_files tokenizer_files; /* saved beside the weights */
-    char *folder;                       /* where it was loaded from, NULL for a new one; owned */
+    json_t *generation; /* generation_config.json as it was read, saved beside the weights; NULL:
+                           there was none; owned */
+    char *folder;       /* where it was loaded from, NULL for a new one; owned */
     rf_log log;
 };
 
