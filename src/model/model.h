@@ -20,7 +20,9 @@ struct rf_model {
     bool applies_head_bias;
     bool trains_head_bias;
     rf_tokenizer_files tokenizer_files; /* saved beside the weights */
-    char *folder;                       /* where it was loaded from, NULL for a new one; owned */
+    json_t *generation; /* generation_config.json as it was read, saved beside the weights; NULL:
+                           there was none; owned */
+    char *folder;       /* where it was loaded from, NULL for a new one; owned */
     rf_log log;
 };
 
@@ -44,18 +46,20 @@ RF_MUST_CHECK rf_status rf_model_round(rf_model *model, rf_error *error);
 /* A batch on the host. Rows are sequences of one length (pad with the mask). */
 typedef struct rf_batch {
     int64_t batch, length;
-    const int32_t *ids;    /* [batch, length] */
-    const int32_t *labels; /* NULL: no loss. -100 = not scored.
-                              language models: [batch, length]; a causal one's position t predicts
-                              labels[t + 1], a masked one's labels[t]
-                              classifiers with one label of many: [batch]
-                              question answering: [batch, 2], positions of start and end; clipped to
-                              0 ... length, and length = not scored (as in Hugging Face's) */
-    const float *values;   /* regression and multi-label classifiers, in the place of labels:
-                              [batch, labels], multi-label 0 or 1 */
-    const uint8_t *mask;   /* [batch, length] or NULL */
-    int64_t first_sample;  /* number of row 0 within the step (micro-batch x batch), for the keys of
-                              dropout */
+    const int32_t *ids;         /* [batch, length] */
+    const int32_t *labels;      /* NULL: no loss. -100 = not scored.
+                                   language models: [batch, length]; a causal one's position t predicts
+                                   labels[t + 1], a masked one's labels[t]
+                                   classifiers with one label of many: [batch]
+                                   question answering: [batch, 2], positions of start and end; clipped to
+                                   0 ... length, and length = not scored (as in Hugging Face's) */
+    const float *values;        /* regression and multi-label classifiers, in the place of labels:
+                                   [batch, labels], multi-label 0 or 1 */
+    const uint8_t *mask;        /* [batch, length] or NULL */
+    const int32_t *token_types; /* [batch, length], which of several texts a token is of; NULL: 0.
+                                   Unused where the model has no table of them */
+    int64_t first_sample; /* number of row 0 within the step (micro-batch x batch), for the keys of
+                             dropout */
 } rf_batch;
 
 /* What an onlooker may see or replace on the way; every member may be NULL. Tensors are in device
@@ -120,7 +124,7 @@ typedef struct rf_runner_options {
     size_t memory_budget; /* bytes that rf_plan_on_device should stay within, by cutting the work
                              finer than `slices` say; 0: no bound */
     rf_hooks hooks;
-    const rf_op_times *times; /* borrowed; NULL: not measured */
+    rf_op_times *times; /* borrowed; NULL: not measured */
 } rf_runner_options;
 
 typedef struct rf_memory_plan { /* bytes */

@@ -221,6 +221,11 @@ static void embed(const oracle_model *m, double *x)
         ids[i] = m->ids[i];
     }
     oracle_embedding(rows, config->hidden, ids, oracle_parameter(m, RF_PARAMETER_WORD, -1, 0), x);
+    for (int64_t i = 0; i < rows * config->hidden && config->type_vocabulary > 0; i++) {
+        int64_t type = m->token_types != NULL ? m->token_types[i / config->hidden] : 0;
+        x[i] += oracle_parameter(m, RF_PARAMETER_TOKEN_TYPE, -1,
+                                 0)[type * config->hidden + i % config->hidden];
+    }
     oracle_position(&position, rows, config->hidden, tables, positions);
     for (int64_t i = 0; i < rows * config->hidden; i++) {
         x[i] += positions[i];

@@ -10,8 +10,9 @@ typedef struct oracle_model {
     const rf_parameters *parameters;
     const double *block; /* parameters in the layout of a block */
     int64_t batch, length, rounds;
-    const int32_t *ids;    /* [batch, length] */
-    const double *mask;    /* [batch, length], 0 = masked; NULL: nothing is */
+    const int32_t *ids;         /* [batch, length] */
+    const int32_t *token_types; /* [batch, length], or NULL: 0 */
+    const double *mask;         /* [batch, length], 0 = masked; NULL: nothing is */
     const double *targets; /* what the loss is against, -100 = ignored. Causal models: unused, the
                               ids are; masked: [batch, length]; classifiers: [batch], or numbers
                               [batch, labels]; question answering: [2, batch], starts and ends */
