@@ -20,7 +20,9 @@ struct rf_model {
     bool applies_head_bias;
     bool trains_head_bias;
     rf_tokenizer_files tokenizer_files; /* saved beside the weights */
-    char *folder;                       /* where it was loaded from, NULL for a new one; owned */
+    json_t *generation; /* generation_config.json as it was read, saved beside the weights; NULL:
+                           there was none; owned */
+    char *folder;       /* where it was loaded from, NULL for a new one; owned */
     rf_log log;
 };
 
@@ -122,7 +124,7 @@ typedef struct rf_runner_options {
     size_t memory_budget; /* bytes that rf_plan_on_device should stay within, by cutting the work
                              finer than `slices` say; 0: no bound */
     rf_hooks hooks;
-    const rf_op_times *times; /* borrowed; NULL: not measured */
+    rf_op_times *times; /* borrowed; NULL: not measured */
 } rf_runner_options;
 
 typedef struct rf_memory_plan { /* bytes */
