@@ -64,6 +64,8 @@ typedef struct rf_train_options {
     bool sequential;                   /* windows in order instead of uniform random starts */
     uint64_t seed;
     /* optimizer */
+    const char *freeze; /* names of tensors that are not trained, with commas between them and * and
+                           ? as in a shell; NULL: none, or as the resumed run has it */
     const char *optimizer;                                  /* "adamw" or "adafactor" */
     double rate, beta1, beta2, epsilon, weight_decay, clip; /* clip 0 = none; betas and epsilon are
                                                                AdamW's */

@@ -469,6 +469,7 @@ static int run(const rf_settings *settings)
     rf_error error = {0};
     rf_bytes model = {0};
     rf_bytes record = {0};
+    rf_bytes freeze = {0};
     json_t *effective = rf_settings_record(settings);
     rf_train_view view = {.log_every = rf_settings_integer(settings, "log-every"),
                           .quiet = rf_settings_flag(settings, "quiet")};
@@ -480,6 +481,10 @@ static int run(const rf_settings *settings)
     train.should_stop = on_stop;
     train.user = &view;
     rf_status status = rf_bytes_append_json(&record, effective, true, &error);
+    if (status == RF_OK) {
+        status = rf_train_settings_freeze(settings, &freeze, &error);
+        train.freeze = freeze.data;
+    }
     if (status == RF_OK && settings->model != NULL) {
         status = rf_bytes_append_json(&model, settings->model, true, &error);
     }
@@ -495,6 +500,7 @@ static int run(const rf_settings *settings)
     json_decref(effective);
     rf_bytes_clear(&model);
     rf_bytes_clear(&record);
+    rf_bytes_clear(&freeze);
     return code;
 }
 
@@ -544,6 +550,8 @@ const rf_command rf_command_train = {
                  "train --resume --output runs/book --steps 2000"},
     .options = options,
     .option_count = sizeof options / sizeof options[0],
+    .more_options = rf_train_more_options,
+    .more_count = RF_TRAIN_MORE_OPTIONS,
     .shared =
         RF_SHARED_CONFIG | RF_SHARED_DEVICE | RF_SHARED_THREADS | RF_SHARED_JSON | RF_SHARED_QUIET,
     .check = check,

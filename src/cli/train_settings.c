@@ -1,5 +1,18 @@
-/* The settings of `reformer train` as the library's options. */
+/* The settings of `reformer train` as the library's options, and the options of fine-tuning. */
 #include "train_settings.h"
+
+#include <string.h>
+
+const rf_option rf_train_more_options[RF_TRAIN_MORE_OPTIONS] = {
+    {.name = "freeze",
+     .kind = RF_OPTION_STRINGS,
+     .argument = "PATTERN",
+     .key = "freeze",
+     .group = "fine-tuning",
+     .help =
+         "tensors that are not trained, by name, * for any characters: '*.embeddings.*'; may be "
+         "given again, or several with commas"},
+};
 
 static void set_data(const rf_settings *settings, rf_train_options *train)
 {
@@ -77,4 +90,18 @@ void rf_train_settings(const rf_settings *settings, rf_train_options *train)
     set_data(settings, train);
     set_optimizer_and_model(settings, train);
     set_records_and_machine(settings, train);
+}
+
+rf_status rf_train_settings_freeze(const rf_settings *settings, rf_bytes *list, rf_error *error)
+{
+    const json_t *patterns = rf_settings_value(settings, "freeze");
+    rf_status status = RF_OK;
+    for (size_t i = 0; status == RF_OK && i < json_array_size(patterns); i++) {
+        const char *pattern = json_string_value(json_array_get(patterns, i));
+        status = i > 0 ? rf_bytes_append(list, ",", 1, error) : RF_OK;
+        if (status == RF_OK) {
+            status = rf_bytes_append(list, pattern, strlen(pattern), error);
+        }
+    }
+    return status;
 }

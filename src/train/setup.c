@@ -279,6 +279,7 @@ static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
     RF_TRY_DONE(rf_train_options_optimizer(options, &optimizer, error));
     RF_TRY_DONE(rf_model_open_device(&model, &where, error));
     RF_TRY_DONE(rf_parameters_create(&model.config, &model.parameters, error));
+    RF_TRY_DONE(rf_trainer_freeze(trainer, &model.parameters, error));
     RF_TRY_DONE(rf_plan_step(&model, &request, &plan, error));
     size_t already = model.device->table->own_size;
     already += model.device->table->host_readable ? text : 0;
@@ -331,6 +332,8 @@ static rf_status create_model(rf_trainer *trainer, rf_error *error)
     void *copy = NULL;
     RF_TRY(rf_model_from_config(&trainer->config, &where, &trainer->model, error));
     rf_model *model = trainer->model;
+    RF_TRY(rf_trainer_freeze(trainer, &model->parameters, error));
+    rf_trainer_tell_frozen(trainer);
     model->tokenizer_files = trainer->tokenizer_files;
     trainer->tokenizer_files = (rf_tokenizer_files){0};
     if (model->device->table->host_readable) {
@@ -451,6 +454,7 @@ static rf_status read_inputs(rf_trainer *trainer, rf_error *error)
     json_t *recipe = NULL;
     rf_status status = RF_OK;
     RF_TRY_DONE(load_state(trainer, &recipe, error));
+    RF_TRY_DONE(rf_trainer_settle_freeze(trainer, recipe, error));
     RF_TRY_DONE(read_config(trainer, error));
     RF_TRY_DONE(rf_trainer_read_examples(trainer, error));
     RF_TRY_DONE(rf_trainer_load_tokenizer(trainer, error));
@@ -515,5 +519,6 @@ void rf_trainer_clear(rf_trainer *trainer)
     rf_corpus_clear(&trainer->valid_corpus);
     json_decref(trainer->recipe);
     rf_release(trainer->resumed_from);
+    rf_release(trainer->freeze);
     *trainer = (rf_trainer){0};
 }

@@ -278,6 +278,7 @@ rf_status rf_recipe_to_json(const rf_train_options *options, json_t **recipe, rf
         {"adafactor_clip", json_real(options->adafactor_clip)},
         {"adafactor_beta1", json_real(options->adafactor_beta1)},
         {"clip", json_real(options->clip)},
+        {"freeze", json_string(options->freeze != NULL ? options->freeze : "")},
         {"mask_rate", json_real(options->mask_rate)},
         {"schedule", json_string(options->schedule)},
         {"warmup", json_integer(options->warmup)},

@@ -38,6 +38,7 @@ typedef struct rf_trainer {
     const rf_trainer_hooks *hooks;
     rf_schedule schedule;
     char *resumed_from; /* the checkpoint, NULL for a new run */
+    char *freeze;       /* of the run that is resumed */
     rf_train_state state;
     json_t *recipe;   /* of this part of the run */
     rf_config config; /* until the model takes it over */
@@ -78,6 +79,14 @@ RF_MUST_CHECK rf_status rf_trainer_loop(rf_trainer *trainer, rf_train_result *re
 /* setup_text.c: the tokenizer, which may set the model's vocabulary, and the texts as tokens. */
 RF_MUST_CHECK rf_status rf_trainer_load_tokenizer(rf_trainer *trainer, rf_error *error);
 RF_MUST_CHECK rf_status rf_trainer_load_text(rf_trainer *trainer, rf_error *error);
+
+/* setup_freeze.c: what is frozen is the resumed run's (`before` is its recipe); parameters that
+ * have no values yet; the log. */
+RF_MUST_CHECK rf_status rf_trainer_settle_freeze(rf_trainer *trainer, const json_t *before,
+                                                 rf_error *error);
+RF_MUST_CHECK rf_status rf_trainer_freeze(const rf_trainer *trainer, rf_parameters *parameters,
+                                          rf_error *error);
+void rf_trainer_tell_frozen(const rf_trainer *trainer);
 
 /* setup_folder.c: the run's folder. */
 RF_MUST_CHECK rf_status rf_trainer_check_folder(rf_trainer *trainer, rf_error *error);

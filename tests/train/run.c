@@ -236,3 +236,39 @@ rf_log log_to(log_book *book)
     book->text[0] = '\0';
     return (rf_log){.write = write_log, .user = book};
 }
+
+const char *checkpoint_of(const char *run, int64_t step)
+{
+    char *name = NULL;
+    assert_ok(rf_string_format(&name, error, "%s/checkpoints/step-%lld", run, (long long)step));
+    const char *path = scratch(name);
+    rf_release(name);
+    return path;
+}
+
+void assert_same_runs(const char *a, const char *b, int64_t step)
+{
+    assert_same_tensors(checkpoint_of(a, step), checkpoint_of(b, step), "model.safetensors");
+    assert_same_tensors(checkpoint_of(a, step), checkpoint_of(b, step), "optimizer.safetensors");
+    assert_same_tensors(scratch(a), scratch(b), "model.safetensors");
+    assert_same_metrics(scratch(a), scratch(b));
+}
+
+void assert_resumes(const char *name, void (*set)(rf_train_options *options))
+{
+    static const int64_t stops[] = {3, 2, 5, 0};
+    char *parts_name = NULL;
+    assert_ok(rf_string_format(&parts_name, error, "%s-parts", name));
+    rf_train_options whole = small_run(name);
+    rf_train_options parts = small_run(parts_name);
+    set(&whole);
+    set(&parts);
+    assert_ok(rf_trainer_run(&whole, NULL, NULL, error));
+    for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++) {
+        parts.stop_after = stops[i];
+        assert_ok(rf_trainer_run(&parts, NULL, NULL, error));
+        parts.resume = true;
+    }
+    assert_same_runs(name, parts_name, whole.steps);
+    rf_release(parts_name);
+}

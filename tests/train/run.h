@@ -26,6 +26,12 @@ void assert_same_tensors(const char *folder, const char *other, const char *name
 double tensor_difference(const char *folder, const char *other, const char *name);
 /* metrics.jsonl of two runs agree in everything but times. */
 void assert_same_metrics(const char *folder, const char *other);
+/* scratch("RUN/checkpoints/step-N"). */
+const char *checkpoint_of(const char *run, int64_t step);
+/* Two runs of scratch() have the same checkpoint, model and records. */
+void assert_same_runs(const char *a, const char *b, int64_t step);
+/* small_run as changed by `set` gives the same bits in one piece, as scratch(name), and in four. */
+void assert_resumes(const char *name, void (*set)(rf_train_options *options));
 /* Lines of metrics.jsonl whose "kind" is this. */
 int count_lines(const char *folder, const char *kind);
 

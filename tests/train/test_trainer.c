@@ -46,23 +46,6 @@ static void a_run_learns_and_leaves_a_model_with_its_records(void **state)
     rf_model_destroy(model);
 }
 
-static const char *checkpoint(const char *run, int64_t step)
-{
-    char *name = NULL;
-    assert_ok(rf_string_format(&name, error, "%s/checkpoints/step-%lld", run, (long long)step));
-    const char *path = scratch(name);
-    rf_release(name);
-    return path;
-}
-
-static void assert_same_runs(const char *a, const char *b, int64_t step)
-{
-    assert_same_tensors(checkpoint(a, step), checkpoint(b, step), "model.safetensors");
-    assert_same_tensors(checkpoint(a, step), checkpoint(b, step), "optimizer.safetensors");
-    assert_same_tensors(scratch(a), scratch(b), "model.safetensors");
-    assert_same_metrics(scratch(a), scratch(b));
-}
-
 /* 5 of 12 steps fall on an evaluation; 3 and 10 + 2 do not. */
 static void stopping_and_resuming_changes_no_bit(void **state)
 {
@@ -373,7 +356,7 @@ static void the_head_bias_is_trained_only_where_asked(void **state)
     (void)train(&with);
     assert_true(largest_bias(without.output) == 0.0F);
     assert_true(largest_bias(with.output) > 1e-4F);
-    assert_true(tensor_difference(checkpoint("bias-on", 12), checkpoint("bias-on", 10),
+    assert_true(tensor_difference(checkpoint_of("bias-on", 12), checkpoint_of("bias-on", 10),
                                   "model.safetensors") > 0.0);
 }
 
