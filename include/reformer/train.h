@@ -17,7 +17,7 @@ extern "C" {
 
 typedef struct rf_train_progress {
     int64_t step, steps; /* step: updates done */
-    double loss;         /* nats a token, mean over the last update */
+    double loss;         /* nats a token, mean over the last update; as trained on */
     double bits_per_token;
     double bits_per_byte; /* by the mean number of bytes a token of the training text stands for */
     double gradient_norm, rate; /* before clipping; learning rate of the last update */
@@ -66,7 +66,11 @@ typedef struct rf_train_options {
     /* optimizer */
     const char *freeze; /* names of tensors that are not trained, with commas between them and * and
                            ? as in a shell; NULL: none, or as the resumed run has it */
-    const char *optimizer;                                  /* "adamw" or "adafactor" */
+    double label_smoothing; /* share of the loss that goes to all classes alike; not of regressions;
+                               evaluations are without, and without class_weights */
+    const char *class_weights; /* classifiers with one label of many: "auto" (inverse frequency) or
+                                  a number for each label, with commas; NULL: none */
+    const char *optimizer;     /* "adamw" or "adafactor" */
     double rate, beta1, beta2, epsilon, weight_decay, clip; /* clip 0 = none; betas and epsilon are
                                                                AdamW's */
     bool adafactor_relative_step;    /* steps in proportion to a parameter's own size */

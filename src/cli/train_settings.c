@@ -9,9 +9,21 @@ const rf_option rf_train_more_options[RF_TRAIN_MORE_OPTIONS] = {
      .argument = "PATTERN",
      .key = "freeze",
      .group = "fine-tuning",
-     .help =
-         "tensors that are not trained, by name, * for any characters: '*.embeddings.*'; may be "
-         "given again, or several with commas"},
+     .help = "tensors that stay as they are, such as '*.embeddings.*'; repeated or with commas"},
+    {.name = "label-smoothing",
+     .kind = RF_OPTION_NUMBER,
+     .argument = "X",
+     .preset = "0",
+     .high = 1,
+     .key = "label_smoothing",
+     .group = "fine-tuning",
+     .help = "share of the loss that goes to all classes alike; evaluations are without it"},
+    {.name = "class-weights",
+     .kind = RF_OPTION_STRING,
+     .argument = "W",
+     .key = "class_weights",
+     .group = "fine-tuning",
+     .help = "classify: auto (inverse frequency) or a number a label, with commas"},
 };
 
 static void set_data(const rf_settings *settings, rf_train_options *train)
@@ -38,6 +50,8 @@ static void set_data(const rf_settings *settings, rf_train_options *train)
     train->length = rf_settings_integer(settings, "length");
     train->accumulate = rf_settings_integer(settings, "accumulate");
     train->sequential = rf_settings_flag(settings, "sequential");
+    train->label_smoothing = rf_settings_number(settings, "label-smoothing");
+    train->class_weights = rf_settings_string(settings, "class-weights");
     train->seed = (uint64_t)rf_settings_integer(settings, "seed");
 }
 

@@ -96,6 +96,7 @@ static rf_status check_numbers(const rf_train_options *options, rf_error *error)
         {"final_rate", options->final_rate, 0.0, 1.0, true, true},
         {"time_limit_seconds", options->time_limit_seconds, 0.0, HUGE_VAL, true, false},
         {"mask_rate", options->mask_rate, 0.0, 1.0, false, true},
+        {"label_smoothing", options->label_smoothing, 0.0, 1.0, true, false},
         {"sample_temperature", options->sample_temperature, 0.0, HUGE_VAL, true, false},
     };
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {

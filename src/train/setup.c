@@ -242,6 +242,8 @@ static rf_runner_options runner_options(const rf_trainer *trainer)
                                .bf16_gradient_stream =
                                    options->gradient_stream != NULL &&
                                    strcmp(options->gradient_stream, "bf16") == 0,
+                               .label_smoothing = options->label_smoothing,
+                               .class_weights = trainer->class_weights,
                                .slices = trainer->slices};
 }
 
@@ -462,6 +464,7 @@ static rf_status read_inputs(rf_trainer *trainer, rf_error *error)
     RF_TRY_DONE(rf_recipe_to_json(&trainer->options, &trainer->recipe, error));
     RF_TRY_DONE(rf_trainer_has_examples(trainer) ? rf_trainer_open_examples(trainer, error)
                                                  : rf_trainer_load_text(trainer, error));
+    RF_TRY_DONE(rf_trainer_settle_weights(trainer, error));
     compare_with_before(trainer, recipe);
 done:
     json_decref(recipe);
@@ -520,5 +523,6 @@ void rf_trainer_clear(rf_trainer *trainer)
     json_decref(trainer->recipe);
     rf_release(trainer->resumed_from);
     rf_release(trainer->freeze);
+    rf_release(trainer->class_weights);
     *trainer = (rf_trainer){0};
 }

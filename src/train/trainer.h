@@ -49,7 +49,8 @@ typedef struct rf_trainer {
     rf_tokens train, valid;
     rf_examples examples, valid_examples; /* classifiers, question answering; else empty */
     rf_source source, valid_source;
-    rf_runner *runner; /* trains and evaluates */
+    float *class_weights; /* [labels]; NULL: ones */
+    rf_runner *runner;    /* trains and evaluates */
     rf_optimizer optimizer;
     rf_recorder *recorder;
     rf_slices slices; /* zeros until they are settled by the plan of memory */
@@ -87,6 +88,11 @@ RF_MUST_CHECK rf_status rf_trainer_settle_freeze(rf_trainer *trainer, const json
 RF_MUST_CHECK rf_status rf_trainer_freeze(const rf_trainer *trainer, rf_parameters *parameters,
                                           rf_error *error);
 void rf_trainer_tell_frozen(const rf_trainer *trainer);
+
+/* setup_weights.c: class weights, when the examples are encoded; and what the sum of a batch's
+ * losses is divided by. */
+RF_MUST_CHECK rf_status rf_trainer_settle_weights(rf_trainer *trainer, rf_error *error);
+double rf_trainer_scored_weight(const rf_trainer *trainer, const rf_batch *batch);
 
 /* setup_folder.c: the run's folder. */
 RF_MUST_CHECK rf_status rf_trainer_check_folder(rf_trainer *trainer, rf_error *error);

@@ -76,6 +76,46 @@ const char *small_text(const char *name, size_t size)
     return path;
 }
 
+/* `rows` lines, each made by `line` from its number. */
+static const char *write_lines(const char *name, int rows,
+                               int (*line)(char *text, size_t size, int row))
+{
+    const char *path = scratch(name);
+    char text[8192];
+    size_t used = 0;
+    for (int row = 0; row < rows; row++) {
+        used += (size_t)line(text + used, sizeof text - used, row);
+        assert_true(used < sizeof text);
+    }
+    assert_ok(rf_file_write_atomic(path, text, used, error));
+    return path;
+}
+
+static int labelled_line(char *text, size_t size, int row)
+{
+    bool bad = row % 4 == 3;
+    return snprintf(text, size, "{\"text\": \"number %d was %s\", \"label\": \"%s\"}\n", row,
+                    bad ? "poor" : "fine", bad ? "bad" : "good");
+}
+
+static int answer_line(char *text, size_t size, int row)
+{
+    return snprintf(text, size,
+                    "{\"question\": \"who?\", \"context\": \"%.*sman %d was here\", "
+                    "\"answer\": \"man %d\"}\n",
+                    row % 9, "a, b, c, d", row, row);
+}
+
+const char *small_labelled(const char *name)
+{
+    return write_lines(name, 40, labelled_line);
+}
+
+const char *small_answers(const char *name)
+{
+    return write_lines(name, 24, answer_line);
+}
+
 rf_train_options small_run(const char *name)
 {
     rf_train_options options;

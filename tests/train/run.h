@@ -13,6 +13,10 @@
 const char *small_model(const char *extra);
 /* A file of `size` bytes of patterned text. */
 const char *small_text(const char *name, size_t size);
+/* A file of JSON lines: 40 texts of which every fourth is labelled "bad", others "good". */
+const char *small_labelled(const char *name);
+/* The same of 24 questions with a context and an answer in it. */
+const char *small_answers(const char *name);
 /* FOLDER/name of the test folder; lives until the program ends. */
 const char *scratch(const char *name);
 /* Small model, small text, 12 steps of 2 x 32 tokens, evaluation every 5 steps, output
