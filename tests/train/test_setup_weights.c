@@ -12,6 +12,7 @@ static rf_train_options classifier(const char *name)
 {
     rf_train_options options = small_run(name);
     options.task = "classify";
+    options.batch = 8; /* so that both labels are among its rows */
     options.data = small_labelled("labelled.jsonl");
     options.valid_bytes = 0;
     return options;
