@@ -62,6 +62,7 @@ typedef struct rf_train_options {
     /* batches */
     int64_t batch, length, accumulate; /* length 0: all positions, at most 4096 */
     bool sequential;                   /* windows in order instead of uniform random starts */
+    int64_t overfit_batches; /* train on the first so many batches alone, again and again; 0: no */
     uint64_t seed;
     /* optimizer */
     const char *freeze; /* names of tensors that are not trained, with commas between them and * and
@@ -77,10 +78,14 @@ typedef struct rf_train_options {
     const char *adafactor_semantics; /* "usual" (the paper's) or "trax" */
     double adafactor_clip;           /* of the root mean square of an update; 0 = none */
     double adafactor_beta1;          /* 0 = without a first moment */
-    const char *schedule;            /* "constant", "linear", "cosine", "inverse-square-root" */
-    int64_t warmup;                  /* updates */
-    double final_rate;               /* as a fraction of rate, for linear and cosine */
-    const char *on_nan;              /* "stop" or "skip" */
+    const char *schedule;  /* "constant", "linear", "cosine", "inverse-square-root", "wsd" */
+    int64_t warmup;        /* updates */
+    double final_rate;     /* as a fraction of rate, for linear, cosine and wsd */
+    int64_t decay_steps;   /* wsd: the last updates, in which the rate falls; 0: */
+    double decay_fraction; /* this part of those after the warm-up */
+    double spike_guard; /* an update whose loss or gradient norm is above so many times its median
+                           over the last 64 is skipped; 0: none is */
+    const char *on_nan; /* "stop", "skip" or "rollback" (to the last checkpoint) */
     /* model */
     const char *initialisation;  /* "reformer" or "huggingface" */
     const char *num_buckets;     /* "auto", "N", "N,M"; NULL = as the model's config says */
@@ -89,13 +94,14 @@ typedef struct rf_train_options {
     const char *gradient_stream; /* "f32" (NULL) or "bf16": the streams' gradients */
     bool verify_reversal;        /* per-layer checksums of the streams, forward against backward */
     /* evaluation and records */
-    int64_t eval_every;   /* updates; 0 = only at the end */
-    int64_t eval_tokens;  /* at most so many tokens an evaluation; 0 = all */
-    int64_t patience;     /* evaluations without improvement before stopping; 0 = never */
-    int64_t save_every;   /* updates; 0 = only at evaluations and at the end */
-    int64_t keep;         /* last N checkpoints */
-    int64_t log_every;    /* updates */
-    int64_t sample_every; /* updates; 0 = none */
+    int64_t eval_every;      /* updates; 0 = only at the end */
+    int64_t eval_tokens;     /* at most so many tokens an evaluation; 0 = all */
+    int64_t patience;        /* evaluations without improvement before stopping; 0 = never */
+    int64_t save_every;      /* updates; 0 = only at evaluations and at the end */
+    int64_t keep;            /* last N checkpoints */
+    int64_t milestone_every; /* updates between checkpoints that are kept for ever; 0: none */
+    int64_t log_every;       /* updates */
+    int64_t sample_every;    /* updates; 0 = none */
     int64_t sample_tokens;
     double sample_temperature;
     const char *sample_prompt; /* NULL: the first 64 bytes of the held-out text */

@@ -24,6 +24,43 @@ const rf_option rf_train_more_options[RF_TRAIN_MORE_OPTIONS] = {
      .key = "class_weights",
      .group = "fine-tuning",
      .help = "classify: auto (inverse frequency) or a number a label, with commas"},
+    {.name = "decay-steps",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .key = "decay_steps",
+     .group = "optimizer",
+     .help = "wsd: the last updates, over which the rate falls; 0 for --decay-fraction of them"},
+    {.name = "decay-fraction",
+     .kind = RF_OPTION_NUMBER,
+     .argument = "X",
+     .preset = "0.2",
+     .high = 1,
+     .key = "decay_fraction",
+     .group = "optimizer",
+     .help = "wsd: the last part of the updates after the warm-up, in which the rate falls"},
+    {.name = "spike-guard",
+     .kind = RF_OPTION_NUMBER,
+     .argument = "X",
+     .preset = "0",
+     .key = "spike_guard",
+     .group = "optimizer",
+     .help = "pass over updates of loss or gradient above X times their recent median; 0 for none"},
+    {.name = "milestone-every",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .key = "milestone_every",
+     .group = "evaluation and records",
+     .help = "updates between checkpoints that are kept for ever, milestone-N; 0 for none"},
+    {.name = "overfit-batches",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .key = "overfit_batches",
+     .group = "batches",
+     .help =
+         "a check: train on the first N batches alone, whose loss must fall to near 0; 0 for no"},
 };
 
 static void set_data(const rf_settings *settings, rf_train_options *train)
@@ -51,6 +88,7 @@ static void set_data(const rf_settings *settings, rf_train_options *train)
     train->accumulate = rf_settings_integer(settings, "accumulate");
     train->sequential = rf_settings_flag(settings, "sequential");
     train->label_smoothing = rf_settings_number(settings, "label-smoothing");
+    train->overfit_batches = rf_settings_integer(settings, "overfit-batches");
     train->class_weights = rf_settings_string(settings, "class-weights");
     train->seed = (uint64_t)rf_settings_integer(settings, "seed");
 }
@@ -65,6 +103,9 @@ static void set_optimizer_and_model(const rf_settings *settings, rf_train_option
     train->rate = rf_settings_number(settings, "rate");
     train->schedule = rf_settings_string(settings, "schedule");
     train->warmup = rf_settings_integer(settings, "warmup");
+    train->decay_steps = rf_settings_integer(settings, "decay-steps");
+    train->decay_fraction = rf_settings_number(settings, "decay-fraction");
+    train->spike_guard = rf_settings_number(settings, "spike-guard");
     train->final_rate = rf_settings_number(settings, "final-rate");
     train->beta1 = rf_settings_number(settings, "beta1");
     train->beta2 = rf_settings_number(settings, "beta2");
@@ -85,6 +126,7 @@ static void set_records_and_machine(const rf_settings *settings, rf_train_option
     train->eval_every = rf_settings_integer(settings, "eval-every");
     train->eval_tokens = rf_settings_integer(settings, "eval-tokens");
     train->save_every = rf_settings_integer(settings, "save-every");
+    train->milestone_every = rf_settings_integer(settings, "milestone-every");
     train->keep = rf_settings_integer(settings, "keep");
     train->log_every = rf_settings_integer(settings, "log-every");
     train->sample_every = rf_settings_integer(settings, "sample-every");

@@ -419,6 +419,9 @@ static rf_status load_state(rf_trainer *trainer, json_t **recipe, rf_error *erro
         rf_log_write(&options->log, RF_LOG_NOTICE, "resume: the run's seed, %llu, is kept",
                      (unsigned long long)trainer->state.seed);
     }
+    if (!rf_train_options_rolls_back(options)) {
+        trainer->state.scheduled_step = -1;
+    }
     trainer->saved_step = trainer->state.step;
     trainer->seconds_before = trainer->state.seconds;
     return RF_OK;

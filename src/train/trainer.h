@@ -66,6 +66,7 @@ typedef struct rf_trainer {
     int64_t reversals_checked, reversal_mismatches;
     rf_train_progress progress;
     bool stop_requested, stop_now;
+    bool rolled_back; /* the last update was none: the run is back at an earlier step */
 } rf_trainer;
 
 /* Everything up to the first step: check, read, plan, refuse, create. On failure the caller still
@@ -108,12 +109,22 @@ RF_MUST_CHECK rf_status rf_trainer_open_examples(rf_trainer *trainer, rf_error *
  * skipped where it is not finite. Nothing is changed where it fails or trainer->stop_now is set. */
 RF_MUST_CHECK rf_status rf_trainer_update(rf_trainer *trainer, rf_error *error);
 
+/* rollback.c: loss or gradient is not finite: everything as at the last checkpoint that was due,
+ * with other windows and keys from there on; trainer->rolled_back is set. RF_ERR_NUMERIC after a
+ * few times in vain. */
+RF_MUST_CHECK rf_status rf_trainer_rollback(rf_trainer *trainer, double loss, double norm,
+                                            rf_error *error);
+
 /* guard.c */
 /* A fixed32 stream left its range in `layer` while step `step` was worked on: two fraction bits
  * less, noted in state, log and records. RF_ERR_RANGE naming the layer when fewer than 16 would be
  * left. */
 RF_MUST_CHECK rf_status rf_guard_coarser_stream(rf_trainer *trainer, int64_t step, int64_t layer,
                                                 rf_error *error);
+/* Whether loss or norm are above spike_guard times their recent medians, which is noted; otherwise
+ * they count among the recent. RF_ERR_NUMERIC where that is so too often. */
+RF_MUST_CHECK rf_status rf_guard_spike(rf_trainer *trainer, double loss, double norm,
+                                       bool *is_spike, rf_error *error);
 /* Loss or gradient is not finite: by the policy RF_OK (skip the step) or RF_ERR_NUMERIC. */
 RF_MUST_CHECK rf_status rf_guard_not_finite(rf_trainer *trainer, double loss, double norm,
                                             rf_error *error);

@@ -20,7 +20,11 @@ static rf_batch read_batch(rf_trainer *trainer, int64_t micro)
 {
     int64_t rows = trainer->options.batch;
     int64_t first = micro * rows;
-    rf_batch batch = rf_source_read(&trainer->source, trainer->state.windows + first, rows);
+    int64_t number = trainer->state.windows + first;
+    if (trainer->options.overfit_batches > 0) {
+        number = number / rows % trainer->options.overfit_batches * rows;
+    }
+    rf_batch batch = rf_source_read(&trainer->source, number, rows);
     batch.first_sample = first;
     return batch;
 }
@@ -53,8 +57,8 @@ static rf_status accumulate(rf_trainer *trainer, rf_outcome *total, double *scor
     for (int64_t micro = 0; micro < options->accumulate; micro++) {
         rf_outcome part = {0};
         rf_batch batch = read_batch(trainer, micro);
-        RF_TRY(rf_runner_train(trainer->runner, &batch, trainer->state.seed, trainer->state.step,
-                               factor, &part, error));
+        RF_TRY(rf_runner_train(trainer->runner, &batch, rf_train_state_key_seed(&trainer->state),
+                               trainer->state.step, factor, &part, error));
         rf_trainer_ask(trainer);
         total->nll_sum += part.nll_sum;
         total->checksum_mismatches += part.checksum_mismatches;
@@ -101,8 +105,15 @@ static rf_status gradients_of_step(rf_trainer *trainer, rf_outcome *total, doubl
 static rf_status apply(rf_trainer *trainer, double loss, double norm, double rate, rf_error *error)
 {
     rf_train_state *state = &trainer->state;
+    bool is_spike = false;
     if (!isfinite(loss) || !isfinite(norm)) {
-        return rf_guard_not_finite(trainer, loss, norm, error);
+        return rf_train_options_rolls_back(&trainer->options)
+                   ? rf_trainer_rollback(trainer, loss, norm, error)
+                   : rf_guard_not_finite(trainer, loss, norm, error);
+    }
+    RF_TRY(rf_guard_spike(trainer, loss, norm, &is_spike, error));
+    if (is_spike) {
+        return RF_OK;
     }
     RF_TRY(rf_optimizer_update(&trainer->optimizer, trainer->model->values, trainer->model->rounded,
                                rf_runner_gradients(trainer->runner), rate,
@@ -132,6 +143,9 @@ rf_status rf_trainer_update(rf_trainer *trainer, rf_error *error)
         rf_optimizer_norm(&trainer->optimizer, rf_runner_gradients(trainer->runner), &norm, error));
     double loss = total.nll_sum / scored;
     RF_TRY(apply(trainer, loss, norm, rate, error));
+    if (trainer->rolled_back) {
+        return RF_OK;
+    }
     state->step++;
     state->windows += trainer->options.accumulate * trainer->options.batch;
     state->last_loss = loss;

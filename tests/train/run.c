@@ -116,6 +116,23 @@ const char *small_answers(const char *name)
     return write_lines(name, 24, answer_line);
 }
 
+const char *small_regression(const char *name, int first, int end, const char *label)
+{
+    const int rows = 60;
+    char text[8192];
+    size_t used = 0;
+    const char *path = scratch(name);
+    for (int row = 0; row < rows; row++) {
+        bool special = row >= first && row < end;
+        used += (size_t)snprintf(text + used, sizeof text - used,
+                                 "{\"text\": \"row %d of %d\", \"label\": %s}\n", row, rows,
+                                 special ? label : "0.5");
+    }
+    assert_true(used < sizeof text);
+    assert_ok(rf_file_write_atomic(path, text, used, error));
+    return path;
+}
+
 rf_train_options small_run(const char *name)
 {
     rf_train_options options;
@@ -134,6 +151,17 @@ rf_train_options small_run(const char *name)
     options.tensorboard = false;
     options.threads = 1;
     options.seed = 7;
+    return options;
+}
+
+rf_train_options regression_run(const char *name, const char *data)
+{
+    rf_train_options options = small_run(name);
+    options.task = "classify";
+    options.data = data;
+    options.valid_bytes = 0;
+    options.sequential = true;
+    options.rate = 1e-3;
     return options;
 }
 

@@ -17,6 +17,10 @@ const char *small_text(const char *name, size_t size);
 const char *small_labelled(const char *name);
 /* The same of 24 questions with a context and an answer in it. */
 const char *small_answers(const char *name);
+/* 60 texts with the label 0.5, but rows [first, end) with `label`; and a run that takes two of them
+ * a step, in order. */
+const char *small_regression(const char *name, int first, int end, const char *label);
+rf_train_options regression_run(const char *name, const char *data);
 /* FOLDER/name of the test folder; lives until the program ends. */
 const char *scratch(const char *name);
 /* Small model, small text, 12 steps of 2 x 32 tokens, evaluation every 5 steps, output
