@@ -22,7 +22,8 @@ extern "C" {
 typedef struct rf_model rf_model;
 
 typedef struct rf_model_options {
-    const char *device;       /* "cpu", "cuda", "cuda:N"; NULL or "auto" = the CPU */
+    const char *device;       /* "cpu", "cuda", "cuda:N", or "auto": the first usable GPU, else the
+                                 CPU; NULL = "cpu" */
     int threads;              /* CPU threads, 0 = one a core; results do not depend on it */
     const char *stream;       /* "fixed32" or "float32"; NULL = as config.json says, else fixed32 */
     const char *precision;    /* of activations and matrix products: "f32", or "bf16" with f32 sums,

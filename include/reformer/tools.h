@@ -80,7 +80,7 @@ RF_API RF_MUST_CHECK rf_status rf_bench_step(const rf_bench_options *options, ch
                                              rf_error *error);
 
 typedef struct rf_bench_attention_options {
-    const char *kind; /* "lsh" (NULL): buckets by the automatic rule; or "local" */
+    const char *kind; /* "lsh" (NULL): buckets by the automatic rule; "local", "full", "full_shared" */
     int64_t length, batch;
     int64_t heads, head_width, hidden;
     int64_t chunk, rounds; /* rounds of LSH attention */

@@ -84,8 +84,8 @@ static const struct shared_option {
       .preset = "auto",
       .key = "device",
       .group = "everywhere",
-      .help = "where to compute, see 'reformer devices'; auto is cpu, which every command can "
-              "use"}},
+      .help = "where to compute, see 'reformer devices'; auto is the first GPU that this build "
+              "can use, else cpu"}},
     {RF_SHARED_DEVICE,
      {.name = "precision",
       .kind = RF_OPTION_CHOICE,

@@ -12,9 +12,9 @@
 
 typedef struct group {
     int64_t layer, first_head, heads;
-    bool lsh;
+    bool shared; /* keys are made from queries */
     rf_attention_plan plan;
-    rf_tensor query, key, value; /* [batch, length, heads, head width]; key absent in LSH layers */
+    rf_tensor query, key, value; /* [batch, length, heads, head width]; key absent where shared */
     rf_tensor order;  /* [batch, heads, rounds, slots] i32, absent where nothing is hashed */
     rf_tensor merged; /* [batch, length, heads, head width] */
     rf_tensor norm;   /* [batch, heads, length] */
@@ -68,7 +68,7 @@ static rf_status project(rf_pass *pass, group *g, const rf_tensor *context, rf_e
 {
     RF_TRY(take_heads(pass, "queries", g, &g->query, error));
     RF_TRY(take_heads(pass, "values", g, &g->value, error));
-    if (!g->lsh) {
+    if (!g->shared) {
         RF_TRY(take_heads(pass, "keys", g, &g->key, error));
     }
     size_t mark = rf_workspace_mark(pass->context.workspace);
@@ -80,7 +80,7 @@ static rf_status project(rf_pass *pass, group *g, const rf_tensor *context, rf_e
                             error));
         RF_TRY(project_one(pass, g, RF_PARAMETER_QUERY, &x, &g->query, slice, error));
         RF_TRY(project_one(pass, g, RF_PARAMETER_VALUE, &x, &g->value, slice, error));
-        if (!g->lsh) {
+        if (!g->shared) {
             RF_TRY(project_one(pass, g, RF_PARAMETER_KEY, &x, &g->key, slice, error));
         }
         rf_workspace_release(pass->context.workspace, mark);
@@ -101,13 +101,9 @@ static rf_status show_attention(rf_pass *pass, const group *g, const rf_tensor *
 static rf_status make_plan(rf_pass *pass, group *g, bool recomputing, rf_error *error)
 {
     rf_tensor buckets = {0};
-    if (!g->lsh) {
-        g->plan = rf_plan_local(pass, g->layer, g->first_head, g->heads);
-    } else {
-        g->plan = rf_plan_lsh(pass, g->layer, g->first_head, g->heads);
-    }
+    g->plan = rf_plan_of(pass, g->layer, g->first_head, g->heads);
     size_t mark = rf_workspace_mark(pass->context.workspace);
-    if (g->lsh && rf_plan_hashes(pass->config, g->layer, pass->length)) {
+    if (rf_plan_hashes(pass->config, g->layer, pass->length)) {
         rf_workspace *workspace = pass->context.workspace;
         int64_t slots[4] = {pass->batch, g->heads, pass->rounds, g->plan.slots};
         int64_t tokens[4] = {pass->batch, g->heads, pass->rounds, pass->length};
@@ -190,7 +186,7 @@ static group group_at(const rf_pass *pass, int64_t layer, int64_t first_head)
     return (group){.layer = layer,
                    .first_head = first_head,
                    .heads = left < pass->slices.heads ? left : pass->slices.heads,
-                   .lsh = pass->config->kinds[layer] == RF_LAYER_LSH};
+                   .shared = rf_config_shares_query_key(pass->config, layer)};
 }
 
 static rf_status attention_forward(rf_pass *pass, int64_t layer, const rf_tensor *accumulator,
@@ -286,7 +282,7 @@ static rf_status project_backward(rf_pass *pass, const group *g,
                                    &x, &x_gradient, error));
         RF_TRY(projection_backward(pass, g, RF_PARAMETER_VALUE, slice, &gradients->value_gradient,
                                    &x, &x_gradient, error));
-        if (!g->lsh) {
+        if (!g->shared) {
             RF_TRY(projection_backward(pass, g, RF_PARAMETER_KEY, slice, &gradients->key_gradient,
                                        &x, &x_gradient, error));
         }
@@ -313,7 +309,7 @@ static rf_status group_backward(rf_pass *pass, group *g, const rf_tensor *contex
                                              .output_gradient = merged_gradient};
     RF_TRY(take_heads(pass, "query gradient", g, &arguments.query_gradient, error));
     RF_TRY(take_heads(pass, "value gradient", g, &arguments.value_gradient, error));
-    if (!g->lsh) {
+    if (!g->shared) {
         RF_TRY(take_heads(pass, "key gradient", g, &arguments.key_gradient, error));
     }
     RF_TRY(rf_op_block_attention_backward(&pass->context, &arguments, error));

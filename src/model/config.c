@@ -65,6 +65,11 @@ int64_t rf_config_lsh_layers(const rf_config *config)
     return rf_config_kind_count(config, RF_LAYER_LSH);
 }
 
+bool rf_config_shares_query_key(const rf_config *config, int64_t layer)
+{
+    return config->kinds[layer] == RF_LAYER_LSH || config->kinds[layer] == RF_LAYER_FULL_SHARED;
+}
+
 static int64_t greatest_common_divisor(int64_t a, int64_t b)
 {
     while (b != 0) {
@@ -80,10 +85,12 @@ static void chunk_lengths(const rf_config *config, int64_t *multiple, int64_t *l
 {
     int64_t lsh = config->lsh.chunk_length;
     int64_t local = config->local.chunk_length;
-    int64_t lsh_layers = rf_config_lsh_layers(config);
-    if (lsh_layers == 0) {
-        lsh = local;
-    } else if (lsh_layers == config->layers) {
+    bool has_lsh = rf_config_lsh_layers(config) > 0;
+    bool has_local = rf_config_kind_count(config, RF_LAYER_LOCAL) > 0;
+    if (!has_lsh) {
+        lsh = has_local ? local : 1;
+    }
+    if (!has_local) {
         local = lsh;
     }
     int64_t common = lsh / greatest_common_divisor(lsh, local) * local; /* both are at least 1 */

@@ -29,7 +29,7 @@ static rf_status open_device(rf_model *model, const rf_model_options *options, b
 {
     static const char *const kernels[] = {"fast", "plain"};
     static const char *const precisions[] = {"auto", "f32", "bf16"};
-    const char *name = options->device != NULL ? options->device : "auto";
+    const char *name = options->device != NULL ? options->device : "cpu";
     int kind = 0;
     int precision = 0;
     RF_TRY(parse_word("kernels", options->kernels, kernels, 2, 0, &kind, error));

@@ -124,10 +124,10 @@ RF_MUST_CHECK rf_status rf_embed_backward(rf_pass *pass, const rf_tensor gradien
 bool rf_plan_hashes(const rf_config *config, int64_t layer, int64_t length);
 /* The plan of a layer for heads first_head ... first_head + heads - 1; `order` is left for the
  * caller to fill. */
-rf_attention_plan rf_plan_local(const rf_pass *pass, int64_t layer, int64_t first_head,
-                                int64_t heads);
-rf_attention_plan rf_plan_lsh(const rf_pass *pass, int64_t layer, int64_t first_head,
-                              int64_t heads);
+rf_attention_plan rf_plan_of(const rf_pass *pass, int64_t layer, int64_t first_head, int64_t heads);
+/* What local and LSH layers change in the plan of a full one. */
+void rf_plan_local(const rf_pass *pass, rf_attention_plan *plan);
+void rf_plan_lsh(const rf_pass *pass, int64_t layer, rf_attention_plan *plan);
 /* Hash into buckets [batch, heads, rounds, length] i32 (or take the kept ones), then sort into
  * order [batch, heads, rounds, slots]. */
 RF_MUST_CHECK rf_status rf_plan_lsh_order(rf_pass *pass, int64_t layer, int64_t first_head,

@@ -8,12 +8,14 @@ static double gemm_flops(const rf_gemm *gemm)
     return 2.0 * (double)gemm->c.rows * (double)gemm->c.columns * (double)k;
 }
 
-/* Pairs of a query and a key of the window, in all parts. */
+/* Pairs of a query and a key of the window, in all parts. Of one block of all tokens a causal
+ * attention needs the half, and the kernels skip the rest. */
 static double pairs_of(const rf_attention_plan *plan)
 {
     const double window = (double)plan->block * (double)(plan->before + 1 + plan->after);
     const double queries = (double)plan->batch * (double)plan->heads * (double)plan->parts;
-    return queries * (double)plan->slots * window;
+    const bool halved = plan->causal && plan->slots == plan->block;
+    return queries * (double)plan->slots * window * (halved ? 0.5 : 1.0);
 }
 
 static double hash_flops(const rf_bucket_hash *hash)
