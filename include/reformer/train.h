@@ -45,6 +45,7 @@ typedef struct rf_train_options {
     const char *task; /* "lm", "masked-lm", "classify", "answer"; NULL: what the configuration says.
                          A model directory of another task loses its head and gets a new one, which
                          is said in the log */
+    const char *direction; /* "causal", "bidirectional", "as-is" (NULL), as in rf_model_options */
     const char *text_field, *pair_field, *label_field; /* classify: names in the data; NULL: "text",
                                                           "text_pair", "label" */
     double mask_rate;   /* masked-lm: share of the tokens that are to be told */

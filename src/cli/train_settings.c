@@ -4,6 +4,14 @@
 #include <string.h>
 
 const rf_option rf_train_more_options[RF_TRAIN_MORE_OPTIONS] = {
+    {.name = "direction",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "WHICH",
+     .choices = "as-is|causal|bidirectional",
+     .preset = "as-is",
+     .key = "direction",
+     .group = "fine-tuning",
+     .help = "what a token sees: what is before it, or both sides; lm and masked-lm have theirs"},
     {.name = "freeze",
      .kind = RF_OPTION_STRINGS,
      .argument = "PATTERN",
@@ -72,6 +80,7 @@ static void set_data(const rf_settings *settings, rf_train_options *train)
     train->resume = rf_settings_flag(settings, "resume");
     train->init_from = rf_settings_string(settings, "init-from");
     train->tokenizer = rf_settings_string(settings, "tokenizer");
+    train->direction = rf_settings_string(settings, "direction");
     train->task = rf_settings_string(settings, "task");
     train->text_field = rf_settings_string(settings, "text-field");
     train->pair_field = rf_settings_string(settings, "pair-field");

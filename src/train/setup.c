@@ -78,17 +78,12 @@ done:
     return status;
 }
 
-/* The class that --task asks for; *choice is pointed at `space`, or NULL. */
+/* The class and direction that were asked for; *choice is pointed at `space`, or NULL. */
 static rf_status choose_class(const rf_train_options *options, rf_class_choice *space,
                               const rf_class_choice **choice, rf_error *error)
 {
-    *choice = NULL;
-    if (options->task == NULL) {
-        return RF_OK;
-    }
     *space = (rf_class_choice){0};
-    *choice = space;
-    return rf_class_of_task(options->task, &space->model_class, error);
+    return rf_class_choose(options->task, options->direction, space, choice, error);
 }
 
 static rf_status parse_recipe(const rf_train_options *options, const rf_log *log, rf_config *config,

@@ -264,6 +264,7 @@ static void assert_default_words(const rf_settings *settings, const rf_train_opt
 
 static void assert_more_defaults(const rf_settings *settings, const rf_train_options *train)
 {
+    assert_default(settings, "final-rate", train->final_rate);
     assert_default(settings, "decay-steps", (double)train->decay_steps);
     assert_default(settings, "decay-fraction", train->decay_fraction);
     assert_default(settings, "spike-guard", train->spike_guard);
@@ -297,7 +298,6 @@ static void test_library_defaults(void **state)
         {"seed", (double)train.seed},
         {"rate", train.rate},
         {"warmup", (double)train.warmup},
-        {"final-rate", train.final_rate},
         {"beta1", train.beta1},
         {"beta2", train.beta2},
         {"epsilon", train.epsilon},
