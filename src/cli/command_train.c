@@ -204,7 +204,7 @@ static const rf_option options[] = {
      .kind = RF_OPTION_CHOICE,
      .argument = "NAME",
      .preset = "cosine",
-     .choices = "constant|linear|cosine|inverse-square-root",
+     .choices = "constant|linear|cosine|inverse-square-root|wsd",
      .key = "schedule",
      .group = "optimizer",
      .help = "how the learning rate falls after the warm-up"},
@@ -222,7 +222,7 @@ static const rf_option options[] = {
      .high = 1,
      .key = "final_rate",
      .group = "optimizer",
-     .help = "what linear and cosine end at, as a fraction of the rate"},
+     .help = "what linear, cosine and wsd end at, as a fraction of the rate"},
     {.name = "beta1",
      .kind = RF_OPTION_NUMBER,
      .argument = "X",
@@ -295,10 +295,11 @@ static const rf_option options[] = {
      .kind = RF_OPTION_CHOICE,
      .argument = "WHAT",
      .preset = "stop",
-     .choices = "stop|skip",
+     .choices = "stop|skip|rollback",
      .key = "on_nan",
      .group = "optimizer",
-     .help = "what to do with an update that is not a number"},
+     .help =
+         "at an update that is no number: end, pass it over, or go back and on with other data"},
     {.name = "initialisation",
      .kind = RF_OPTION_CHOICE,
      .argument = "NAME",
@@ -486,6 +487,7 @@ static int run(const rf_settings *settings)
     rf_error error = {0};
     rf_bytes model = {0};
     rf_bytes record = {0};
+    rf_bytes freeze = {0};
     json_t *effective = rf_settings_record(settings);
     rf_train_view view = {.log_every = rf_settings_integer(settings, "log-every"),
                           .quiet = rf_settings_flag(settings, "quiet")};
@@ -497,6 +499,10 @@ static int run(const rf_settings *settings)
     train.should_stop = on_stop;
     train.user = &view;
     rf_status status = rf_bytes_append_json(&record, effective, true, &error);
+    if (status == RF_OK) {
+        status = rf_train_settings_freeze(settings, &freeze, &error);
+        train.freeze = freeze.data;
+    }
     if (status == RF_OK && settings->model != NULL) {
         status = rf_bytes_append_json(&model, settings->model, true, &error);
     }
@@ -512,6 +518,7 @@ static int run(const rf_settings *settings)
     json_decref(effective);
     rf_bytes_clear(&model);
     rf_bytes_clear(&record);
+    rf_bytes_clear(&freeze);
     return code;
 }
 
@@ -561,6 +568,8 @@ const rf_command rf_command_train = {
                  "train --resume --output runs/book --steps 2000"},
     .options = options,
     .option_count = sizeof options / sizeof options[0],
+    .more_options = rf_train_more_options,
+    .more_count = RF_TRAIN_MORE_OPTIONS,
     .shared =
         RF_SHARED_CONFIG | RF_SHARED_DEVICE | RF_SHARED_THREADS | RF_SHARED_JSON | RF_SHARED_QUIET,
     .check = check,
