@@ -74,6 +74,10 @@ RF_API int64_t rf_model_parameter_count(const rf_model *model);
 RF_API int64_t rf_model_vocabulary(const rf_model *model);
 RF_API int64_t rf_model_hidden(const rf_model *model);
 RF_API int64_t rf_model_max_length(const rf_model *model); /* positions there are */
+/* Texts whose layouts agree may share a batch (each padded to the longest, behind a mask) without a
+ * change to what any of them gives: chunks of attention lie as they would for each alone. With
+ * others they lie differently, as in Hugging Face's. */
+RF_API int64_t rf_model_layout(const rf_model *model, int64_t length);
 /* Its task, as in rf_model_options; how many labels it has (classifiers) and what they are called:
  * the text is the model's. NULL for a number that is none of them. */
 RF_API const char *rf_model_task(const rf_model *model);

@@ -115,6 +115,35 @@ typedef struct rf_bench_generate_options {
 RF_API RF_MUST_CHECK rf_status rf_bench_generate(const rf_bench_generate_options *options,
                                                  char **report, rf_error *error);
 
+typedef struct rf_nearest_options {
+    const char *model;
+    const char *expression; /* words with + and - between them: "king - man + woman" */
+    const char *data;    /* file, folder or pattern: the words of this text are compared. NULL: the
+                            vocabulary's own, of models whose tokens are pieces */
+    const char *vectors; /* "table": of the tokens of a word, from the input table, their mean;
+                            "context": of the tokens of all places where a word stands in the text,
+                            their mean; NULL: context with data, table without */
+    const char *pooling; /* of "context", over the tokens of a word: "mean" (NULL) or "last" */
+    int64_t layer;       /* of "context": as in rf_embed_options */
+    int64_t min_count;   /* words that stand in the text at least so often; 0 = 5 */
+    int64_t most_words;  /* the most frequent of these; 0 = 20,000 */
+    int64_t top;         /* 0 = 10 */
+    int64_t length;      /* tokens of a window of the text; 0: as trained, if recorded, else up to
+                            2,048 */
+    uint64_t limit;      /* read only the first bytes of the text; 0 = all */
+    int64_t num_hashes;  /* as in rf_model_options */
+    bool center;         /* take away the mean of all words' vectors first */
+    const char *device, *precision, *kernels, *stream;
+    int threads;
+    rf_log log;
+} rf_nearest_options;
+/* The words whose vectors have the largest cosine with the expression: the sum, with its signs, of
+ * its words' vectors, each of length 1. Its own words are left out. {"expression": [{"word",
+ * "sign", "count"}], "vectors", "layer", "words", "tokens", "nearest": [{"word", "cosine",
+ * "count"}]}: "words" were compared, "tokens" went through the model. */
+RF_API RF_MUST_CHECK rf_status rf_nearest(const rf_nearest_options *options, char **report,
+                                          rf_error *error);
+
 /* {"config": {...}, "parameters": N, "tensors": [{"name", "shape", "dtype"}], "notes": [...]} of a
  * model directory. */
 RF_API RF_MUST_CHECK rf_status rf_inspect(const char *model, char **report, rf_error *error);

@@ -15,6 +15,18 @@
 extern "C" {
 #endif
 
+/* What an evaluation found, by name; docs/tasks.md, "Figures", says which figures a task has. */
+typedef struct rf_figure {
+    const char *name; /* "loss", "accuracy", "macro_f1", ...; static */
+    double value;     /* NaN where it is not defined: the correlation of a constant */
+    bool is_share;    /* 0 to 1, to be shown in percent */
+} rf_figure;
+enum { RF_FIGURES = 8 };
+typedef struct rf_figures {
+    int64_t count;
+    rf_figure items[RF_FIGURES];
+} rf_figures;
+
 typedef struct rf_train_progress {
     int64_t step, steps; /* step: updates done */
     double loss;         /* nats a token, mean over the last update */
@@ -26,6 +38,7 @@ typedef struct rf_train_progress {
         seconds_left; /* of this run; estimate to the end, or to the time limit if that is nearer */
     bool has_validation; /* this call follows an evaluation */
     double validation_loss, validation_bits_per_byte, validation_accuracy;
+    rf_figures validation; /* all of the task's */
     bool is_best;
 } rf_train_progress;
 
@@ -47,9 +60,11 @@ typedef struct rf_train_options {
                          is said in the log */
     const char *text_field, *pair_field, *label_field; /* classify: names in the data; NULL: "text",
                                                           "text_pair", "label" */
-    double mask_rate;   /* masked-lm: share of the tokens that are to be told */
-    int64_t mask_token; /* masked-lm: the id that stands for them; -1: the model's or the
-                           tokenizer's, or 1 where tokens are bytes */
+    double mask_rate;      /* masked-lm: share of the tokens that are to be told */
+    bool mask_whole_words; /* masked-lm: all tokens of a word or none; 80, 10 or 10 % decided once a
+                              word */
+    int64_t mask_token;    /* masked-lm: the id that stands for them; -1: the model's or the
+                              tokenizer's, or 1 where tokens are bytes */
     const char
         *tokenizer; /* model directory, spiece.model or tokenizer.json; a new model's vocab_size,
                        eos and pad follow it. NULL: that of init_from, else bytes */
@@ -85,6 +100,7 @@ typedef struct rf_train_options {
     /* evaluation and records */
     int64_t eval_every;   /* updates; 0 = only at the end */
     int64_t eval_tokens;  /* at most so many tokens an evaluation; 0 = all */
+    const char *best_by;  /* the figure by which the best model is chosen; NULL: "loss" */
     int64_t patience;     /* evaluations without improvement before stopping; 0 = never */
     int64_t save_every;   /* updates; 0 = only at evaluations and at the end */
     int64_t keep;         /* last N checkpoints */
@@ -116,7 +132,8 @@ typedef struct rf_train_options {
 typedef struct rf_train_result {
     int64_t step;
     double loss; /* of the last update, nats */
-    double best_validation_loss, best_bits_per_byte;
+    double best_validation_loss, best_bits_per_byte; /* at best_step */
+    double best_value;                               /* of best_by */
     int64_t best_step;
     uint64_t planned_bytes, peak_bytes; /* planned memory, and the allocator's high-water mark */
     double seconds;
@@ -156,14 +173,15 @@ typedef struct rf_evaluation {
     double bits_per_byte;    /* by the mean number of bytes a token of this text stands for */
     int64_t tokens, windows; /* scored tokens; windows */
     const char *task;        /* of the model: "lm", "masked-lm", ... */
+    rf_figures figures;      /* all of the task's, those above among them */
     int64_t length;
     double seconds;
 } rf_evaluation;
 
-/* A masked language model tells 15 % of each window's tokens, the same ones at every evaluation
- * with this seed. Protocol (docs/training.md, "Evaluation"): non-overlapping windows of `length`, a
- * last partial one dropped, the first token of each not scored, mean over scored tokens, rotations
- * keyed by seed at step 0. */
+/* A masked language model tells 15 % of each window's tokens, whole words of them if so it was
+ * trained, the same ones at every evaluation with this seed. Protocol (docs/training.md,
+ * "Evaluation"): non-overlapping windows of `length`, a last partial one dropped, the first token
+ * of each not scored, mean over scored tokens, rotations keyed by seed at step 0. */
 RF_API RF_MUST_CHECK rf_status rf_evaluate(const rf_evaluate_options *options,
                                            rf_evaluation *result, rf_error *error);
 

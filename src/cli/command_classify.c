@@ -6,11 +6,23 @@
 #include <string.h>
 
 static const rf_option options[] = {
-    {.name = "pair",
+    {.name = "text-pair",
      .kind = RF_OPTION_STRING,
      .argument = "TEXT",
      .group = "what",
      .help = "a second text that is judged together with the first; it follows it"},
+    {.name = "text-field",
+     .kind = RF_OPTION_STRING,
+     .argument = "NAME",
+     .key = "text_field",
+     .group = "what",
+     .help = "with --lines: each line is a JSON object, whose text is called this, or 'text'"},
+    {.name = "pair-field",
+     .kind = RF_OPTION_STRING,
+     .argument = "NAME",
+     .key = "pair_field",
+     .group = "what",
+     .help = "with --lines: the same of its second text, else 'text_pair', if it has one"},
     {.name = "all",
      .kind = RF_OPTION_FLAG,
      .key = "all",
@@ -94,41 +106,132 @@ static rf_status show(rf_task *task, int64_t number, const float *scores,
     return status;
 }
 
-static rf_status tokens(rf_task *task, const char *text, size_t size, rf_encoding *encoding,
-                        rf_error *error)
+/* ---- one text, or two -------------------------------------------------------------------- */
+
+typedef struct texts {
+    const char *first, *second; /* second NULL: there is one text */
+    size_t first_size, second_size;
+    json_t *row; /* that holds them, or NULL; owned */
+} texts;
+
+static bool reads_objects(const rf_settings *settings)
 {
-    const char *pair = rf_settings_string(task->settings, "pair");
-    int64_t second = 0;
-    if (pair == NULL) {
-        return rf_task_tokens(task, text, size, encoding, error);
-    }
-    return rf_tokenizer_tokenize_pair(task->tokenizer, (const uint8_t *)text, size,
-                                      (const uint8_t *)pair, strlen(pair), encoding, &second,
-                                      error);
+    return rf_settings_has(settings, "text-field") || rf_settings_has(settings, "pair-field");
 }
 
-static rf_status classify_text(rf_task *task, int64_t number, const char *text, size_t size,
-                               void *user, rf_error *error)
+static const char *field_of(const rf_settings *settings, const char *option, const char *preset)
+{
+    return rf_settings_has(settings, option) ? rf_settings_string(settings, option) : preset;
+}
+
+/* A line as an object with one text or two. */
+static rf_status read_object(rf_task *task, int64_t number, const char *line, size_t size,
+                             texts *found, rf_error *error)
+{
+    const char *text_name = field_of(task->settings, "text-field", "text");
+    const char *pair_name = field_of(task->settings, "pair-field", "text_pair");
+    found->row = json_loadb(line, size, JSON_REJECT_DUPLICATES, NULL);
+    const json_t *first = json_object_get(found->row, text_name);
+    const json_t *second = json_object_get(found->row, pair_name);
+    if (!json_is_string(first) || (second != NULL && !json_is_string(second))) {
+        return rf_cli_fail(error, RF_ERR_FORMAT,
+                           "line %lld: expected a JSON object with the text \"%.40s\", and perhaps "
+                           "the text \"%.40s\"",
+                           (long long)number + 1, text_name, pair_name);
+    }
+    found->first = json_string_value(first);
+    found->first_size = json_string_length(first);
+    found->second = json_string_value(second);
+    found->second_size = json_string_length(second);
+    return RF_OK;
+}
+
+static rf_status tokens(rf_task *task, const texts *found, rf_encoding *encoding, int64_t *second,
+                        rf_error *error)
+{
+    if (found->second == NULL) {
+        rf_status status = rf_task_tokens(task, found->first, found->first_size, encoding, error);
+        *second = encoding->count;
+        return status;
+    }
+    return rf_tokenizer_tokenize_pair(task->tokenizer, (const uint8_t *)found->first,
+                                      found->first_size, (const uint8_t *)found->second,
+                                      found->second_size, encoding, second, error);
+}
+
+/* scores [2 * labels]: scores, then probabilities; types is scratch. */
+static rf_status judge(rf_task *task, const rf_encoding *encoding, int64_t second, float *scores,
+                       rf_bytes *types, rf_error *error)
+{
+    int64_t labels = rf_model_labels(task->model);
+    rf_status status = rf_task_space(types, encoding->count, sizeof(int32_t), error);
+    if (status != RF_OK) {
+        return status;
+    }
+    void *memory = types->data;
+    int32_t *type = memory;
+    for (int64_t i = second; i < encoding->count; i++) {
+        type[i] = 1;
+    }
+    const rf_pair_batch pairs = {
+        .ids = encoding->ids, .token_types = type, .batch = 1, .length = encoding->count};
+    return rf_model_classify_pairs(task->model, &pairs, scores, scores + labels, error);
+}
+
+static rf_status classify_texts(rf_task *task, int64_t number, const texts *found, json_t *results,
+                                rf_error *error)
 {
     rf_encoding encoding = {0};
     rf_bytes space = {0};
+    rf_bytes types = {0};
+    int64_t second = 0;
     int64_t labels = rf_model_labels(task->model);
-    rf_status status = tokens(task, text, size, &encoding, error);
+    rf_status status = tokens(task, found, &encoding, &second, error);
     if (status == RF_OK) {
         status = rf_task_space(&space, 2 * labels, sizeof(float), error);
     }
     void *memory = space.data;
     float *scores = memory;
     if (status == RF_OK) {
-        status = rf_model_classify(task->model, encoding.ids, NULL, 1, encoding.count, scores,
-                                   scores + labels, error);
+        status = judge(task, &encoding, second, scores, &types, error);
     }
     if (status == RF_OK) {
-        status = show(task, number, scores, scores + labels, user, error);
+        status = show(task, number, scores, scores + labels, results, error);
     }
+    rf_bytes_clear(&types);
     rf_bytes_clear(&space);
     rf_encoding_clear(&encoding);
     return status;
+}
+
+static rf_status classify_text(rf_task *task, int64_t number, const char *text, size_t size,
+                               void *user, rf_error *error)
+{
+    const char *pair = rf_settings_string(task->settings, "text-pair");
+    texts found = {.first = text, .first_size = size, .second = pair};
+    found.second_size = pair != NULL ? strlen(pair) : 0;
+    rf_status status = reads_objects(task->settings)
+                           ? read_object(task, number, text, size, &found, error)
+                           : RF_OK;
+    if (status == RF_OK) {
+        status = classify_texts(task, number, &found, user, error);
+    }
+    json_decref(found.row);
+    return status;
+}
+
+static rf_status check(const rf_settings *settings, rf_error *error)
+{
+    if (reads_objects(settings) && !rf_settings_flag(settings, "lines")) {
+        return rf_cli_fail(error, RF_ERR_ARGUMENT,
+                           "--text-field and --pair-field are for --lines of JSON objects");
+    }
+    if (reads_objects(settings) && rf_settings_has(settings, "text-pair")) {
+        return rf_cli_fail(error, RF_ERR_ARGUMENT,
+                           "--text-pair is one text for all; with --pair-field the lines have "
+                           "their own");
+    }
+    return rf_task_check(settings, error);
 }
 
 static int run(const rf_settings *settings)
@@ -154,12 +257,13 @@ const rf_command rf_command_classify = {
     .description =
         "One line a text: the label and how probable it is, tab between; of a model that "
         "gives several labels those of at least 0.5; of a regression the number.",
-    .examples = {"classify --model runs/mood --text 'What a film!' --all",
-                 "classify --model runs/mood --data reviews.txt --lines --json"},
+    .examples =
+        {"classify --model runs/mood --text 'What a film!' --all",
+         "classify --model runs/pairs --data pairs.jsonl --lines --pair-field text_pair --json"},
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .shared = RF_SHARED_CONFIG | RF_SHARED_DEVICE | RF_SHARED_THREADS | RF_SHARED_JSON |
               RF_SHARED_QUIET | RF_SHARED_MODEL | RF_SHARED_TEXT,
-    .check = rf_task_check,
+    .check = check,
     .run = run,
 };

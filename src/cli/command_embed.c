@@ -6,12 +6,12 @@
 #include <string.h>
 
 static const rf_option options[] = {
-    {.name = "pooling",
+    {.name = "pool",
      .kind = RF_OPTION_CHOICE,
      .argument = "HOW",
      .preset = "mean",
      .choices = "mean|first|last|none",
-     .key = "pooling",
+     .key = "pool",
      .group = "how",
      .help = "how a text's tokens become one vector; none gives one a token"},
     {.name = "layer",
@@ -40,10 +40,11 @@ static const rf_option options[] = {
 typedef struct embedding {
     rf_embed_options how;
     bool each_token;
-    bool gathers;    /* into `all`, instead of JSON lines */
-    rf_bytes all;    /* floats */
-    int64_t vectors; /* in `all` */
-    json_t *results; /* with --json */
+    const char *shown; /* the text whose vectors are shown, borrowed */
+    bool gathers;      /* into `all`, instead of JSON lines */
+    rf_bytes all;      /* floats */
+    int64_t vectors;   /* in `all` */
+    json_t *results;   /* with --json */
 } embedding;
 
 static json_t *vector_json(const float *values, int64_t width)
@@ -55,7 +56,8 @@ static json_t *vector_json(const float *values, int64_t width)
     return list;
 }
 
-/* {"text": 0, "embedding": [...]}, and for a token which it is and its bytes in the text. */
+/* {"text": 0, "embedding": [...]}, and for a token which it is, its bytes in the text and what they
+ * are. */
 static json_t *line_json(const embedding *e, int64_t number, const rf_encoding *encoding,
                          int64_t token, const float *values, int64_t width)
 {
@@ -66,6 +68,10 @@ static json_t *line_json(const embedding *e, int64_t number, const rf_encoding *
         json_object_set_new(line, "id", json_integer(encoding->ids[token]));
         json_object_set_new(line, "begin", json_integer((json_int_t)encoding->begins[token]));
         json_object_set_new(line, "end", json_integer((json_int_t)encoding->ends[token]));
+        json_object_set_new(
+            line, "string",
+            rf_cli_json_text(e->shown + encoding->begins[token],
+                             (size_t)(encoding->ends[token] - encoding->begins[token])));
     }
     json_object_set_new(line, "embedding", vector_json(values, width));
     return line;
@@ -124,6 +130,7 @@ static rf_status embed_text(rf_task *task, int64_t number, const char *text, siz
         status = rf_model_embed(task->model, encoding.ids, NULL, 1, encoding.count, &e->how, values,
                                 error);
     }
+    e->shown = text;
     if (status == RF_OK) {
         status = show(e, number, &encoding, values, width, error);
     }
@@ -166,7 +173,7 @@ static int run(const rf_settings *settings)
 {
     rf_error error = {0};
     rf_task task = {0};
-    embedding e = {.how = {.pooling = rf_settings_string(settings, "pooling"),
+    embedding e = {.how = {.pooling = rf_settings_string(settings, "pool"),
                            .layer = rf_settings_integer(settings, "layer"),
                            .normalise = rf_settings_flag(settings, "normalize")},
                    .gathers = rf_settings_has(settings, "output")};
@@ -182,7 +189,7 @@ const rf_command rf_command_embed = {
     .purpose = "Vectors of texts, or of each of their tokens",
     .description = "Any model will do. Every text is computed by itself, without padding.",
     .examples = {"embed --model runs/book --data lines.txt --lines --normalize --output lines.npy",
-                 "embed --model runs/book --text 'king' --pooling none --layer 4"},
+                 "embed --model runs/book --text 'king' --pool none --layer 4"},
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .shared = RF_SHARED_CONFIG | RF_SHARED_DEVICE | RF_SHARED_THREADS | RF_SHARED_JSON |

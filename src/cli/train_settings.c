@@ -15,11 +15,13 @@ static void set_data(const rf_settings *settings, rf_train_options *train)
     train->pair_field = rf_settings_string(settings, "pair-field");
     train->label_field = rf_settings_string(settings, "label-field");
     train->mask_rate = rf_settings_number(settings, "mask-rate");
+    train->mask_whole_words = rf_settings_flag(settings, "mask-whole-words");
     train->mask_token =
         rf_settings_has(settings, "mask-token") ? rf_settings_integer(settings, "mask-token") : -1;
     train->steps = rf_settings_integer(settings, "steps");
     train->stop_after = rf_settings_integer(settings, "stop-after");
     train->time_limit_seconds = rf_settings_number(settings, "time-limit");
+    train->best_by = rf_settings_string(settings, "best-by");
     train->patience = rf_settings_integer(settings, "patience");
     train->batch = rf_settings_integer(settings, "batch");
     train->length = rf_settings_integer(settings, "length");

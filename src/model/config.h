@@ -1,6 +1,7 @@
 /* A model's configuration: every key of a Hugging Face Reformer config.json, checked, with unknown
  * keys kept and written back. What only we have stands under "reformer_c": stream,
- * stream_fraction_bits, position_kind, pooling, training_length, mask_token, num_buckets_origin. */
+ * stream_fraction_bits, position_kind, pooling, training_length, mask_token, mask_whole_words,
+ * type_vocab_size, num_buckets_origin. */
 #ifndef RF_MODEL_CONFIG_H
 #define RF_MODEL_CONFIG_H
 
@@ -81,6 +82,8 @@ typedef struct rf_config {
     int fraction_bits;              /* default 22 */
     int64_t training_length;        /* 0: not recorded */
     int64_t mask_token;             /* of a masked language model; -1: not recorded */
+    int64_t type_vocabulary;        /* rows of the table of token types; 0: there is none */
+    bool mask_whole_words;          /* so it was trained, and so it is evaluated */
     bool written_by_transformers_5; /* transformers_version is 5 or later: D1 auto leaves the head's
                                        bias out */
     json_t *json;                   /* the whole object as read, unknown keys included; owned */
@@ -136,6 +139,9 @@ int64_t rf_config_bucket_count(const rf_config *config);     /* product of the f
 int64_t rf_config_rotation_columns(const rf_config *config); /* half the sum of the factors */
 /* The length that Hugging Face would have padded to (spec 3.1): slots of every attention plan. */
 int64_t rf_config_padded_length(const rf_config *config, int64_t length);
+/* What decides where chunks lie: texts that agree in it may stand in one batch, padded to the
+ * longest behind a mask, and each is computed as it would be alone. */
+int64_t rf_config_layout(const rf_config *config, int64_t length);
 /* Positions there are: the product of the axes, or max_positions for learned ones, or 2^31 - 1 for
  * sinusoids; never more than that. */
 int64_t rf_config_max_length(const rf_config *config);

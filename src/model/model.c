@@ -362,6 +362,11 @@ int64_t rf_model_hidden(const rf_model *model)
     return model->config.hidden;
 }
 
+int64_t rf_model_layout(const rf_model *model, int64_t length)
+{
+    return rf_config_layout(&model->config, length);
+}
+
 int64_t rf_model_max_length(const rf_model *model)
 {
     return rf_config_max_length(&model->config);

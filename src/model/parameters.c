@@ -10,6 +10,7 @@
 #include <string.h>
 
 enum { ALIGNMENT = 64 }; /* floats */
+static const char token_types[] = "embeddings.token_type_embeddings.weight";
 
 /* ---- the table --------------------------------------------------------------------------- */
 
@@ -136,8 +137,12 @@ bool rf_parameter_is_of_head(rf_parameter_role role)
     return role >= RF_PARAMETER_HEAD_WEIGHT;
 }
 
-bool rf_parameter_head_role(const char *name, rf_parameter_role *role)
+bool rf_parameter_optional_role(const char *name, rf_parameter_role *role)
 {
+    if (strcmp(without_prefix(name), token_types) == 0) {
+        *role = RF_PARAMETER_TOKEN_TYPE;
+        return true;
+    }
     for (int i = RF_PARAMETER_HEAD_WEIGHT; i <= RF_PARAMETER_SPAN_BIAS; i++) {
         size_t length = strlen(head_words[i].prefix);
         if (strncmp(name, head_words[i].prefix, length) == 0 &&
@@ -181,6 +186,10 @@ static rf_status walk(builder *out, const rf_config *config)
     add(out, RF_PARAMETER_WORD, -1, "reformer.embeddings.", "word_embeddings.weight", vocabulary,
         hidden);
     add_positions(out, config);
+    if (config->type_vocabulary > 0) {
+        add(out, RF_PARAMETER_TOKEN_TYPE, -1, "reformer.embeddings.",
+            token_types + sizeof "embeddings." - 1, config->type_vocabulary, hidden);
+    }
     for (int64_t layer = 0; layer < config->layers; layer++) {
         char prefix[64];
         (void)snprintf(prefix, sizeof prefix, "reformer.encoder.layers.%lld.", (long long)layer);
@@ -294,6 +303,7 @@ static double standard_deviation_reformer(const rf_parameter *parameter, const r
     switch (parameter->role) {
     case RF_PARAMETER_WORD:
         return 0.1;
+    case RF_PARAMETER_TOKEN_TYPE:
     case RF_PARAMETER_HEAD_WEIGHT:
     case RF_PARAMETER_LABEL_WEIGHT:
     case RF_PARAMETER_SPAN_WEIGHT:

@@ -12,6 +12,7 @@
 typedef enum rf_parameter_role {
     RF_PARAMETER_WORD,
     RF_PARAMETER_POSITION,
+    RF_PARAMETER_TOKEN_TYPE, /* only where the configuration has a table of them */
     RF_PARAMETER_ATTENTION_NORM_GAIN,
     RF_PARAMETER_ATTENTION_NORM_BIAS,
     RF_PARAMETER_QUERY, /* query_key in lsh layers */
@@ -68,9 +69,10 @@ const rf_parameter *rf_parameters_named(const rf_parameters *parameters,
                                         const char *name); /* with or without "reformer." */
 /* Of a head, not of the model below it. */
 bool rf_parameter_is_of_head(rf_parameter_role role);
-/* The role of a head's parameter by its name, whatever class the table describes; false: not of a
- * head. */
-bool rf_parameter_head_role(const char *name, rf_parameter_role *role);
+/* The role of what a model of another class may have or lack, by its name (with or without
+ * "reformer."), whatever the table describes: a head's parameter, or the table of token types;
+ * false: neither. */
+bool rf_parameter_optional_role(const char *name, rf_parameter_role *role);
 /* Its tensor within a block (device memory; block NULL gives a tensor without data): rank as
  * stored, 2-D weights as [out, in]. */
 rf_tensor rf_parameter_tensor(const rf_parameter *parameter, float *block);

@@ -31,6 +31,7 @@ typedef struct rf_pass {
     uint64_t seed;
     int64_t step, first_sample;
     rf_tensor ids;          /* [rows] i32 */
+    rf_tensor token_types;  /* [rows] i32; absent: the model has no table of them */
     rf_tensor targets;      /* i32, absent: no loss; [rows], classifiers [batch], question answering
                                [2 * batch], starts then ends */
     rf_tensor wanted;       /* [batch, labels] f32: targets that are numbers */

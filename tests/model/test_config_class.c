@@ -157,6 +157,30 @@ static void test_pooling(void **state)
     rf_config_clear(&config);
 }
 
+/* The table of token types is ours alone: read, written, and no model for transformers. */
+static void test_token_types(void **state)
+{
+    (void)state;
+    rf_config config = classifier("\"reformer_c\": {\"type_vocab_size\": 2}");
+    rf_config again;
+    rf_error fault = {0};
+    assert_int_equal(config.type_vocabulary, 2);
+    json_t *object = written(&config);
+    assert_string_equal(json_string_value(json_object_get(object, "model_type")), "reformer_c");
+    assert_ok(rf_config_parse("config.json", object, RF_CONFIG_FOREIGN, NULL, &again, error));
+    assert_int_equal(again.type_vocabulary, 2);
+    json_decref(object);
+    rf_config_clear(&again);
+    rf_config_clear(&config);
+    config = classifier("");
+    assert_int_equal(config.type_vocabulary, 0);
+    rf_config_clear(&config);
+    assert_int_equal(parse_changed_config("{\"reformer_c\": {\"type_vocab_size\": 1}}",
+                                          RF_CONFIG_FOREIGN, NULL, &config, &fault),
+                     RF_ERR_FORMAT);
+    assert_non_null(strstr(fault.message, "type_vocab_size"));
+}
+
 static void test_made_another(void **state)
 {
     (void)state;
@@ -208,6 +232,7 @@ int main(void)
         cmocka_unit_test(test_problem),
         cmocka_unit_test(test_dropout),
         cmocka_unit_test(test_pooling),
+        cmocka_unit_test(test_token_types),
         cmocka_unit_test(test_made_another),
         cmocka_unit_test(test_unknown_task),
     };
