@@ -89,7 +89,13 @@ static rf_status project(rf_pass *pass, group *g, const rf_tensor *context, rf_e
 static rf_status show_attention(rf_pass *pass, const group *g, const rf_tensor *buckets,
                                 rf_error *error)
 {
-    if (pass->hooks->attention == NULL || pass->context.device->dry) {
+    if (pass->context.device->dry) {
+        return RF_OK;
+    }
+    if (pass->hooks->plan != NULL) {
+        RF_TRY(pass->hooks->plan(pass->hooks->user, g->layer, &g->plan, error));
+    }
+    if (pass->hooks->attention == NULL) {
         return RF_OK;
     }
     return pass->hooks->attention(pass->hooks->user, g->layer, g->first_head, &g->query, &g->key,

@@ -123,12 +123,12 @@ typedef struct reading {
     const rf_log *log;
 } reading;
 
-/* Of a head, and to be left out of the block, or left as it is in the block: the other side has
- * none of it, or one of another shape. */
+/* Of a head, or the table of token types, and to be left out of the block, or left as it is in the
+ * block: the other side has none of it, or one of another shape. */
 static bool is_other_head(const reading *r, const char *name)
 {
     rf_parameter_role role;
-    if (!r->any_head || !rf_parameter_head_role(name, &role)) {
+    if (!r->any_head || !rf_parameter_optional_role(name, &role)) {
         return false;
     }
     const rf_parameter *parameter = rf_parameters_find(r->parameters, role, -1, 0);
@@ -137,7 +137,8 @@ static bool is_other_head(const reading *r, const char *name)
         return true;
     }
     rf_tensor expected = rf_parameter_tensor(parameter, NULL);
-    return role >= RF_PARAMETER_LABEL_WEIGHT && !rf_tensor_same_shape(&entry->tensor, &expected);
+    bool varies = role >= RF_PARAMETER_LABEL_WEIGHT || role == RF_PARAMETER_TOKEN_TYPE;
+    return varies && !rf_tensor_same_shape(&entry->tensor, &expected);
 }
 
 static rf_status check_names(const reading *r, rf_error *error)
@@ -389,6 +390,16 @@ static rf_status write_config(const char *folder, const rf_config *config, rf_dt
     return status;
 }
 
+rf_status rf_hf_model_load_generation(const char *folder, json_t **generation, rf_error *error)
+{
+    char *path = NULL;
+    *generation = NULL;
+    RF_TRY(rf_path_join(folder, "generation_config.json", &path, error));
+    rf_status status = rf_file_exists(path) ? rf_json_read_object(path, generation, error) : RF_OK;
+    rf_release(path);
+    return status;
+}
+
 static rf_status write_generation_config(const char *folder, const rf_config *config,
                                          rf_error *error)
 {
@@ -471,6 +482,8 @@ rf_status rf_hf_model_save(const char *folder, const rf_config *config,
     RF_TRY(check_values(folder, parameters, block, store_as, error));
     RF_TRY(rf_folder_create(folder, error));
     RF_TRY(write_config(folder, config, store_as, error));
-    RF_TRY(write_generation_config(folder, config, error));
+    RF_TRY(storage->generation != NULL
+               ? write_json(folder, "generation_config.json", storage->generation, error)
+               : write_generation_config(folder, config, error));
     return write_weights(folder, parameters, block, storage, error);
 }

@@ -31,6 +31,7 @@ typedef struct rf_pass {
     uint64_t seed;
     int64_t step, first_sample;
     rf_tensor ids;          /* [rows] i32 */
+    rf_tensor token_types;  /* [rows] i32; absent: the model has no table of them */
     rf_tensor targets;      /* i32, absent: no loss; [rows], classifiers [batch], question answering
                                [2 * batch], starts then ends */
     rf_tensor wanted;       /* [batch, labels] f32: targets that are numbers */
@@ -38,11 +39,13 @@ typedef struct rf_pass {
     const int64_t *places;  /* host [batch]: the position that is pooled, or how many are kept; NULL
                                on a dry device */
     double span_weights[2]; /* of the losses of starts and ends */
-    rf_tensor mask;         /* [batch, length] u8, absent: nothing is masked */
-    rf_tensor segments;     /* [batch, length] i32, absent: each sequence is one */
-    int64_t segment_count;  /* each is below it */
-    rf_tensor overflow;     /* [half residuals + 1] i32 */
-    rf_tensor rotations;    /* of hash_seed, absent: drawn by key */
+    double smoothing;       /* of labels, in training */
+    rf_tensor class_weights; /* [labels] f32, in training; absent: ones */
+    rf_tensor mask;          /* [batch, length] u8, absent: nothing is masked */
+    rf_tensor segments;      /* [batch, length] i32, absent: each sequence is one */
+    int64_t segment_count;   /* each is below it */
+    rf_tensor overflow;      /* [half residuals + 1] i32 */
+    rf_tensor rotations;     /* of hash_seed, absent: drawn by key */
     rf_tensor buckets; /* [lsh layers, batch * heads * rounds * length] i32, kept from the forward;
                           absent: hashed again */
     rf_tensor nll;     /* f32, as many as targets or wanted */

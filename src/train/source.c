@@ -73,6 +73,18 @@ static rf_status open_corruption(rf_source *source, const rf_source_text *text, 
                                          .rate = text->mask_rate,
                                          .mask_token = (int32_t)token,
                                          .vocabulary = text->config->vocabulary};
+    if (!text->config->mask_whole_words) {
+        return RF_OK;
+    }
+    if (!rf_tokenizer_knows_words(text->tokenizer)) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "whole words are to be masked, but no piece of the tokenizer begins "
+                            "with the mark of a word (U+2581)");
+    }
+    source->words = text->tokenizer;
+    void *memory = NULL;
+    RF_TRY(rf_allocate((size_t)source->length, "parts of words", &memory, error));
+    source->parts = memory;
     return RF_OK;
 }
 
@@ -97,9 +109,10 @@ rf_status rf_source_open(rf_source *source, const rf_source_text *text, rf_error
 
 void rf_source_clear(rf_source *source)
 {
-    void *const blocks[] = {source->ids,      source->pieces, source->starts, source->targets,
-                            source->wanted,   source->order,  source->mask,   source->values,
-                            source->segments, source->pool};
+    void *const blocks[] = {source->ids,        source->pieces, source->starts, source->targets,
+                            source->wanted,     source->order,  source->mask,   source->values,
+                            source->segments,   source->pool,   source->parts,  source->seconds,
+                            source->token_types};
     rf_packing_clear(&source->packing);
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
         rf_release(blocks[i]); /* labels are in the block of ids */
@@ -118,6 +131,24 @@ int64_t rf_source_rows(const rf_source *source, int64_t most_tokens)
     return most_tokens > 0 && windows > most ? most : windows;
 }
 
+/* Which tokens are told together, NULL: each for itself. A word ends where its document does.
+ * segments [length], or NULL: one */
+static const uint8_t *find_parts(rf_source *source, const int32_t *ids, const int32_t *segments,
+                                 int64_t length)
+{
+    if (source->words == NULL) {
+        return NULL;
+    }
+    for (int64_t first = 0, end = 0; first < length; first = end) {
+        end = segments == NULL ? length : first + 1;
+        while (end < length && segments[end] == segments[first]) {
+            end++;
+        }
+        rf_tokenizer_find_words(source->words, ids + first, end - first, source->parts + first);
+    }
+    return source->parts;
+}
+
 /* Labels are what stands there, or what was hidden; none of what only fills the last window. */
 static rf_batch read_packed(rf_source *source, int64_t first, int64_t rows)
 {
@@ -125,10 +156,11 @@ static rf_batch read_packed(rf_source *source, int64_t first, int64_t rows)
     for (int64_t row = 0; row < rows; row++) {
         int32_t *ids = source->ids + row * length;
         int32_t *labels = source->labels + row * length;
-        int64_t count =
-            rf_packing_read(&source->packing, first + row, ids, source->segments + row * length);
+        int32_t *segments = source->segments + row * length;
+        int64_t count = rf_packing_read(&source->packing, first + row, ids, segments);
         if (source->task == RF_CLASS_MASKED_LM) {
-            rf_corrupt(&source->corruption, first + row, count, ids, labels);
+            rf_corrupt(&source->corruption, first + row, count,
+                       find_parts(source, ids, segments, count), ids, labels);
         } else {
             memcpy(labels, ids, (size_t)count * sizeof *ids);
         }
@@ -158,7 +190,8 @@ rf_batch rf_source_read(rf_source *source, int64_t first, int64_t rows)
         rf_tokens_read(source->tokens, rf_windows_start(&source->windows, number), source->length,
                        ids);
         if (masked) {
-            rf_corrupt(&source->corruption, number, source->length, ids,
+            rf_corrupt(&source->corruption, number, source->length,
+                       find_parts(source, ids, NULL, source->length), ids,
                        source->labels + row * source->length);
         }
     }

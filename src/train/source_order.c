@@ -105,6 +105,9 @@ int64_t rf_source_example(rf_source *source, int64_t number)
 {
     int64_t epoch = number / source->examples;
     int64_t place = number % source->examples;
+    if (source->judged != NULL) {
+        return source->judged[place];
+    }
     if (source->windows.sequential) {
         return place;
     }

@@ -88,6 +88,32 @@ static void a_masked_model_hides_no_filling(void **state)
     (void)train(&options);
 }
 
+/* A document here is one word, which is told whole or not at all, whatever becomes of those beside
+ * it. */
+static void words_end_with_their_documents(void **state)
+{
+    (void)state;
+    rf_trainer trainer = {0};
+    rf_train_options options = packed_run("words");
+    options.task = "masked-lm";
+    options.mask_whole_words = true;
+    options.length = 64;
+    assert_ok(rf_trainer_open(&trainer, &options, NULL, error));
+    rf_source *source = &trainer.source;
+    int64_t borders = 0; /* between a document that is told and one that is not */
+    for (int64_t window = 0; window < source->packing.windows; window++) {
+        rf_batch batch = rf_source_read(source, window, 1);
+        int64_t last = batch.segments[63];
+        for (int64_t i = 0; i < 63 && batch.segments[i + 1] < last; i++) {
+            bool is_same = (batch.labels[i] == -100) == (batch.labels[i + 1] == -100);
+            assert_true(is_same || batch.segments[i] != batch.segments[i + 1]);
+            borders += is_same ? 0 : 1;
+        }
+    }
+    assert_true(borders > 0);
+    rf_trainer_clear(&trainer);
+}
+
 static void packed_runs_resume_to_the_same_bits(void **state)
 {
     (void)state;
@@ -275,6 +301,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(labels_stay_in_their_documents),
         cmocka_unit_test(a_masked_model_hides_no_filling),
+        cmocka_unit_test(words_end_with_their_documents),
         cmocka_unit_test(packed_runs_resume_to_the_same_bits),
         cmocka_unit_test(accumulation_changes_nothing),
         cmocka_unit_test(a_run_and_a_later_evaluation_agree),
