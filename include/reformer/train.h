@@ -38,7 +38,7 @@ typedef struct rf_train_progress {
         seconds_left; /* of this run; estimate to the end, or to the time limit if that is nearer */
     bool has_validation; /* this call follows an evaluation */
     double validation_loss, validation_bits_per_byte, validation_accuracy;
-    rf_figures validation; /* all of the task's */
+    rf_figures validation; /* all of the task's, those above among them (accuracy NaN without) */
     bool is_best;
 } rf_train_progress;
 
@@ -180,9 +180,9 @@ typedef struct rf_evaluate_options {
 typedef struct rf_evaluation {
     double loss;                                 /* nats a scored token */
     double perplexity, bits_per_token, accuracy; /* of a masked language model: of masked tokens;
-                                                  of a classifier: of texts (0 where labels are
-                                                  several or numbers); of question answering: of
-                                                  starts and ends */
+                                                  of a classifier: of texts (NaN where labels
+                                                  are several or numbers); of question answering:
+                                                  of starts and ends */
     double bits_per_byte;    /* by the mean number of bytes a token of this text stands for */
     int64_t tokens, windows; /* scored tokens; windows */
     const char *task;        /* of the model: "lm", "masked-lm", ... */

@@ -451,14 +451,15 @@ static int print_result(const rf_settings *settings, const rf_train_options *tra
     char peak[32];
     if (rf_settings_flag(settings, "json")) {
         return rf_cli_print_json(json_pack(
-            "{s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:b, s:o}", "step", (json_int_t)result->step,
-            "loss", rf_cli_json_number(result->loss), "best_validation_loss",
-            rf_cli_json_number(result->best_validation_loss), "best_bits_per_byte",
-            rf_cli_json_number(result->best_bits_per_byte), "best_step",
-            (json_int_t)result->best_step, "planned_bytes", (json_int_t)result->planned_bytes,
-            "peak_bytes", (json_int_t)result->peak_bytes, "seconds",
-            rf_cli_json_number(result->seconds), "stopped_early", result->stopped_early ? 1 : 0,
-            "output", rf_cli_json_text(train->output, strlen(train->output))));
+            "{s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:b, s:o}", "step",
+            (json_int_t)result->step, "loss", rf_cli_json_number(result->loss),
+            "best_validation_loss", rf_cli_json_number(result->best_validation_loss),
+            "best_bits_per_byte", rf_cli_json_number(result->best_bits_per_byte), "best_value",
+            rf_cli_json_number(result->best_value), "best_step", (json_int_t)result->best_step,
+            "planned_bytes", (json_int_t)result->planned_bytes, "peak_bytes",
+            (json_int_t)result->peak_bytes, "seconds", rf_cli_json_number(result->seconds),
+            "stopped_early", result->stopped_early ? 1 : 0, "output",
+            rf_cli_json_text(train->output, strlen(train->output))));
     }
     rf_cli_write_duration(result->seconds, time, sizeof time);
     rf_cli_write_size((double)result->planned_bytes, planned, sizeof planned);
@@ -470,6 +471,9 @@ static int print_result(const rf_settings *settings, const rf_train_options *tra
         printf("validation  %.4f nats, %.4f bits a byte, best at step %lld\n",
                result->best_validation_loss, result->best_bits_per_byte,
                (long long)result->best_step);
+    }
+    if (result->best_step >= 0 && strcmp(train->best_by, "loss") != 0) {
+        printf("best by     %s %.6g\n", train->best_by, result->best_value);
     }
     printf("memory      %s planned, %s at the peak\n", planned, peak);
     printf("model       %s\n", train->output);

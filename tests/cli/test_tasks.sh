@@ -131,7 +131,12 @@ for key in loss accuracy macro_f1 matthews; do says out "\"$key\": "; done
 expect 0 train --config "$work/tiny.json" --task classify --output "$work/by" --seed 2 --batch 4 --steps 20 --eval-every 5 --data "$work/moods.jsonl" --best-by accuracy
 says err "macro f1 "
 says err "matthews "
+says out "best by     accuracy "
 grep -q '"macro_f1": ' "$work/by/metrics.jsonl" || fault "metrics.jsonl has no F1"
+expect 0 train --config "$work/tiny.json" --task classify --output "$work/by1" --seed 2 --batch 4 --steps 20 --eval-every 5 --data "$work/moods.jsonl" --best-by accuracy --stop-after 7
+expect 0 train --resume --output "$work/by1"
+for run in by by1; do grep -o '"is_best": [a-z]*' "$work/$run/metrics.jsonl" >"$work/$run.best"; done
+cmp -s "$work/by.best" "$work/by1.best" || fault "a resumed run chooses another best model: $(cat "$work/by.best" "$work/by1.best")"
 expect 2 train --config "$work/tiny.json" --task classify --output "$work/by2" --data "$work/moods.jsonl" --best-by perplexity
 says err 'best_by is "perplexity", expected a figure of the task classify: loss, accuracy, macro_f1, matthews'
 

@@ -28,6 +28,12 @@ misuse "--data is '', expected a text that is not empty" train --data ''
 misuse "--top-p is '1.5', expected a number from 0 to 1" generate --top-p 1.5
 misuse "--prompt and --prompt-file exclude each other; give one of them" generate -m x --prompt a --prompt-file b
 misuse "--output and --json exclude each other; give one of them" generate -m x --output a --json
+misuse "--prompts and --prompt exclude each other; give one of them" generate -m x --prompts a --prompt b
+misuse "--prompts writes JSON of its own; leave out --json" generate -m x --prompts a --json
+misuse "--prompts writes JSON of its own; leave out --score" generate -m x --prompts a --score
+misuse "--logprobs has nowhere to go; give --json or --prompts too" generate -m x --logprobs 2
+misuse "--beams and --temperature exclude each other; give one of them" generate -m x --beams 2 --temperature 1
+misuse "--beams and --window exclude each other; give one of them" generate -m x --beams 2 --window 10
 misuse "train needs --output DIR" train --data x
 misuse "train needs --data TEXT" train --output "$work/none"
 misuse "eval needs --model DIR" eval --data x
