@@ -39,6 +39,10 @@ typedef struct rf_model_options {
      * says. Where the folder holds another class, its head is left out and the new one starts from
      * first values of `seed`; both are said in the log. */
     const char *task;
+    /* "causal": a token sees what is before it; "bidirectional": both sides, the windows of a model
+     * that was causal reach as far ahead as back; "as-is" or NULL: as the task demands, else as
+     * config.json says. What changes is said in the log. */
+    const char *direction;
     int64_t labels;                 /* of "classify"; 0 = as config.json says */
     const char *const *label_names; /* [labels]; NULL: LABEL_0, ... */
     uint64_t seed;
@@ -74,6 +78,10 @@ RF_API int64_t rf_model_parameter_count(const rf_model *model);
 RF_API int64_t rf_model_vocabulary(const rf_model *model);
 RF_API int64_t rf_model_hidden(const rf_model *model);
 RF_API int64_t rf_model_max_length(const rf_model *model); /* positions there are */
+/* Texts whose layouts agree may share a batch (each padded to the longest, behind a mask) without a
+ * change to what any of them gives: chunks of attention lie as they would for each alone. With
+ * others they lie differently, as in Hugging Face's. */
+RF_API int64_t rf_model_layout(const rf_model *model, int64_t length);
 /* Its task, as in rf_model_options; how many labels it has (classifiers) and what they are called:
  * the text is the model's. NULL for a number that is none of them. */
 RF_API const char *rf_model_task(const rf_model *model);

@@ -5,7 +5,8 @@
  *     rf_model_embed(model, ids, NULL, 1, length, &options, vector, &error);
  *
  * Common to all: ids [batch, length], each in [0, vocabulary); mask [batch, length], 1 keep, 0
- * padding, NULL = all kept. Rows of different lengths are padded on the right. Any length up to
+ * padding, NULL = all kept. Rows of different lengths are padded on the right; where
+ * their layouts agree (rf_model_layout) each gives what it would give alone. Any length up to
  * rf_model_max_length; there is no sliding window. Outputs are the caller's. Errors:
  * RF_ERR_ARGUMENT (also for a model of another task, by name), RF_ERR_MEMORY, RF_ERR_DEVICE. */
 #ifndef REFORMER_TASKS_H
@@ -69,6 +70,22 @@ RF_API RF_MUST_CHECK rf_status rf_model_classify(rf_model *model, const int32_t 
                                                  float *scores, float *probabilities,
                                                  rf_error *error);
 
+/* Two texts a row (rf_tokenizer_tokenize_pair). */
+typedef struct rf_pair_batch {
+    const int32_t *ids;         /* [batch, length] */
+    const int32_t *token_types; /* [batch, length]: 0 for the first text and the separator, 1 for
+                                   the second; NULL: 0. Unused by a model without a table of them
+                                   (type_vocab_size) */
+    const uint8_t *mask;        /* [batch, length] or NULL */
+    int64_t batch, length;
+} rf_pair_batch;
+/* How many token types the model knows; 0: it has no table of them. */
+RF_API int64_t rf_model_token_types(const rf_model *model);
+/* rf_model_classify for pairs. */
+RF_API RF_MUST_CHECK rf_status rf_model_classify_pairs(rf_model *model, const rf_pair_batch *pairs,
+                                                       float *scores, float *probabilities,
+                                                       rf_error *error);
+
 /* ---- answers: "answer" ---- */
 
 typedef struct rf_span {
@@ -77,7 +94,8 @@ typedef struct rf_span {
     float probability;  /* of start and end, each among the positions that are allowed */
 } rf_span;
 typedef struct rf_answer_options {
-    const int64_t *first; /* [batch], or NULL: 0. Answers lie in positions [first, first + count) */
+    const int64_t *first; /* [batch], or NULL: 0. Answers lie in positions [first, first + count);
+                             tokens from first on are of type 1 where the model knows types */
     const int64_t *count; /* [batch], or NULL: all kept ones from first on */
     int64_t longest;      /* tokens of an answer; 0 = 30 */
 } rf_answer_options;

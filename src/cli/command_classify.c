@@ -1,16 +1,28 @@
 /* reformer classify: labels of texts with their probabilities. */
+#include "batches.h"
 #include "message.h"
-#include "task.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static const rf_option options[] = {
-    {.name = "pair",
+    {.name = "text-pair",
      .kind = RF_OPTION_STRING,
      .argument = "TEXT",
      .group = "what",
      .help = "a second text that is judged together with the first; it follows it"},
+    {.name = "text-field",
+     .kind = RF_OPTION_STRING,
+     .argument = "NAME",
+     .key = "text_field",
+     .group = "what",
+     .help = "with --lines: each line is a JSON object, whose text is called this, or 'text'"},
+    {.name = "pair-field",
+     .kind = RF_OPTION_STRING,
+     .argument = "NAME",
+     .key = "pair_field",
+     .group = "what",
+     .help = "with --lines: the same of its second text, else 'text_pair', if it has one"},
     {.name = "all",
      .kind = RF_OPTION_FLAG,
      .key = "all",
@@ -69,23 +81,25 @@ static void print_result(rf_task *task, const ranked *list, int64_t count)
     putchar('\n');
 }
 
-static rf_status show(rf_task *task, int64_t number, const float *scores,
-                      const float *probabilities, json_t *results, rf_error *error)
+static rf_status show(rf_task *task, rf_item *item, void *user, rf_error *error)
 {
+    json_t *results = user;
     int64_t count = rf_model_labels(task->model);
     rf_bytes space = {0};
+    const void *made = item->result.data;
+    const float *scores = made; /* then probabilities */
     rf_status status = rf_task_space(&space, count, sizeof(ranked), error);
     if (status == RF_OK) {
         void *memory = space.data;
         ranked *list = memory;
         for (int64_t i = 0; i < count; i++) {
-            list[i] = (ranked){i, (double)scores[i], (double)probabilities[i]};
+            list[i] = (ranked){i, (double)scores[i], (double)scores[count + i]};
         }
         if (strcmp(rf_model_problem(task->model), "regression") != 0) {
             qsort(list, (size_t)count, sizeof *list, by_score);
         }
         if (results != NULL) {
-            json_array_append_new(results, result_json(task, number, list, count));
+            json_array_append_new(results, result_json(task, item->number, list, count));
         } else {
             print_result(task, list, count);
         }
@@ -94,41 +108,143 @@ static rf_status show(rf_task *task, int64_t number, const float *scores,
     return status;
 }
 
-static rf_status tokens(rf_task *task, const char *text, size_t size, rf_encoding *encoding,
-                        rf_error *error)
+/* ---- one text, or two -------------------------------------------------------------------- */
+
+typedef struct texts {
+    const char *first, *second; /* second NULL: there is one text */
+    size_t first_size, second_size;
+    json_t *row; /* that holds them, or NULL; owned */
+} texts;
+
+static bool reads_objects(const rf_settings *settings)
 {
-    const char *pair = rf_settings_string(task->settings, "pair");
-    int64_t second = 0;
-    if (pair == NULL) {
-        return rf_task_tokens(task, text, size, encoding, error);
-    }
-    return rf_tokenizer_tokenize_pair(task->tokenizer, (const uint8_t *)text, size,
-                                      (const uint8_t *)pair, strlen(pair), encoding, &second,
-                                      error);
+    return rf_settings_has(settings, "text-field") || rf_settings_has(settings, "pair-field");
 }
 
-static rf_status classify_text(rf_task *task, int64_t number, const char *text, size_t size,
-                               void *user, rf_error *error)
+static const char *field_of(const rf_settings *settings, const char *option, const char *preset)
 {
-    rf_encoding encoding = {0};
-    rf_bytes space = {0};
-    int64_t labels = rf_model_labels(task->model);
-    rf_status status = tokens(task, text, size, &encoding, error);
-    if (status == RF_OK) {
-        status = rf_task_space(&space, 2 * labels, sizeof(float), error);
+    return rf_settings_has(settings, option) ? rf_settings_string(settings, option) : preset;
+}
+
+/* A line as an object with one text or two. */
+static rf_status read_object(rf_task *task, int64_t number, const char *line, size_t size,
+                             texts *found, rf_error *error)
+{
+    const char *text_name = field_of(task->settings, "text-field", "text");
+    const char *pair_name = field_of(task->settings, "pair-field", "text_pair");
+    found->row = json_loadb(line, size, JSON_REJECT_DUPLICATES, NULL);
+    const json_t *first = json_object_get(found->row, text_name);
+    const json_t *second = json_object_get(found->row, pair_name);
+    if (!json_is_string(first) || (second != NULL && !json_is_string(second))) {
+        return rf_cli_fail(error, RF_ERR_FORMAT,
+                           "line %lld: expected a JSON object with the text \"%.40s\", and perhaps "
+                           "the text \"%.40s\"",
+                           (long long)number + 1, text_name, pair_name);
     }
+    found->first = json_string_value(first);
+    found->first_size = json_string_length(first);
+    found->second = json_string_value(second);
+    found->second_size = json_string_length(second);
+    return RF_OK;
+}
+
+static rf_status tokens(rf_task *task, const texts *found, rf_item *item, rf_error *error)
+{
+    rf_status status =
+        found->second == NULL
+            ? rf_task_tokens(task, found->first, found->first_size, &item->encoding, error)
+            : rf_tokenizer_tokenize_pair(task->tokenizer, (const uint8_t *)found->first,
+                                         found->first_size, (const uint8_t *)found->second,
+                                         found->second_size, &item->encoding, &item->second, error);
+    item->ids = item->encoding.ids;
+    item->count = item->encoding.count;
+    item->second = found->second == NULL ? item->count : item->second;
+    return status;
+}
+
+static rf_status encode(rf_task *task, rf_item *item, void *user, rf_error *error)
+{
+    const char *pair = rf_settings_string(task->settings, "text-pair");
+    texts found = {.first = item->text, .first_size = item->size, .second = pair};
+    found.second_size = pair != NULL ? strlen(pair) : 0;
+    (void)user;
+    rf_status status = reads_objects(task->settings)
+                           ? read_object(task, item->number, item->text, item->size, &found, error)
+                           : RF_OK;
+    if (status == RF_OK) {
+        status = tokens(task, &found, item, error);
+    }
+    json_decref(found.row);
+    return status;
+}
+
+/* Tokens of a second text are of type 1. types [batch, length] */
+static void fill_types(const rf_item_batch *batch, int32_t *types)
+{
+    for (int64_t i = 0; i < batch->batch * batch->length; i++) {
+        const rf_item *item = batch->items[i / batch->length];
+        int64_t position = i % batch->length;
+        types[i] = position >= item->second && position < item->count ? 1 : 0;
+    }
+}
+
+/* Scores and probabilities side by side for each item. */
+static rf_status take_results(const rf_item_batch *batch, const float *scores, int64_t labels,
+                              rf_error *error)
+{
+    rf_status status = RF_OK;
+    for (int64_t i = 0; i < 2 * batch->batch && status == RF_OK; i++) {
+        int64_t row = i / 2;
+        const float *from = scores + (i % 2 * batch->batch + row) * labels;
+        status = rf_bytes_append(&batch->items[row]->result, (const char *)from,
+                                 (size_t)labels * sizeof *from, error);
+    }
+    return status;
+}
+
+static rf_status compute(rf_task *task, const rf_item_batch *batch, void *user, rf_error *error)
+{
+    int64_t labels = rf_model_labels(task->model);
+    rf_bytes space = {0};
+    rf_bytes types = {0};
+    (void)user;
+    rf_status status = rf_task_space(&types, batch->batch * batch->length, sizeof(int32_t), error);
+    if (status == RF_OK) {
+        status = rf_task_space(&space, 2 * batch->batch * labels, sizeof(float), error);
+    }
+    void *type = types.data; /* both as an allocator gives them */
     void *memory = space.data;
     float *scores = memory;
     if (status == RF_OK) {
-        status = rf_model_classify(task->model, encoding.ids, NULL, 1, encoding.count, scores,
-                                   scores + labels, error);
+        fill_types(batch, type);
+        const rf_pair_batch pairs = {.ids = batch->ids,
+                                     .token_types = type,
+                                     .mask = batch->mask,
+                                     .batch = batch->batch,
+                                     .length = batch->length};
+        status = rf_model_classify_pairs(task->model, &pairs, scores,
+                                         scores + batch->batch * labels, error);
     }
     if (status == RF_OK) {
-        status = show(task, number, scores, scores + labels, user, error);
+        status = take_results(batch, scores, labels, error);
     }
+    rf_bytes_clear(&types);
     rf_bytes_clear(&space);
-    rf_encoding_clear(&encoding);
     return status;
+}
+
+static rf_status check(const rf_settings *settings, rf_error *error)
+{
+    if (reads_objects(settings) && !rf_settings_flag(settings, "lines")) {
+        return rf_cli_fail(error, RF_ERR_ARGUMENT,
+                           "--text-field and --pair-field are for --lines of JSON objects");
+    }
+    if (reads_objects(settings) && rf_settings_has(settings, "text-pair")) {
+        return rf_cli_fail(error, RF_ERR_ARGUMENT,
+                           "--text-pair is one text for all; with --pair-field the lines have "
+                           "their own");
+    }
+    return rf_task_check(settings, error);
 }
 
 static int run(const rf_settings *settings)
@@ -143,7 +259,9 @@ static int run(const rf_settings *settings)
                              rf_settings_string(settings, "model"), rf_model_task(task.model));
     }
     if (status == RF_OK) {
-        status = rf_task_each(&task, classify_text, results, &error);
+        const rf_batching how = {
+            .repeats = 1, .encode = encode, .compute = compute, .show = show, .user = results};
+        status = rf_task_batches(&task, &how, &error);
     }
     return rf_task_finish(&task, settings, results, status, &error);
 }
@@ -154,12 +272,13 @@ const rf_command rf_command_classify = {
     .description =
         "One line a text: the label and how probable it is, tab between; of a model that "
         "gives several labels those of at least 0.5; of a regression the number.",
-    .examples = {"classify --model runs/mood --text 'What a film!' --all",
-                 "classify --model runs/mood --data reviews.txt --lines --json"},
+    .examples =
+        {"classify --model runs/mood --text 'What a film!' --all",
+         "classify --model runs/pairs --data pairs.jsonl --lines --pair-field text_pair --json"},
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .shared = RF_SHARED_CONFIG | RF_SHARED_DEVICE | RF_SHARED_THREADS | RF_SHARED_JSON |
               RF_SHARED_QUIET | RF_SHARED_MODEL | RF_SHARED_TEXT,
-    .check = rf_task_check,
+    .check = check,
     .run = run,
 };

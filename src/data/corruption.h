@@ -3,7 +3,7 @@
 #ifndef RF_DATA_CORRUPTION_H
 #define RF_DATA_CORRUPTION_H
 
-#include <stdint.h>
+#include "tokenizer/tokenizer.h"
 
 typedef struct rf_corruption {
     uint64_t seed;
@@ -15,8 +15,11 @@ typedef struct rf_corruption {
 
 /* ids [length] of window `number` are changed in place, labels [length] written: the token where it
  * is to be told, else -100. Of those that are, 80 % become the mask token, 10 % a token at random,
- * 10 % stay. At least one is. A pure function of seed, stream, number and position. */
-void rf_corrupt(const rf_corruption *corruption, int64_t number, int64_t length, int32_t *ids,
-                int32_t *labels);
+ * 10 % stay. At least one is. A pure function of seed, stream, number and position.
+ * parts [length] (RF_PART_...), or NULL: each token for itself. A unit is a token that begins and
+ * those that go on behind it: it is told as a whole or not at all, and what becomes of it is
+ * decided once. A kept token is never told. */
+void rf_corrupt(const rf_corruption *corruption, int64_t number, int64_t length,
+                const uint8_t *parts, int32_t *ids, int32_t *labels);
 
 #endif

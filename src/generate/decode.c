@@ -64,6 +64,27 @@ static rf_tensor position_table(const rf_model *model, int axis)
     return rf_tensor_2(tensor.data, RF_F32, parameter->count / width, width);
 }
 
+/* What is written is of one text: y [batch, hidden] += the first row of the table of token types.
+ */
+static rf_status add_token_type(const step *at, const rf_tensor *y, rf_error *error)
+{
+    const rf_model *model = at->session->model;
+    const rf_parameter *types =
+        rf_parameters_find(&model->parameters, RF_PARAMETER_TOKEN_TYPE, -1, 0);
+    if (types == NULL) {
+        return RF_OK;
+    }
+    rf_tensor table = rf_parameter_tensor(types, model->values);
+    for (int64_t row = 0; row < at->session->batch; row++) {
+        rf_add add = {.a = rf_tensor_rows(y, row, 1),
+                      .b = rf_tensor_rows(&table, 0, 1),
+                      .y = rf_tensor_rows(y, row, 1),
+                      .factor = 1.0F};
+        RF_TRY(rf_op_add(at->context, &add, error));
+    }
+    return RF_OK;
+}
+
 /* The next token's embedding, into both streams. */
 static rf_status begin(step *at, rf_error *error)
 {
@@ -92,6 +113,7 @@ static rf_status begin(step *at, rf_error *error)
     RF_TRY(take_2(at, "second stream", dtype, config->hidden, &at->second, error));
     RF_TRY(take_2(at, "embedding", RF_F32, config->hidden, &arguments.y, error));
     RF_TRY(rf_op_step_begin(at->context, &arguments, error));
+    RF_TRY(add_token_type(at, &arguments.y, error));
     rf_residual set = {.stream = at->first,
                        .value = arguments.y,
                        .overflow = session->overflow,

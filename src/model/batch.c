@@ -33,6 +33,10 @@ rf_status rf_runner_take_batch(rf_runner *runner, rf_error *error)
     RF_TRY(rf_runner_take(runner, "nll", RF_F32, losses, data, &runner->all_nll, error));
     RF_TRY(rf_runner_take(runner, "predictions", RF_I32, losses, data, &runner->all_prediction,
                           error));
+    if (config->type_vocabulary > 0) {
+        RF_TRY(rf_runner_take(runner, "token types", RF_I32, rows, data, &runner->all_token_types,
+                              error));
+    }
     if (rf_head_wants_values(config)) {
         RF_TRY(rf_runner_take(runner, "target values", RF_F32, losses, data, &runner->all_wanted,
                               error));
@@ -93,6 +97,9 @@ void rf_runner_set_batch(rf_runner *runner, int64_t batch, int64_t length, bool 
     pass->length = length;
     pass->rows = batch * length;
     pass->ids = first_rows(&runner->all_ids, pass->rows);
+    if (config->type_vocabulary > 0) {
+        pass->token_types = first_rows(&runner->all_token_types, pass->rows);
+    }
     pass->nll = first_rows(&runner->all_nll, losses);
     pass->prediction = first_rows(&runner->all_prediction, losses);
     pass->targets = scored && !wants ? first_rows(&runner->all_targets, losses) : (rf_tensor){0};
@@ -208,6 +215,21 @@ static rf_status check_values(const rf_config *config, const rf_batch *batch, rf
     return RF_OK;
 }
 
+static rf_status check_token_types(const rf_config *config, const rf_batch *batch, rf_error *error)
+{
+    bool read = config->type_vocabulary > 0 && batch->token_types != NULL;
+    for (int64_t i = 0; read && i < batch->batch * batch->length; i++) {
+        if (batch->token_types[i] < 0 || batch->token_types[i] >= config->type_vocabulary) {
+            return rf_error_set(error, RF_ERR_ARGUMENT,
+                                "token type %d at sequence %lld, position %lld is outside the "
+                                "type_vocab_size of %lld",
+                                batch->token_types[i], (long long)(i / batch->length),
+                                (long long)(i % batch->length), (long long)config->type_vocabulary);
+        }
+    }
+    return RF_OK;
+}
+
 static rf_status check_ids(const rf_config *config, const rf_batch *batch, rf_error *error)
 {
     for (int64_t i = 0; i < batch->batch * batch->length; i++) {
@@ -317,6 +339,19 @@ static rf_status upload_targets(rf_runner *runner, const rf_batch *batch, rf_err
                             rf_tensor_size(&pass->targets), error);
 }
 
+static rf_status upload_token_types(rf_runner *runner, const rf_batch *batch, rf_error *error)
+{
+    const rf_pass *pass = &runner->pass;
+    size_t size = rf_tensor_size(&pass->token_types);
+    if (rf_tensor_is_absent(&pass->token_types)) {
+        return RF_OK;
+    }
+    return batch->token_types != NULL
+               ? rf_device_upload(pass->context.device, pass->token_types.data, batch->token_types,
+                                  size, error)
+               : rf_device_zero(pass->context.device, pass->token_types.data, size, error);
+}
+
 rf_status rf_runner_load_batch(rf_runner *runner, const rf_batch *batch, rf_error *error)
 {
     rf_pass *pass = &runner->pass;
@@ -328,6 +363,7 @@ rf_status rf_runner_load_batch(rf_runner *runner, const rf_batch *batch, rf_erro
                             (long long)runner->options.batch, (long long)runner->options.length);
     }
     RF_TRY(check_ids(pass->config, batch, error));
+    RF_TRY(check_token_types(pass->config, batch, error));
     RF_TRY(check_targets(pass->config, batch, error));
     bool masked = any_masked(batch);
     rf_runner_set_batch(runner, batch->batch, batch->length, masked,
@@ -339,6 +375,7 @@ rf_status rf_runner_load_batch(rf_runner *runner, const rf_batch *batch, rf_erro
     if (masked) {
         RF_TRY(rf_device_upload(device, pass->mask.data, batch->mask, rows, error));
     }
+    RF_TRY(upload_token_types(runner, batch, error));
     RF_TRY(upload_places(runner, batch, error));
     return upload_targets(runner, batch, error);
 }

@@ -109,6 +109,20 @@ int64_t rf_config_padded_length(const rf_config *config, int64_t length)
     return length + multiple - length % multiple;
 }
 
+/* Padding stands behind all else, where a sort by buckets puts it too, as empty slots do. What is
+ * no longer than a chunk is one block, and full attention has no chunks. */
+int64_t rf_config_layout(const rf_config *config, int64_t length)
+{
+    int64_t multiple = 1;
+    int64_t least = 0;
+    bool chunks = rf_config_lsh_layers(config) + rf_config_kind_count(config, RF_LAYER_LOCAL) > 0;
+    chunk_lengths(config, &multiple, &least);
+    if (!chunks) {
+        return 0;
+    }
+    return length <= least ? least : rf_config_padded_length(config, length);
+}
+
 int64_t rf_config_max_length(const rf_config *config)
 {
     if (config->positions == RF_POSITIONS_SINUSOIDAL) {

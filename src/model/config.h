@@ -1,6 +1,7 @@
 /* A model's configuration: every key of a Hugging Face Reformer config.json, checked, with unknown
  * keys kept and written back. What only we have stands under "reformer_c": stream,
- * stream_fraction_bits, position_kind, pooling, training_length, mask_token, num_buckets_origin. */
+ * stream_fraction_bits, position_kind, pooling, training_length, mask_token, mask_whole_words,
+ * type_vocab_size, num_buckets_origin. */
 #ifndef RF_MODEL_CONFIG_H
 #define RF_MODEL_CONFIG_H
 
@@ -81,6 +82,8 @@ typedef struct rf_config {
     int fraction_bits;              /* default 22 */
     int64_t training_length;        /* 0: not recorded */
     int64_t mask_token;             /* of a masked language model; -1: not recorded */
+    int64_t type_vocabulary;        /* rows of the table of token types; 0: there is none */
+    bool mask_whole_words;          /* so it was trained, and so it is evaluated */
     bool written_by_transformers_5; /* transformers_version is 5 or later: D1 auto leaves the head's
                                        bias out */
     json_t *json;                   /* the whole object as read, unknown keys included; owned */
@@ -101,9 +104,20 @@ RF_MUST_CHECK rf_status rf_config_parse(const char *name, const json_t *object,
 /* FOLDER/config.json, as FOREIGN. */
 RF_MUST_CHECK rf_status rf_config_load(const char *folder, const rf_log *log, rf_config *config,
                                        rf_error *error);
+/* What a token sees: what is before it, or both sides. */
+typedef enum rf_direction {
+    RF_DIRECTION_AS_IS,
+    RF_DIRECTION_CAUSAL,
+    RF_DIRECTION_BIDIRECTIONAL
+} rf_direction;
+/* "causal", "bidirectional", "as-is" (NULL too). */
+RF_MUST_CHECK rf_status rf_direction_parse(const char *text, rf_direction *direction,
+                                           rf_error *error);
 /* What to make of a configuration instead of what it says it is. */
 typedef struct rf_class_choice {
     rf_model_class model_class;
+    bool keeps_class; /* as written, whatever model_class is */
+    rf_direction direction;
     int64_t labels;           /* classifiers; 0: as written */
     const char *const *names; /* [labels]; NULL: LABEL_0, ... */
 } rf_class_choice;
@@ -136,6 +150,9 @@ int64_t rf_config_bucket_count(const rf_config *config);     /* product of the f
 int64_t rf_config_rotation_columns(const rf_config *config); /* half the sum of the factors */
 /* The length that Hugging Face would have padded to (spec 3.1): slots of every attention plan. */
 int64_t rf_config_padded_length(const rf_config *config, int64_t length);
+/* What decides where chunks lie: texts that agree in it may stand in one batch, padded to the
+ * longest behind a mask, and each is computed as it would be alone. */
+int64_t rf_config_layout(const rf_config *config, int64_t length);
 /* Positions there are: the product of the axes, or max_positions for learned ones, or 2^31 - 1 for
  * sinusoids; never more than that. */
 int64_t rf_config_max_length(const rf_config *config);
@@ -164,9 +181,17 @@ const char *rf_config_label(const rf_config *config, int64_t label);
 /* Another set of names: id2label and label2id. RF_ERR_CONFIG if two are equal. */
 RF_MUST_CHECK rf_status rf_config_set_labels(rf_config *config, int64_t labels,
                                              const char *const *names, rf_error *error);
+/* The class and the direction that a task and a direction (either may be NULL) ask for; *choice is
+ * pointed at `space`, whose other members stay, or NULL where neither does. */
+RF_MUST_CHECK rf_status rf_class_choose(const char *task, const char *direction,
+                                        rf_class_choice *space, const rf_class_choice **choice,
+                                        rf_error *error);
 /* Make it another class, with what the class demands: a masked language model is bidirectional, a
- * causal one looks at nothing after it. What changed is said in the log. */
+ * causal one looks at nothing after it, others are what `direction` says. A model that was causal
+ * looks at as many chunks after a token as before it. What changed is said in the log.
+ * RF_ERR_ARGUMENT for a direction that the class cannot have. */
 RF_MUST_CHECK rf_status rf_config_set_class(rf_config *config, rf_model_class model_class,
-                                            const rf_log *log, rf_error *error);
+                                            rf_direction direction, const rf_log *log,
+                                            rf_error *error);
 
 #endif

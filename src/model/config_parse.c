@@ -252,9 +252,10 @@ static rf_status read_positions(const char *name, const json_t *object, rf_confi
 
 static rf_status check_our_names(const char *name, const json_t *ours, rf_error *error)
 {
-    static const char *const names[] = {"version",       "stream",          "stream_fraction_bits",
-                                        "position_kind", "training_length", "num_buckets_origin",
-                                        "pooling",       "mask_token"};
+    static const char *const names[] = {"version",        "stream",          "stream_fraction_bits",
+                                        "position_kind",  "training_length", "num_buckets_origin",
+                                        "pooling",        "mask_token",      "mask_whole_words",
+                                        "type_vocab_size"};
     json_t *iterated = (json_t *)(uintptr_t)ours; /* jansson's iterators do not write */
     for (void *i = json_object_iter(iterated); i != NULL; i = json_object_iter_next(iterated, i)) {
         bool found = false;
@@ -267,9 +268,8 @@ static rf_status check_our_names(const char *name, const json_t *ours, rf_error 
                 error, RF_ERR_CONFIG,
                 "%s: reformer_c.%.60s is not known; known are version, stream, "
                 "stream_fraction_bits, "
-                "position_kind, pooling, training_length, num_buckets_origin, mask_token (a newer "
-                "version may have written "
-                "it)",
+                "position_kind, pooling, training_length, num_buckets_origin, mask_token, "
+                "mask_whole_words, type_vocab_size (a newer version may have written it)",
                 name, key);
         }
     }
@@ -297,6 +297,9 @@ static rf_status read_ours(const char *name, const json_t *object, rf_config *co
     config->mask_token = -1;
     RF_TRY(rf_json_get_integer(where, ours, "mask_token", 0, config->vocabulary - 1,
                                &config->mask_token, error));
+    RF_TRY(rf_json_get_integer(where, ours, "type_vocab_size", 2, RF_LIMIT_TYPES,
+                               &config->type_vocabulary, error));
+    RF_TRY(rf_json_get_boolean(where, ours, "mask_whole_words", &config->mask_whole_words, error));
     config->fraction_bits = (int)bits;
     config->fixed_stream = strcmp(stream, "fixed32") == 0;
     if (!config->fixed_stream && strcmp(stream, "float32") != 0) {
@@ -341,7 +344,8 @@ static rf_status parse(const char *name, rf_config_origin origin, const rf_class
         RF_TRY(rf_config_set_labels(config, choice->labels, choice->names, error));
     }
     if (choice != NULL) {
-        RF_TRY(rf_config_set_class(config, choice->model_class, log, error));
+        rf_model_class wanted = choice->keeps_class ? config->model_class : choice->model_class;
+        RF_TRY(rf_config_set_class(config, wanted, choice->direction, log, error));
     }
     const char *version = json_string_value(json_object_get(object, "transformers_version"));
     config->written_by_transformers_5 = version != NULL && strtol(version, NULL, 10) >= 5;

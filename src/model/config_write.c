@@ -158,6 +158,12 @@ static rf_status write_ours(const rf_config *config, json_t *object, rf_error *e
     if (config->mask_token >= 0) {
         RF_TRY(rf_json_set(ours, "mask_token", json_integer(config->mask_token), error));
     }
+    if (config->type_vocabulary > 0) {
+        RF_TRY(rf_json_set(ours, "type_vocab_size", json_integer(config->type_vocabulary), error));
+    }
+    if (config->mask_whole_words) {
+        RF_TRY(rf_json_set(ours, "mask_whole_words", json_true(), error));
+    }
     if (config->bucket_factors > 0) {
         const char *origin = config->buckets_automatic ? "automatic" : "given";
         RF_TRY(rf_json_set(ours, "num_buckets_origin", json_string(origin), error));

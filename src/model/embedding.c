@@ -1,5 +1,6 @@
-/* The bottom of the model: x = dropout(word[ids]) + positions, into both streams, in slices of
- * rows; and its backward, for which the streams' gradients are added (both streams start as x).
+/* The bottom of the model: x = dropout(word[ids] + type[types]) + positions, into both streams, in
+ * slices of rows; and its backward, for which the streams' gradients are added (both streams start
+ * as x). Token types (Devlin et al. 2018, section 3) only where the model has a table of them.
  * Positions: axial tables with whole-digit dropout as Hugging Face's training has it, one learned
  * table with ordinary dropout, or sinusoids. */
 #include "model/pass.h"
@@ -28,6 +29,21 @@ static rf_position position_arguments(const rf_pass *pass, rf_row_slice slice)
     return arguments;
 }
 
+/* x += type[types]; spare is like x. */
+static rf_status add_token_types(rf_pass *pass, rf_row_slice slice, const rf_tensor *x,
+                                 const rf_tensor *spare, rf_error *error)
+{
+    if (rf_tensor_is_absent(&pass->token_types)) {
+        return RF_OK;
+    }
+    rf_embedding types = {.ids = rf_tensor_rows(&pass->token_types, slice.first, slice.count),
+                          .table = rf_pass_value(pass, RF_PARAMETER_TOKEN_TYPE, -1, 0),
+                          .y = *spare};
+    RF_TRY(rf_op_embedding(&pass->context, &types, error));
+    return rf_op_add(&pass->context, &(rf_add){.a = *x, .b = *spare, .y = *x, .factor = 1.0F},
+                     error);
+}
+
 static rf_status embed_slice(rf_pass *pass, rf_row_slice slice, const rf_tensor streams[2],
                              rf_error *error)
 {
@@ -42,6 +58,7 @@ static rf_status embed_slice(rf_pass *pass, rf_row_slice slice, const rf_tensor 
                                         .table = rf_pass_value(pass, RF_PARAMETER_WORD, -1, 0),
                                         .y = x},
                         error));
+    RF_TRY(add_token_types(pass, slice, &x, &position.y, error));
     RF_TRY(rf_pass_dropout(pass, &x, RF_PURPOSE_EMBEDDING_DROPOUT, -1, slice.first, error));
     RF_TRY(rf_op_position(&pass->context, &position, error));
     if (pass->config->positions == RF_POSITIONS_LEARNED) {
@@ -103,6 +120,24 @@ static rf_status add_streams(rf_pass *pass, rf_row_slice slice, const rf_tensor 
     return rf_op_add(&pass->context, &(rf_add){.a = a, .b = b, .y = *sum, .factor = 1.0F}, error);
 }
 
+/* The gradient of what was looked up, words and token types, is one. */
+static rf_status tables_backward(rf_pass *pass, rf_row_slice slice, const rf_tensor *x_gradient,
+                                 rf_error *error)
+{
+    rf_embedding_backward words = {.ids = rf_tensor_rows(&pass->ids, slice.first, slice.count),
+                                   .y_gradient = *x_gradient,
+                                   .table_gradient =
+                                       rf_pass_gradient(pass, RF_PARAMETER_WORD, -1, 0)};
+    RF_TRY(rf_op_embedding_backward(&pass->context, &words, error));
+    if (rf_tensor_is_absent(&pass->token_types)) {
+        return RF_OK;
+    }
+    rf_embedding_backward types = words;
+    types.ids = rf_tensor_rows(&pass->token_types, slice.first, slice.count);
+    types.table_gradient = rf_pass_gradient(pass, RF_PARAMETER_TOKEN_TYPE, -1, 0);
+    return rf_op_embedding_backward(&pass->context, &types, error);
+}
+
 rf_status rf_embed_backward(rf_pass *pass, const rf_tensor gradients[2], rf_error *error)
 {
     size_t mark = rf_workspace_mark(pass->context.workspace);
@@ -117,13 +152,7 @@ rf_status rf_embed_backward(rf_pass *pass, const rf_tensor gradients[2], rf_erro
         RF_TRY(add_streams(pass, slice, gradients, &sum, &spare, error));
         RF_TRY(positions_backward(pass, slice, &sum, &spare, error));
         RF_TRY(rf_pass_dropout(pass, &sum, RF_PURPOSE_EMBEDDING_DROPOUT, -1, slice.first, error));
-        RF_TRY(rf_op_embedding_backward(
-            &pass->context,
-            &(rf_embedding_backward){.ids = rf_tensor_rows(&pass->ids, slice.first, slice.count),
-                                     .y_gradient = sum,
-                                     .table_gradient =
-                                         rf_pass_gradient(pass, RF_PARAMETER_WORD, -1, 0)},
-            error));
+        RF_TRY(tables_backward(pass, slice, &sum, error));
         rf_workspace_release(pass->context.workspace, mark);
     }
     return RF_OK;

@@ -123,12 +123,12 @@ typedef struct reading {
     const rf_log *log;
 } reading;
 
-/* Of a head, and to be left out of the block, or left as it is in the block: the other side has
- * none of it, or one of another shape. */
+/* Of a head, or the table of token types, and to be left out of the block, or left as it is in the
+ * block: the other side has none of it, or one of another shape. */
 static bool is_other_head(const reading *r, const char *name)
 {
     rf_parameter_role role;
-    if (!r->any_head || !rf_parameter_head_role(name, &role)) {
+    if (!r->any_head || !rf_parameter_optional_role(name, &role)) {
         return false;
     }
     const rf_parameter *parameter = rf_parameters_find(r->parameters, role, -1, 0);
@@ -137,7 +137,8 @@ static bool is_other_head(const reading *r, const char *name)
         return true;
     }
     rf_tensor expected = rf_parameter_tensor(parameter, NULL);
-    return role >= RF_PARAMETER_LABEL_WEIGHT && !rf_tensor_same_shape(&entry->tensor, &expected);
+    bool varies = role >= RF_PARAMETER_LABEL_WEIGHT || role == RF_PARAMETER_TOKEN_TYPE;
+    return varies && !rf_tensor_same_shape(&entry->tensor, &expected);
 }
 
 static rf_status check_names(const reading *r, rf_error *error)

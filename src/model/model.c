@@ -182,12 +182,11 @@ static rf_status choose_class(const rf_model_options *options, rf_class_choice *
                               const rf_class_choice **choice, rf_error *error)
 {
     *choice = NULL;
-    if (options == NULL || options->task == NULL) {
+    if (options == NULL) {
         return RF_OK;
     }
     *space = (rf_class_choice){.labels = options->labels, .names = options->label_names};
-    *choice = space;
-    return rf_class_of_task(options->task, &space->model_class, error);
+    return rf_class_choose(options->task, options->direction, space, choice, error);
 }
 
 /* Another class's folder: first values for what it does not have, then what it has. */
@@ -363,6 +362,11 @@ int64_t rf_model_vocabulary(const rf_model *model)
 int64_t rf_model_hidden(const rf_model *model)
 {
     return model->config.hidden;
+}
+
+int64_t rf_model_layout(const rf_model *model, int64_t length)
+{
+    return rf_config_layout(&model->config, length);
 }
 
 int64_t rf_model_max_length(const rf_model *model)

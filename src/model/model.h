@@ -46,18 +46,20 @@ RF_MUST_CHECK rf_status rf_model_round(rf_model *model, rf_error *error);
 /* A batch on the host. Rows are sequences of one length (pad with the mask). */
 typedef struct rf_batch {
     int64_t batch, length;
-    const int32_t *ids;    /* [batch, length] */
-    const int32_t *labels; /* NULL: no loss. -100 = not scored.
-                              language models: [batch, length]; a causal one's position t predicts
-                              labels[t + 1], a masked one's labels[t]
-                              classifiers with one label of many: [batch]
-                              question answering: [batch, 2], positions of start and end; clipped to
-                              0 ... length, and length = not scored (as in Hugging Face's) */
-    const float *values;   /* regression and multi-label classifiers, in the place of labels:
-                              [batch, labels], multi-label 0 or 1 */
-    const uint8_t *mask;   /* [batch, length] or NULL */
-    int64_t first_sample;  /* number of row 0 within the step (micro-batch x batch), for the keys of
-                              dropout */
+    const int32_t *ids;         /* [batch, length] */
+    const int32_t *labels;      /* NULL: no loss. -100 = not scored.
+                                   language models: [batch, length]; a causal one's position t predicts
+                                   labels[t + 1], a masked one's labels[t]
+                                   classifiers with one label of many: [batch]
+                                   question answering: [batch, 2], positions of start and end; clipped to
+                                   0 ... length, and length = not scored (as in Hugging Face's) */
+    const float *values;        /* regression and multi-label classifiers, in the place of labels:
+                                   [batch, labels], multi-label 0 or 1 */
+    const uint8_t *mask;        /* [batch, length] or NULL */
+    const int32_t *token_types; /* [batch, length], which of several texts a token is of; NULL: 0.
+                                   Unused where the model has no table of them */
+    int64_t first_sample; /* number of row 0 within the step (micro-batch x batch), for the keys of
+                             dropout */
 } rf_batch;
 
 /* What an onlooker may see or replace on the way; every member may be NULL. Tensors are in device
@@ -67,11 +69,17 @@ typedef struct rf_hooks {
     /* The second stream before layer `layer` (= layers: after the last), as stored (f32 or
      * fixed32). [batch * length, hidden] */
     rf_status (*hidden)(void *user, int64_t layer, const rf_tensor *stream, rf_error *error);
+    /* Both streams at the same places. streams[0] is attention's accumulator, streams[1] what
+     * `hidden` sees */
+    rf_status (*streams)(void *user, int64_t layer, const rf_tensor streams[2], rf_error *error);
     /* Buckets of heads first_head ... of a hashing LSH layer, without round offsets; may be
      * overwritten before they are sorted. Called in the recomputation of the backward too, where it
      * must do the same. [batch, heads of the group, rounds, length] i32 */
     rf_status (*buckets)(void *user, int64_t layer, int64_t first_head, const rf_tensor *buckets,
                          rf_error *error);
+    /* The plan that a head group is about to attend by, its order and masks in device memory.
+     * Before `attention`, under the same rule. */
+    rf_status (*plan)(void *user, int64_t layer, const rf_attention_plan *plan, rf_error *error);
     /* What attention is about to use: query [batch, length, heads of the group, head width], key
      * (absent in LSH layers), value; buckets absent where nothing was hashed. Forward passes only,
      * not the recomputation of the backward. */
@@ -111,12 +119,15 @@ typedef struct rf_runner_options {
                                backward */
     bool store_activations; /* test only: keep both streams at every boundary and use them instead
                                of the inverse */
-    bool bf16_gradient_stream; /* the streams' gradients in bf16 instead of f32 */
-    rf_slices slices;          /* zeros: the planner chooses */
+    bool bf16_gradient_stream;  /* the streams' gradients in bf16 instead of f32 */
+    double label_smoothing;     /* of the loss that is trained on; not of regressions */
+    const float *class_weights; /* the same, of a classifier with one label of many: [labels] on the
+                                   host, copied; NULL: ones */
+    rf_slices slices;           /* zeros: the planner chooses */
     size_t memory_budget; /* bytes that rf_plan_on_device should stay within, by cutting the work
                              finer than `slices` say; 0: no bound */
     rf_hooks hooks;
-    const rf_op_times *times; /* borrowed; NULL: not measured */
+    rf_op_times *times; /* borrowed; NULL: not measured */
 } rf_runner_options;
 
 typedef struct rf_memory_plan { /* bytes */
@@ -133,7 +144,8 @@ typedef struct rf_runner rf_runner;
 
 typedef struct rf_outcome {
     double nll_sum; /* nats (regression: squares), over what is scored: tokens, labels, or starts
-                       and ends (these two weighted so that each half counts one half) */
+                       and ends (these two weighted so that each half counts one half); in training
+                       smoothed and weighted */
     int64_t scored, correct; /* correct: not of regressions and multi-label classifiers */
     bool overflow; /* a fixed32 stream left its range: the gradients are void, nothing else was
                       changed */

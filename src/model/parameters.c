@@ -1,6 +1,6 @@
 /* The table of parameters: walked once to count, then again to fill, so that names and shapes stand
- * in one place. Within a block those with weight decay come first, each at a multiple of 64 floats.
- * Names and order: Hugging Face's state dictionary. */
+ * in one place. Within a block those with weight decay come first and frozen ones last, each at a
+ * multiple of 64 floats. Names and order: Hugging Face's state dictionary. */
 #include "model/parameters.h"
 
 #include "base/memory.h"
@@ -10,6 +10,7 @@
 #include <string.h>
 
 enum { ALIGNMENT = 64 }; /* floats */
+static const char token_types[] = "embeddings.token_type_embeddings.weight";
 
 /* ---- the table --------------------------------------------------------------------------- */
 
@@ -136,8 +137,12 @@ bool rf_parameter_is_of_head(rf_parameter_role role)
     return role >= RF_PARAMETER_HEAD_WEIGHT;
 }
 
-bool rf_parameter_head_role(const char *name, rf_parameter_role *role)
+bool rf_parameter_optional_role(const char *name, rf_parameter_role *role)
 {
+    if (strcmp(without_prefix(name), token_types) == 0) {
+        *role = RF_PARAMETER_TOKEN_TYPE;
+        return true;
+    }
     for (int i = RF_PARAMETER_HEAD_WEIGHT; i <= RF_PARAMETER_SPAN_BIAS; i++) {
         size_t length = strlen(head_words[i].prefix);
         if (strncmp(name, head_words[i].prefix, length) == 0 &&
@@ -181,6 +186,10 @@ static rf_status walk(builder *out, const rf_config *config)
     add(out, RF_PARAMETER_WORD, -1, "reformer.embeddings.", "word_embeddings.weight", vocabulary,
         hidden);
     add_positions(out, config);
+    if (config->type_vocabulary > 0) {
+        add(out, RF_PARAMETER_TOKEN_TYPE, -1, "reformer.embeddings.",
+            token_types + sizeof "embeddings." - 1, config->type_vocabulary, hidden);
+    }
     for (int64_t layer = 0; layer < config->layers; layer++) {
         char prefix[64];
         (void)snprintf(prefix, sizeof prefix, "reformer.encoder.layers.%lld.", (long long)layer);
@@ -195,15 +204,27 @@ static rf_status walk(builder *out, const rf_config *config)
     return out->status;
 }
 
-static void place(rf_parameters *parameters, bool decays)
+/* Those that decay, or do not, behind what is placed already; or all that are frozen. */
+static void place(rf_parameters *parameters, bool decays, bool frozen)
 {
     for (int64_t i = 0; i < parameters->items_count; i++) {
         rf_parameter *item = &parameters->items[i];
-        if (item->decays == decays) {
+        if (item->frozen == frozen && (frozen || item->decays == decays)) {
             item->offset = parameters->block_count;
             parameters->block_count += (item->count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
         }
     }
+}
+
+void rf_parameters_lay_out(rf_parameters *parameters)
+{
+    parameters->block_count = 0;
+    place(parameters, true, false);
+    parameters->decay_count = parameters->block_count;
+    place(parameters, false, false);
+    int64_t trained = parameters->block_count;
+    place(parameters, true, true);
+    parameters->frozen_count = parameters->block_count - trained;
 }
 
 rf_status rf_parameters_create(const rf_config *config, rf_parameters *parameters, rf_error *error)
@@ -224,9 +245,7 @@ rf_status rf_parameters_create(const rf_config *config, rf_parameters *parameter
         rf_parameters_clear(parameters);
         return status;
     }
-    place(parameters, true);
-    parameters->decay_count = parameters->block_count;
-    place(parameters, false);
+    rf_parameters_lay_out(parameters);
     return RF_OK;
 }
 
@@ -294,6 +313,7 @@ static double standard_deviation_reformer(const rf_parameter *parameter, const r
     switch (parameter->role) {
     case RF_PARAMETER_WORD:
         return 0.1;
+    case RF_PARAMETER_TOKEN_TYPE:
     case RF_PARAMETER_HEAD_WEIGHT:
     case RF_PARAMETER_LABEL_WEIGHT:
     case RF_PARAMETER_SPAN_WEIGHT:

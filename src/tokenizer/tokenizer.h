@@ -27,4 +27,16 @@ RF_MUST_CHECK rf_status rf_tokenizer_encode(const rf_tokenizer *tokenizer, const
 /* The bytes of one id in the middle of a text, at most `limit`; returns how many (special ids: 0).
  */
 size_t rf_tokenizer_decode(const rf_tokenizer *tokenizer, int32_t id, uint8_t *bytes, size_t limit);
+
+/* Of a word; kept is for callers that leave a token out of all of them. */
+enum { RF_PART_GOES_ON, RF_PART_BEGINS, RF_PART_KEPT };
+/* parts [length]: whether each token begins a word or goes on with it. Of pieces a word is one with
+ * the mark of a blank and those behind it that have none; of bytes a run of letters and digits in
+ * UTF-8. What is no letter (a blank, a comma), an ideograph and a control piece are words of their
+ * own. */
+void rf_tokenizer_find_words(const rf_tokenizer *tokenizer, const int32_t *ids, int64_t length,
+                             uint8_t *parts);
+/* Bytes, or pieces of which some begin a word. */
+bool rf_tokenizer_knows_words(const rf_tokenizer *tokenizer);
+
 #endif

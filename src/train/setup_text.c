@@ -55,9 +55,22 @@ rf_status rf_trainer_load_tokenizer(rf_trainer *trainer, rf_error *error)
     return RF_OK;
 }
 
+static rf_status settle_words(rf_trainer *trainer, rf_error *error)
+{
+    bool masked = trainer->config.model_class == RF_CLASS_MASKED_LM;
+    if (trainer->options.mask_whole_words && !masked) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "whole words are to be masked, but the task is %s; it is for masked-lm",
+                            rf_class_task(trainer->config.model_class));
+    }
+    trainer->config.mask_whole_words = trainer->options.mask_whole_words;
+    return RF_OK;
+}
+
 static rf_status open_sources(rf_trainer *trainer, rf_error *error)
 {
     const rf_train_options *options = &trainer->options;
+    RF_TRY(settle_words(trainer, error));
     rf_source_text text = {.tokens = &trainer->train,
                            .config = &trainer->config,
                            .tokenizer = trainer->tokenizer,

@@ -50,6 +50,18 @@ static rf_status open_corruption(rf_source *source, const rf_source_text *text, 
                                          .rate = text->mask_rate,
                                          .mask_token = (int32_t)token,
                                          .vocabulary = text->config->vocabulary};
+    if (!text->config->mask_whole_words) {
+        return RF_OK;
+    }
+    if (!rf_tokenizer_knows_words(text->tokenizer)) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "whole words are to be masked, but no piece of the tokenizer begins "
+                            "with the mark of a word (U+2581)");
+    }
+    source->words = text->tokenizer;
+    void *memory = NULL;
+    RF_TRY(rf_allocate((size_t)source->length, "parts of words", &memory, error));
+    source->parts = memory;
     return RF_OK;
 }
 
@@ -74,8 +86,9 @@ rf_status rf_source_open(rf_source *source, const rf_source_text *text, rf_error
 
 void rf_source_clear(rf_source *source)
 {
-    void *const blocks[] = {source->ids,    source->pieces, source->starts, source->targets,
-                            source->wanted, source->order,  source->mask,   source->values};
+    void *const blocks[] = {source->ids,    source->pieces,  source->starts,     source->targets,
+                            source->wanted, source->order,   source->mask,       source->values,
+                            source->parts,  source->seconds, source->token_types};
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
         rf_release(blocks[i]); /* labels are in the block of ids */
     }
@@ -103,8 +116,11 @@ rf_batch rf_source_read(rf_source *source, int64_t first, int64_t rows)
         int64_t number = first + row;
         rf_tokens_read(source->tokens, rf_windows_start(&source->windows, number), source->length,
                        ids);
+        if (source->words != NULL) {
+            rf_tokenizer_find_words(source->words, ids, source->length, source->parts);
+        }
         if (masked) {
-            rf_corrupt(&source->corruption, number, source->length, ids,
+            rf_corrupt(&source->corruption, number, source->length, source->parts, ids,
                        source->labels + row * source->length);
         }
     }

@@ -14,26 +14,31 @@ typedef struct rf_source {
     rf_model_class task;
     const rf_tokens *tokens; /* borrowed */
     rf_windows windows;
-    rf_corruption corruption; /* masked language models */
-    int64_t batch, length;    /* the most that is read at once */
-    int32_t *ids, *labels;    /* [batch, length] */
-    int64_t examples;         /* how many; 0: windows of a text */
-    int32_t *pieces;          /* tokens of all examples */
-    int64_t *starts;          /* [examples + 1], in pieces */
-    int32_t *targets;         /* [examples] labels, or [examples, 2] spans */
-    float *wanted;            /* [examples, label_count] instead, where wants_values */
-    int64_t *order;           /* [examples], of `epoch` */
+    rf_corruption corruption;  /* masked language models */
+    const rf_tokenizer *words; /* borrowed; which tokens are told together, NULL: each for itself */
+    uint8_t *parts;            /* [length] */
+    int64_t batch, length;     /* the most that is read at once */
+    int32_t *ids, *labels;     /* [batch, length] */
+    int64_t examples;          /* how many; 0: windows of a text */
+    int32_t *pieces;           /* tokens of all examples */
+    int64_t *starts;           /* [examples + 1], in pieces */
+    int64_t *seconds;          /* [examples]: tokens before the second text, all without one */
+    int32_t *targets;          /* [examples] labels, or [examples, 2] spans */
+    float *wanted;             /* [examples, label_count] instead, where wants_values */
+    int64_t *order;            /* [examples], of `epoch` */
+    const int64_t *judged;     /* [examples], NULL: the order in which an evaluation takes them */
     int64_t epoch, label_count;
     bool wants_values;
-    uint8_t *mask; /* [batch, length] */
-    float *values; /* [batch, label_count] */
+    uint8_t *mask;        /* [batch, length] */
+    int32_t *token_types; /* [batch, length] */
+    float *values;        /* [batch, label_count] */
 } rf_source;
 
 /* What a source of windows is made from. */
 typedef struct rf_source_text {
     const rf_tokens *tokens;       /* borrowed for as long as the source */
-    const rf_config *config;       /* of the model */
-    const rf_tokenizer *tokenizer; /* this and the others for the call */
+    const rf_tokenizer *tokenizer; /* this too */
+    const rf_config *config;       /* of the model; this and the others for the call */
     uint64_t seed;
     double mask_rate;
     int64_t mask_token; /* -1: as found out */
@@ -59,6 +64,8 @@ void rf_source_clear(rf_source *source);
 size_t rf_source_size(int64_t batch, int64_t length); /* bytes that it takes */
 /* Rows first ... first + rows - 1, in memory of the source until the next call. */
 rf_batch rf_source_read(rf_source *source, int64_t first, int64_t rows);
+/* Which example a row is. */
+int64_t rf_source_example(rf_source *source, int64_t number);
 rf_batch rf_source_read_examples(rf_source *source, int64_t first, int64_t rows);
 /* Rows of one evaluation: whole windows, as many as hold most_tokens (0: all), or all examples. */
 int64_t rf_source_rows(const rf_source *source, int64_t most_tokens);

@@ -117,6 +117,7 @@ static rf_status encode(encoder *e, const json_t *row, rf_encoding *encoding, in
     size_t sizes[2] = {0, 0};
     const char *first = text_of(row, answers ? "question" : "text", &sizes[0]);
     const char *pair = text_of(row, answers ? "context" : "pair", &sizes[1]);
+    *second = INT64_MAX;
     if (pair == NULL) {
         return rf_tokenizer_tokenize(e->from->tokenizer, (const uint8_t *)first, sizes[0], encoding,
                                      error);
@@ -142,6 +143,7 @@ static rf_status add_row(encoder *e, int64_t number, const json_t *row, rf_error
     RF_TRY_DONE(grow(e, start + count, error));
     memcpy(source->pieces + start, encoding.ids, (size_t)count * sizeof *encoding.ids);
     source->starts[number + 1] = start + count;
+    source->seconds[number] = second < count ? second : count;
     if (source->task == RF_CLASS_ANSWERER) {
         set_span(e, number, row, &encoding, second);
     } else {
@@ -170,6 +172,29 @@ static void tell(const encoder *e)
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
+/* The labels are of the kind that the model's are. */
+static rf_status check_labels(const rf_source_examples *from, rf_error *error)
+{
+    static const char *const kinds[] = {[RF_PROBLEM_REGRESSION] = "numbers",
+                                        [RF_PROBLEM_SINGLE] = "one of many (texts or integers)",
+                                        [RF_PROBLEM_MULTIPLE] = "lists of texts"};
+    const rf_config *config = from->config;
+    if (config->model_class != RF_CLASS_CLASSIFIER) {
+        return RF_OK;
+    }
+    rf_problem problem = rf_config_problem(config);
+    if (problem != from->examples->problem) {
+        return rf_error_set(error, RF_ERR_FORMAT, "%s: its labels are %s, but the model's are %s",
+                            from->examples->name, kinds[from->examples->problem], kinds[problem]);
+    }
+    if (problem == RF_PROBLEM_REGRESSION && config->labels != 1) {
+        return rf_error_set(error, RF_ERR_UNSUPPORTED,
+                            "%s: a row has one number, but the model gives %lld",
+                            from->examples->name, (long long)config->labels);
+    }
+    return RF_OK;
+}
+
 static rf_status take(rf_source *source, int64_t labels, rf_error *error)
 {
     void *memory = NULL;
@@ -178,6 +203,8 @@ static rf_status take(rf_source *source, int64_t labels, rf_error *error)
     bool values = source->wants_values;
     RF_TRY(rf_allocate_zeroed((count + 1) * sizeof *source->starts, "examples", &memory, error));
     source->starts = memory;
+    RF_TRY(rf_allocate_zeroed(count * sizeof *source->seconds, "examples", &memory, error));
+    source->seconds = memory;
     RF_TRY(rf_allocate_zeroed(count * sizeof *source->order, "order of examples", &memory, error));
     source->order = memory;
     RF_TRY(rf_allocate_zeroed(2 * count * sizeof *source->targets, "labels", &memory, error));
@@ -191,6 +218,9 @@ static rf_status take(rf_source *source, int64_t labels, rf_error *error)
     source->labels = source->ids + cells;
     RF_TRY(rf_allocate_zeroed(cells, "mask of a batch", &memory, error));
     source->mask = memory;
+    RF_TRY(rf_allocate_zeroed(cells * sizeof *source->token_types, "token types of a batch",
+                              &memory, error));
+    source->token_types = memory;
     RF_TRY(rf_allocate_zeroed((size_t)(source->batch * labels) * sizeof *source->values,
                               "labels of a batch", &memory, error));
     source->values = memory;
@@ -201,6 +231,7 @@ rf_status rf_source_open_examples(rf_source *source, const rf_source_examples *f
                                   rf_error *error)
 {
     encoder e = {.source = source, .from = from};
+    RF_TRY(check_labels(from, error));
     source->task = from->config->model_class;
     source->examples = rf_examples_count(from->examples);
     source->windows = (rf_windows){.seed = from->seed, .sequential = from->sequential};
@@ -219,10 +250,13 @@ rf_status rf_source_open_examples(rf_source *source, const rf_source_examples *f
 /* ---- reading ----------------------------------------------------------------------------- */
 
 /* A new order for each epoch (Fisher, Yates), or the order of the file. */
-static int64_t example_at(rf_source *source, int64_t number)
+int64_t rf_source_example(rf_source *source, int64_t number)
 {
     int64_t epoch = number / source->examples;
     int64_t place = number % source->examples;
+    if (source->judged != NULL) {
+        return source->judged[place];
+    }
     if (source->windows.sequential) {
         return place;
     }
@@ -248,6 +282,9 @@ static void put_row(rf_source *source, int64_t row, int64_t example, int64_t len
     int32_t *ids = source->ids + row * length;
     memcpy(ids, source->pieces + start, (size_t)count * sizeof *ids);
     memset(ids + count, 0, (size_t)(length - count) * sizeof *ids);
+    for (int64_t i = 0; i < length; i++) {
+        source->token_types[row * length + i] = i >= source->seconds[example] && i < count ? 1 : 0;
+    }
     memset(source->mask + row * length, 1, (size_t)count);
     memset(source->mask + row * length + count, 0, (size_t)(length - count));
     if (source->wants_values) {
@@ -265,17 +302,18 @@ rf_batch rf_source_read_examples(rf_source *source, int64_t first, int64_t rows)
 {
     int64_t length = 1;
     for (int64_t row = 0; row < rows; row++) {
-        int64_t example = example_at(source, first + row);
+        int64_t example = rf_source_example(source, first + row);
         int64_t count = source->starts[example + 1] - source->starts[example];
         length = count > length ? count : length;
     }
     for (int64_t row = 0; row < rows; row++) {
-        put_row(source, row, example_at(source, first + row), length);
+        put_row(source, row, rf_source_example(source, first + row), length);
     }
     return (rf_batch){.batch = rows,
                       .length = length,
                       .ids = source->ids,
                       .mask = source->mask,
+                      .token_types = source->token_types,
                       .labels = source->wants_values ? NULL : source->labels,
                       .values = source->wants_values ? source->values : NULL};
 }

@@ -36,12 +36,42 @@ says out "accuracy"
 expect 1 generate --model "$work/a" --prompt line --tokens 4
 says err "every token sees the later ones"
 
+# Whole words: recorded, resumed to the same bits, judged in the same way every time.
+expect 0 train --config "$work/tiny.json" --data "$work/text" --output "$work/words" --seed 5 --mask-whole-words
+grep -q '"mask_whole_words": true' "$work/words/config.json" || fault "that words are masked is not recorded"
+cmp -s "$work/a/model.safetensors" "$work/words/model.safetensors" && fault "whole words make no difference"
+expect 0 train --config "$work/tiny.json" --data "$work/text" --output "$work/words-b" --seed 5 --mask-whole-words --stop-after 5
+expect 0 train --resume --output "$work/words-b"
+cmp -s "$work/words/model.safetensors" "$work/words-b/model.safetensors" || fault "a resumed run of whole words makes another model"
+expect 0 eval --model "$work/words" --data "$work/text" --length 32
+grep '^loss' "$work/out" >"$work/first"
+expect 0 eval --model "$work/words" --data "$work/text" --length 32 --batch 3
+grep '^loss' "$work/out" | cmp -s - "$work/first" || fault "another evaluation masks other words"
+expect 2 train --task lm --init-from "$work/a" --data "$work/text" --output "$work/never" --steps 2 --length 32 --mask-whole-words
+says err "whole words are to be masked, but the task is lm"
+
 # Another task from its weights: the head is kept, and the direction is changed.
 expect 0 train --task lm --init-from "$work/a" --data "$work/text" --output "$work/lm" --steps 2 --length 32 --warmup 0
 says err "is_decoder: true from now on"
 expect 0 generate --model "$work/lm" --prompt line --tokens 4
 expect 0 train --task masked-lm --init-from "$work/lm" --data "$work/text" --output "$work/again" --steps 1 --length 32 --warmup 0
 says err "is_decoder: false from now on"
+says err "local_num_chunks_after: 1 from now on"
+tr -d ' \n' <"$work/again/config.json" | grep -q '"is_decoder":false.*"lsh_num_chunks_after":1' || fault "config.json has another direction"
+
+# The same without training: there and back the weights are as they were; another head is said.
+expect 0 convert --model "$work/lm" --task masked-lm --output "$work/there"
+says err "is_decoder: false from now on"
+expect 0 fill --model "$work/there" --text 'li[MASK]e'
+expect 0 convert --model "$work/there" --task lm --output "$work/back"
+says err "is_decoder: true from now on"
+cmp -s "$work/lm/model.safetensors" "$work/back/model.safetensors" || fault "other weights after two conversions"
+expect 0 generate --model "$work/back" --prompt line --tokens 4
+expect 0 convert --model "$work/lm" --task classify --direction bidirectional --output "$work/bare"
+says err "left out, not of a ReformerForSequenceClassification: lm_head"
+says err "starts from first values: classifier"
+expect 2 convert --model "$work/lm" --direction bidirectional --output "$work/wrong"
+says err "the task masked-lm can"
 
 # Gaps.
 expect 0 fill --model "$work/a" --text 'li[MASK]e 5[MASK]' --top 3
@@ -59,8 +89,8 @@ printf 'one\ntwo words\n' >"$work/lines"
 expect 0 embed --model "$work/a" --data "$work/lines" --lines
 if [ "$(wc -l <"$work/out")" -ne 2 ]; then fault "not a vector a line"; fi
 says out '{"text": 1, "embedding": ['
-expect 0 embed --model "$work/a" --text one --pooling none --layer 1
-says out '"token": 2, "id": 103, "begin": 2, "end": 3'
+expect 0 embed --model "$work/a" --text one --pool none --layer 1
+says out '"token": 2, "id": 103, "begin": 2, "end": 3, "string": "e"'
 expect 0 embed --model "$work/a" --data "$work/lines" --lines --normalize --output "$work/v.npy"
 if [ "$(wc -c <"$work/v.npy")" -ne $((128 + 2 * 32 * 4)) ]; then fault "v.npy has $(wc -c <"$work/v.npy") bytes"; fi
 expect 0 embed --model "$work/a" --data "$work/lines" --lines --output "$work/v.safetensors"
@@ -97,6 +127,43 @@ cmp -s "$work/mood-moods.jsonl/model.safetensors" "$work/part/model.safetensors"
 expect 0 eval --model "$work/part" --data "$work/moods.jsonl" --batch 3 --json
 says out '"task": "classify"'
 says out '"examples": 40'
+for key in loss accuracy macro_f1 matthews; do says out "\"$key\": "; done
+expect 0 train --config "$work/tiny.json" --task classify --output "$work/by" --seed 2 --batch 4 --steps 20 --eval-every 5 --data "$work/moods.jsonl" --best-by accuracy
+says err "macro f1 "
+says err "matthews "
+says out "best by     accuracy "
+grep -q '"macro_f1": ' "$work/by/metrics.jsonl" || fault "metrics.jsonl has no F1"
+expect 0 train --config "$work/tiny.json" --task classify --output "$work/by1" --seed 2 --batch 4 --steps 20 --eval-every 5 --data "$work/moods.jsonl" --best-by accuracy --stop-after 7
+expect 0 train --resume --output "$work/by1"
+for run in by by1; do grep -o '"is_best": [a-z]*' "$work/$run/metrics.jsonl" >"$work/$run.best"; done
+cmp -s "$work/by.best" "$work/by1.best" || fault "a resumed run chooses another best model: $(cat "$work/by.best" "$work/by1.best")"
+expect 2 train --config "$work/tiny.json" --task classify --output "$work/by2" --data "$work/moods.jsonl" --best-by perplexity
+says err 'best_by is "perplexity", expected a figure of the task classify: loss, accuracy, macro_f1, matthews'
+
+# Several labels, and numbers.
+i=0
+while [ $i -lt 40 ]; do
+    if [ $((i % 3)) -eq 0 ]; then several='"round", "red"'; else several='"red"'; fi
+    printf '{"text": "number %d", "label": [%s]}\n' $i "$several" >>"$work/several.jsonl"
+    printf '{"text": "number %d", "label": %d}\n' $i $((i % 7)) >>"$work/whole.jsonl"
+    printf '{"text": "number %d", "label": %d.5}\n' $i $((i % 7)) >>"$work/values.jsonl"
+    i=$((i + 1))
+done
+for kind in several values; do
+    expect 0 train --config "$work/tiny.json" --task classify --output "$work/$kind" --seed 2 --batch 4 --steps 20 --data "$work/$kind.jsonl"
+    expect 0 eval --model "$work/$kind" --data "$work/$kind.jsonl" --batch 5
+    cp "$work/out" "$work/$kind.out"
+done
+grep -q '^subset accuracy  ' "$work/several.out" || fault "no subset accuracy: $(cat "$work/several.out")"
+grep -q '^micro f1  ' "$work/several.out" || fault "no micro F1: $(cat "$work/several.out")"
+grep -q '^mean squared error  ' "$work/values.out" || fault "no mean squared error: $(cat "$work/values.out")"
+grep -q '^spearman  ' "$work/values.out" || fault "no rank correlation: $(cat "$work/values.out")"
+expect 0 eval --model "$work/values" --data "$work/whole.jsonl" --json
+says out '"pearson": '
+expect 1 eval --model "$work/values" --data "$work/several.jsonl"
+says err "its labels are lists of texts, but the model's are numbers"
+expect 1 eval --model "$work/several" --data "$work/moods.jsonl"
+says err "its labels are one of many (texts or integers), but the model's are lists of texts"
 expect 0 classify --model "$work/part" --data "$work/lines" --lines --json
 says out '"label": "sad"'
 expect 0 train --task classify --init-from "$work/a" --output "$work/fine" --data "$work/moods.jsonl" --steps 3 --length 64 --warmup 0
@@ -106,14 +173,107 @@ printf '{"text": "a", "label": "x"}\n{"text": "b"}\n' >"$work/wrong.jsonl"
 expect 1 train --config "$work/tiny.json" --task classify --output "$work/wrong" --data "$work/wrong.jsonl"
 says err 'row 2: expected texts "text"'
 
+# Pairs: without a table of token types the second text follows the first; with one it is told apart by it, in training and in use.
+i=0
+while [ $i -lt 40 ]; do
+    if [ $((i % 2)) -eq 0 ]; then same=yes other=$((i % 7)); else same=no other=$((i % 7 + 1)); fi
+    printf '{"a": "a %d", "text_pair": "b %d", "label": "%s"}\n' $((i % 7)) $other $same >>"$work/same.jsonl"
+    i=$((i + 1))
+done
+sed 's/"hidden_size"/"reformer_c": {"type_vocab_size": 2}, "hidden_size"/' "$work/tiny.json" >"$work/types.json"
+for kind in tiny types; do
+    expect 0 train --config "$work/$kind.json" --task classify --text-field a --output "$work/same-$kind" --seed 2 --batch 4 --steps 12 --data "$work/same.jsonl"
+    expect 0 eval --model "$work/same-$kind" --data "$work/same.jsonl" --text-field a
+    expect 0 classify --model "$work/same-$kind" --text 'a 3' --text-pair 'b 3' --all
+    cp "$work/out" "$work/first"
+    printf '{"a": "a 3", "text_pair": "b 3"}\n{"a": "a 3b 3"}\n' >"$work/rows"
+    expect 0 classify --model "$work/same-$kind" --data "$work/rows" --lines --text-field a --all
+    head -n 1 "$work/out" | cmp -s - "$work/first" || fault "a pair in a line is judged otherwise than one by --text-pair"
+    tail -n 1 "$work/out" >"$work/second"
+    if [ $kind = tiny ]; then
+        cmp -s "$work/first" "$work/second" || fault "without token types a pair of bytes is not the two joined"
+    else
+        cmp -s "$work/first" "$work/second" && fault "token types make no difference"
+    fi
+done
+grep -q '"type_vocab_size": 2' "$work/same-types/config.json" || fault "the table is not recorded"
+grep -q '"model_type": "reformer_c"' "$work/same-types/config.json" || fault "transformers would misread the model"
+expect 0 train --config "$work/types.json" --task classify --text-field a --output "$work/same-part" --seed 2 --batch 4 --steps 12 --data "$work/same.jsonl" --stop-after 5
+expect 0 train --resume --output "$work/same-part"
+cmp -s "$work/same-types/model.safetensors" "$work/same-part/model.safetensors" || fault "a resumed classifier of pairs is another one"
+expect 0 convert --model "$work/same-types" --output "$work/same-bin" --to bin
+expect 0 classify --model "$work/same-bin" --text 'a 3' --text-pair 'b 3' --all
+cmp -s "$work/out" "$work/first" || fault "the converted model judges otherwise"
+expect 0 inspect --model "$work/same-types"
+says out "token_type_embeddings"
+expect 0 train --config "$work/types.json" --task classify --init-from "$work/a" --output "$work/same-new" --text-field a --data "$work/same.jsonl" --steps 1 --warmup 0
+says err "starts from first values: reformer.embeddings.token_type_embeddings.weight"
+misuse '--text-field and --pair-field are for --lines of JSON objects' classify --model "$work/same-tiny" --text x --pair-field b
+printf '[1]\n' >"$work/rows"
+expect 1 classify --model "$work/same-tiny" --data "$work/rows" --lines --pair-field b
+says err 'line 1: expected a JSON object with the text "text"'
+
 # Answers.
 expect 0 train --config "$work/tiny.json" --task answer --output "$work/who" --data "$work/who.jsonl" --length 64 --steps 10
+expect 0 train --config "$work/tiny.json" --task answer --output "$work/whose" --data "$work/who.jsonl" --length 64 --steps 10 --stop-after 3
+expect 0 train --resume --output "$work/whose" --stop-after 4
+expect 0 train --resume --output "$work/whose"
+cmp -s "$work/who/model.safetensors" "$work/whose/model.safetensors" || fault "a resumed question answerer is another model"
+expect 0 train --task answer --direction bidirectional --init-from "$work/lm" --output "$work/causal" --steps 4 --length 48 --warmup 0 --data "$work/who.jsonl" \
+    --freeze '*.embeddings.*' --freeze '*.layers.0.*,*.layers.1.*'
+says err "is_decoder: false from now on"
+says err "left out, not of a ReformerForQuestionAnswering: lm_head"
+says err "starts from first values: qa_outputs"
+says err "frozen: "
+expect 2 train --task answer --init-from "$work/lm" --output "$work/frozen" --length 48 --data "$work/who.jsonl" --freeze 'encoder.layer.0.*'
+says err "the nearest are reformer.encoder.layers.0."
 expect 0 answer --model "$work/who" --question 'who?' --text 'then Bob came' --top 2
 if [ "$(wc -l <"$work/out")" -ne 2 ]; then fault "not two answers: $(cat "$work/out")"; fi
 expect 0 answer --model "$work/who" --question 'who?' --text 'then Bob came' --json
 says out '"begin": '
 expect 0 eval --model "$work/who" --data "$work/who.jsonl"
-says out "scored          80 in 40 examples"
+says out "scored              80 in 40 examples"
+says out "exact match  "
+expect 0 eval --model "$work/who" --data "$work/who.jsonl" --json
+for key in loss exact_match f1 accuracy; do says out "\"$key\": "; done
+
+# Several texts at once: the same results in the same order. (The last digits may differ: numbers are compared to 1e-5.)
+i=0
+while [ $i -lt 23 ]; do
+    printf '%.*s[MASK] %d\n' $((i * 7 % 31 + 1)) 'abcdefghijklmnopqrstuvwxyzabcdef' $i
+    i=$((i + 1))
+done >"$work/many"
+numbers() { tr -c '0-9.eE+\n-' ' ' <"$1" | awk '{ for (i = 1; i <= NF; i++) if ($i ~ /[0-9]/) print $i }'; }
+same() {
+    numbers "$work/one" >"$work/one.numbers"
+    numbers "$work/out" >"$work/out.numbers"
+    paste "$work/one.numbers" "$work/out.numbers" | awk '{ d = $1 - $2; if (d > 1e-5 || d < -1e-5 || NF != 2) { print; exit 1 } }' ||
+        fault "$1: other numbers with --batch"
+    if [ "$(grep -c . "$work/one.numbers")" -lt 23 ]; then fault "$1: too few numbers"; fi
+}
+for pool in mean none; do
+    expect 0 embed --model "$work/a" --data "$work/many" --lines --pool $pool
+    cp "$work/out" "$work/one"
+    expect 0 embed --model "$work/a" --data "$work/many" --lines --pool $pool --batch 5 --num-hashes 0
+    same "embed --pool $pool"
+done
+expect 0 fill --model "$work/a" --data "$work/many" --lines --top 2 --json
+cp "$work/out" "$work/one"
+expect 0 fill --model "$work/a" --data "$work/many" --lines --top 2 --json --batch 4
+same fill
+expect 0 classify --model "$work/part" --data "$work/many" --lines --json --all
+cp "$work/out" "$work/one"
+expect 0 classify --model "$work/part" --data "$work/many" --lines --json --all --batch 8
+same classify
+expect 0 answer --model "$work/who" --question 'who?' --question 'where is it?' --data "$work/many" --lines --json
+cp "$work/out" "$work/one"
+expect 0 answer --model "$work/who" --question 'who?' --question 'where is it?' --data "$work/many" --lines --json --batch 6
+same answer
+expect 0 embed --model "$work/a" --data "$work/many" --lines --batch 3 --num-hashes 4
+printf 'one[MASK]\nnothing\n' >"$work/half"
+expect 2 fill --model "$work/a" --data "$work/half" --lines --batch 2 # what stands before a text that is wrong is shown
+says err "nothing is missing"
+if [ "$(wc -l <"$work/out")" -ne 2 ]; then fault "not one place and a text: $(cat "$work/out")"; fi
 
 # Models of other tasks are refused by what they are for.
 expect 2 classify --model "$work/a" --text x

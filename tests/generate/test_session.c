@@ -148,6 +148,28 @@ static void test_bf16(void **state)
     rf_model_destroy(model);
 }
 
+/* What is written is of the first token type. */
+static void test_token_types(void **state)
+{
+    (void)state;
+    small_model shape = local_model(8, 1);
+    shape.more = ", \"reformer_c\": {\"type_vocab_size\": 2}";
+    rf_model *model = create_small_model(&shape, "fixed32", 1);
+    int32_t ids[TOKENS];
+    float logits[VOCABULARY];
+    assert_true(model->config.type_vocabulary == 2 && model->parameters.items_count > 1);
+    fill_ids(ids, TOKENS, VOCABULARY, 23);
+    rf_session *session = create_session(model, 1, TOKENS);
+    append_prompt(session, ids, NULL, 5);
+    for (int64_t length = 5; length < 40; length++) {
+        assert_ok(rf_model_logits(model, ids, NULL, 1, length, length - 1, 1, logits, error));
+        assert_true(largest_difference(logits, rf_session_logits(session, 0)) < 2e-4);
+        append_column(session, ids, length);
+    }
+    rf_session_destroy(session);
+    rf_model_destroy(model);
+}
+
 /* The prompt's own kernel and the step, at the same place of a short context: LSH layers attend to
  * everything. */
 static void test_short_lsh_context_equals_the_uncached_forward(void **state)
@@ -542,6 +564,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_local_layers_equal_the_uncached_forward),
+        cmocka_unit_test(test_token_types),
         cmocka_unit_test(test_masked_tokens_are_never_attended_to),
         cmocka_unit_test(test_short_lsh_context_equals_the_uncached_forward),
         cmocka_unit_test(test_full_layers_equal_the_uncached_forward),

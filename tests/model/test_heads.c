@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "model/pass.h"
 #include "oracle/model.h"
+#include "reformer/tasks.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -28,13 +29,15 @@ static const kind kinds[] = {
     {"regression", "ReformerForSequenceClassification", ", \"reformer_c\": {\"pooling\": \"last\"}",
      RF_PROBLEM_REGRESSION},
     {"answer", "ReformerForQuestionAnswering", "", RF_PROBLEM_OPEN},
+    {"pairs", "ReformerForSequenceClassification", ", \"reformer_c\": {\"type_vocab_size\": 3}",
+     RF_PROBLEM_SINGLE},
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
 typedef struct subject {
     rf_model *model;
     int64_t length;
-    int32_t ids[BATCH * LONG], labels[BATCH * LONG];
+    int32_t ids[BATCH * LONG], labels[BATCH * LONG], token_types[BATCH * LONG];
     uint8_t mask[BATCH * LONG];
     float values[BATCH * LABELS];
     rf_batch batch;
@@ -93,6 +96,7 @@ static void fill_inputs(subject *s)
         bool left = position < 3;
         bool right = position >= s->length * 5 / 6;
         s->mask[i] = s->model->config.causal || row == 0 || (row == 1 ? !right : !left);
+        s->token_types[i] = position > 20 + row ? 1 + (int32_t)(i % 2) : 0;
         s->labels[i] = i % 5 == 1 && s->mask[i] != 0 ? (int32_t)(i % VOCABULARY) : -100;
     }
     for (int i = 0; i < BATCH * LABELS; i++) {
@@ -122,6 +126,7 @@ static void fill_targets(subject *s)
         s->targets[i] = (double)s->values[i];
     }
     s->batch = (rf_batch){.batch = BATCH, .length = s->length, .ids = s->ids, .mask = s->mask};
+    s->batch.token_types = s->token_types; /* only one kind reads them */
     s->batch.labels = values ? NULL : s->labels;
     s->batch.values = values ? s->values : NULL;
     if (config->model_class == RF_CLASS_CAUSAL_LM) {
@@ -163,6 +168,7 @@ static void open_subject(subject *s, const kind *k, const char *layers, int64_t 
                                .length = length,
                                .rounds = config->rounds,
                                .ids = s->ids,
+                               .token_types = s->token_types,
                                .mask = s->oracle_mask,
                                .targets = s->targets,
                                .rotations = s->rotations,
@@ -286,10 +292,28 @@ static double slope(subject *s, const double *direction, double *logits)
     return (losses[0] - losses[1]) / (2.0 * reach);
 }
 
-static void check_gradient(const kind *k, const char *layers, double limit, bool fixed_stream)
+/* Weights of the labels, and their sum over the rows that are scored. */
+static const float class_weights[LABELS] = {0.5F, 2.0F, 1.5F, 0.25F};
+static const double class_weights_exact[LABELS] = {0.5, 2.0, 1.5, 0.25};
+
+static double scored_weight(const subject *s, bool weighted)
+{
+    double sum = 0.0;
+    for (int i = 0; weighted && i < BATCH; i++) {
+        sum += s->labels[i] >= 0 ? class_weights_exact[s->labels[i]] : 0.0;
+    }
+    return weighted ? sum : (double)rf_model_scored(s->model, &s->batch);
+}
+
+static void check_gradient(const kind *k, const char *layers, double limit, bool fixed_stream,
+                           double smoothing)
 {
     subject s;
     open_subject(&s, k, layers, LONG);
+    bool weighted = smoothing > 0.0 && s.model->config.model_class == RF_CLASS_CLASSIFIER &&
+                    s.model->config.problem == RF_PROBLEM_SINGLE;
+    s.oracle.smoothing = smoothing;
+    s.oracle.class_weights = weighted ? class_weights_exact : NULL;
     int64_t count = s.model->parameters.block_count;
     double *logits = oracle_fresh(logits_count(&s.model->config, LONG));
     double *direction = oracle_fresh(count);
@@ -301,12 +325,15 @@ static void check_gradient(const kind *k, const char *layers, double limit, bool
                                  .gradients = true,
                                  .fixed_stream = fixed_stream,
                                  .float_stream = !fixed_stream,
+                                 .label_smoothing = smoothing,
+                                 .class_weights = weighted ? class_weights : NULL,
                                  .slices = {.rows = 20, .head_rows = 17, .heads = 1},
                                  .hooks = {.user = &s, .buckets = give_buckets}};
-    (void)oracle_model_forward(&s.oracle, logits);
+    double loss = oracle_model_forward(&s.oracle, logits);
+    double scored = scored_weight(&s, weighted);
     assert_ok(rf_runner_create(s.model, &options, &runner, error));
-    float factor = 1.0F / (float)rf_model_scored(s.model, &s.batch);
-    assert_ok(rf_runner_train(runner, &s.batch, 0, 0, factor, &outcome, error));
+    assert_ok(rf_runner_train(runner, &s.batch, 0, 0, (float)(1.0 / scored), &outcome, error));
+    assert_true(fabs(outcome.nll_sum / scored - loss) < 1e-3 * (1.0 + loss));
     const float *gradients = rf_runner_gradients(runner);
     for (int64_t i = 0; i < count; i++) {
         norm += (double)gradients[i] * (double)gradients[i];
@@ -335,12 +362,20 @@ static void test_gradient(void **state)
     (void)state;
     for (int i = 0; i < KINDS; i++) {
         for (int stream = 0; stream < 2; stream++) {
-            check_gradient(&kinds[i], "\"local\", \"local\"", 2e-5, stream == 1);
-            check_gradient(&kinds[i], "\"full\", \"local\"", 2e-5, stream == 1);
-            check_gradient(&kinds[i], "\"full_shared\", \"full\"", 5e-4, stream == 1);
+            check_gradient(&kinds[i], "\"local\", \"local\"", 2e-5, stream == 1, 0.0);
+            check_gradient(&kinds[i], "\"full\", \"local\"", 2e-5, stream == 1, 0.0);
+            check_gradient(&kinds[i], "\"full_shared\", \"full\"", 5e-4, stream == 1, 0.0);
             /* rows of an lsh layer that see only themselves weigh their value 0.998 */
-            check_gradient(&kinds[i], "\"local\", \"lsh\"", 5e-4, stream == 1);
+            check_gradient(&kinds[i], "\"local\", \"lsh\"", 5e-4, stream == 1, 0.0);
         }
+    }
+}
+
+static void test_smoothed_gradients(void **state)
+{
+    (void)state;
+    for (int i = 0; i < KINDS; i++) {
+        check_gradient(&kinds[i], "\"local\", \"local\"", 2e-5, true, 0.2);
     }
 }
 
@@ -517,6 +552,69 @@ static void test_padding_is_in_no_ones_way(void **state)
     }
 }
 
+/* ---- token types ------------------------------------------------------------------------- */
+
+/* Without types every token is of type 0; another type is another sequence. */
+static void test_token_types(void **state)
+{
+    (void)state;
+    subject s;
+    gathered g = {0};
+    float scores[3][BATCH * LABELS];
+    open_subject(&s, &kinds[6], "\"local\", \"lsh\"", LONG);
+    const rf_parameter *table =
+        rf_parameters_find(&s.model->parameters, RF_PARAMETER_TOKEN_TYPE, -1, 0);
+    assert_non_null(table);
+    assert_string_equal(table->name, "reformer.embeddings.token_type_embeddings.weight");
+    assert_true(table->decays && table->shape[0] == 3 && table->shape[1] == 24);
+    for (int turn = 0; turn < 3; turn++) {
+        rf_batch batch = {.batch = BATCH, .length = LONG, .ids = s.ids, .mask = s.mask};
+        batch.token_types = turn == 1 ? NULL : s.token_types;
+        if (turn == 0) {
+            memset(s.token_types, 0, sizeof s.token_types);
+        } else if (turn == 2) {
+            s.token_types[40] = 2;
+        }
+        g.logits = scores[turn];
+        assert_ok(
+            rf_model_evaluate(s.model, &batch, &(rf_hooks){.user = &g, .logits = gather}, error));
+    }
+    assert_memory_equal(scores[0], scores[1], sizeof scores[0]);
+    assert_memory_not_equal(scores[0], scores[2], sizeof scores[0]);
+    close_subject(&s);
+}
+
+static void test_a_table_of_zeros(void **state)
+{
+    (void)state;
+    subject with;
+    subject without;
+    float scores[2][BATCH * LABELS];
+    open_subject(&with, &kinds[6], "\"local\", \"lsh\"", LONG);
+    open_subject(&without, &kinds[2], "\"local\", \"lsh\"", LONG);
+    for (int64_t i = 0; i < with.model->parameters.items_count; i++) {
+        const rf_parameter *item = &with.model->parameters.items[i];
+        const rf_parameter *same = rf_parameters_named(&without.model->parameters, item->name);
+        for (int64_t j = 0; j < item->count; j++) {
+            with.model->values[item->offset + j] =
+                same != NULL ? without.model->values[same->offset + j] : 0.0F;
+        }
+    }
+    const rf_pair_batch pairs = {.ids = with.ids,
+                                 .token_types = with.token_types,
+                                 .mask = with.mask,
+                                 .batch = BATCH,
+                                 .length = LONG};
+    assert_int_equal(rf_model_token_types(with.model), 3);
+    assert_int_equal(rf_model_token_types(without.model), 0);
+    assert_ok(rf_model_classify_pairs(with.model, &pairs, scores[0], NULL, error));
+    assert_ok(rf_model_classify_pairs(without.model, &pairs, scores[1], NULL, error));
+    assert_memory_equal(scores[0], scores[1], sizeof scores[0]);
+    assert_true(with.model->parameters.total == without.model->parameters.total + 3 * 24);
+    close_subject(&with);
+    close_subject(&without);
+}
+
 /* ---- refused ----------------------------------------------------------------------------- */
 
 static void refuse(const kind *k, rf_batch batch, const char *words)
@@ -547,6 +645,8 @@ static void test_refused(void **state)
     refuse(&kinds[2], (rf_batch){.labels = labels}, "label 4 at sequence 1");
     refuse(&kinds[2], (rf_batch){.values = values}, "targets are labels, not values");
     refuse(&kinds[3], (rf_batch){.labels = labels}, "targets are values, not labels");
+    const int32_t types[BATCH * LONG] = {0, 1, 2, 3};
+    refuse(&kinds[6], (rf_batch){.token_types = types}, "token type 3 at sequence 0, position 3");
     refuse(&kinds[3], (rf_batch){.values = values}, "value 2 of sequence 0, expected 0 to 1");
 }
 
@@ -572,10 +672,17 @@ static void test_a_bare_model_has_no_loss(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forward), cmocka_unit_test(test_gradient),
-        cmocka_unit_test(test_dropout), cmocka_unit_test(test_micro_batches_equal_one_batch),
-        cmocka_unit_test(test_bf16),    cmocka_unit_test(test_padding_is_in_no_ones_way),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_a_bare_model_has_no_loss),
+        cmocka_unit_test(test_smoothed_gradients),
+        cmocka_unit_test(test_forward),
+        cmocka_unit_test(test_gradient),
+        cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_micro_batches_equal_one_batch),
+        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_padding_is_in_no_ones_way),
+        cmocka_unit_test(test_token_types),
+        cmocka_unit_test(test_a_table_of_zeros),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_a_bare_model_has_no_loss),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

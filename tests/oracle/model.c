@@ -121,8 +121,8 @@ static void attend(const oracle_model *m, const oracle_attention *attention, dou
     free(norm);
 }
 
-static void attention_branch(const oracle_model *m, int64_t layer, const double *context,
-                             double *accumulator)
+void oracle_attention_half(const oracle_model *m, int64_t layer, const double *context,
+                           double *accumulator)
 {
     const rf_config *config = m->config;
     int64_t rows = m->batch * m->length;
@@ -221,6 +221,11 @@ static void embed(const oracle_model *m, double *x)
         ids[i] = m->ids[i];
     }
     oracle_embedding(rows, config->hidden, ids, oracle_parameter(m, RF_PARAMETER_WORD, -1, 0), x);
+    for (int64_t i = 0; i < rows * config->hidden && config->type_vocabulary > 0; i++) {
+        int64_t type = m->token_types != NULL ? m->token_types[i / config->hidden] : 0;
+        x[i] += oracle_parameter(m, RF_PARAMETER_TOKEN_TYPE, -1,
+                                 0)[type * config->hidden + i % config->hidden];
+    }
     oracle_position(&position, rows, config->hidden, tables, positions);
     for (int64_t i = 0; i < rows * config->hidden; i++) {
         x[i] += positions[i];
@@ -238,7 +243,7 @@ double oracle_model_forward(const oracle_model *m, double *logits)
     embed(m, streams[0]);
     memcpy(streams[1], streams[0], (size_t)(rows * config->hidden) * sizeof(double));
     for (int64_t layer = 0; layer < config->layers; layer++) {
-        attention_branch(m, layer, streams[1], streams[0]);
+        oracle_attention_half(m, layer, streams[1], streams[0]);
         feed_forward_branch(m, layer, streams[0], streams[1]);
     }
     oracle_layer_norm(rows, config->hidden, streams[0], config->hidden, streams[1],

@@ -10,8 +10,9 @@ typedef struct oracle_model {
     const rf_parameters *parameters;
     const double *block; /* parameters in the layout of a block */
     int64_t batch, length, rounds;
-    const int32_t *ids;    /* [batch, length] */
-    const double *mask;    /* [batch, length], 0 = masked; NULL: nothing is */
+    const int32_t *ids;         /* [batch, length] */
+    const int32_t *token_types; /* [batch, length], or NULL: 0 */
+    const double *mask;         /* [batch, length], 0 = masked; NULL: nothing is */
     const double *targets; /* what the loss is against, -100 = ignored. Causal models: unused, the
                               ids are; masked: [batch, length]; classifiers: [batch], or numbers
                               [batch, labels]; question answering: [2, batch], starts and ends */
@@ -19,8 +20,10 @@ typedef struct oracle_model {
         *buckets; /* one a layer: [batch, heads, rounds, length], or NULL: hash with `rotations` */
     const double
         *rotations; /* [heads, head width, rounds, columns], for every layer that has no buckets */
-    bool exact;     /* normalisers in double, to be differentiated; else rounded to float where the
-                       reference rounds them */
+    double smoothing;            /* of labels */
+    const double *class_weights; /* [labels] or NULL */
+    bool exact; /* normalisers in double, to be differentiated; else rounded to float where the
+                   reference rounds them */
     double *
         *hashed; /* one a layer, or NULL: where a layer's buckets are to be kept, like `buckets` */
 } oracle_model;
@@ -34,6 +37,9 @@ double oracle_model_forward(const oracle_model *model, double *logits);
 double *oracle_fresh(int64_t count); /* zeros, released with free */
 const double *oracle_parameter(const oracle_model *m, rf_parameter_role role, int64_t layer,
                                int axis);
+/* accumulator += attend(norm(context)) Wo, both [batch * length, hidden]. */
+void oracle_attention_half(const oracle_model *m, int64_t layer, const double *context,
+                           double *accumulator);
 /* y [rows, out] = x [rows, in] W^T + bias; bias may be NULL. */
 void oracle_linear(int64_t rows, int64_t in, int64_t out, const double *x, const double *weight,
                    const double *bias, double *y);
