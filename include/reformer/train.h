@@ -26,6 +26,9 @@ typedef struct rf_train_progress {
         seconds_left; /* of this run; estimate to the end, or to the time limit if that is nearer */
     bool has_validation; /* this call follows an evaluation */
     double validation_loss, validation_bits_per_byte, validation_accuracy;
+    int64_t validation_pairs; /* masked-lm,next-sentence: how many; 0 otherwise. validation_loss is
+                                 the sum of both tasks' then, all else of the masked tokens */
+    double validation_pair_loss, validation_pair_accuracy;
     bool is_best;
 } rf_train_progress;
 
@@ -42,9 +45,12 @@ typedef struct rf_train_options {
         *output; /* the run's folder: a model directory (best so far), checkpoints/ and records */
     bool resume; /* continue from output's last checkpoint; without it an existing run is refused */
     const char *init_from; /* start from the weights of this model directory; NULL: random */
-    const char *task; /* "lm", "masked-lm", "classify", "answer"; NULL: what the configuration says.
-                         A model directory of another task loses its head and gets a new one, which
-                         is said in the log */
+    const char *task;  /* "lm", "masked-lm", "next-sentence", "masked-lm,next-sentence" (both heads,
+                          their losses added), "classify", "answer"; NULL: what the configuration
+                          says. A model directory of another task loses its head and gets a new one,
+                          which is said in the log */
+    const char *spans; /* next-sentence: what spans of the text are made of, "sentence" (NULL),
+                          "line" or "paragraph" */
     const char *text_field, *pair_field, *label_field; /* classify: names in the data; NULL: "text",
                                                           "text_pair", "label" */
     double mask_rate;      /* masked-lm: share of the tokens that are to be told */
@@ -155,6 +161,8 @@ typedef struct rf_evaluation {
                                                   of a classifier: of texts (0 where labels are
                                                   several or numbers); of question answering: of
                                                   starts and ends */
+    int64_t pairs; /* masked-lm,next-sentence: how many were judged beside the masked tokens */
+    double pair_loss, pair_accuracy; /* of these */
     double bits_per_byte;    /* by the mean number of bytes a token of this text stands for */
     int64_t tokens, windows; /* scored tokens; windows */
     const char *task;        /* of the model: "lm", "masked-lm", ... */

@@ -141,27 +141,42 @@ static int print_task(const rf_settings *settings, const rf_evaluation *result)
     return RF_EXIT_DONE;
 }
 
+/* What a second head is worth; NULL: there is none. */
+static json_t *pairs_json(const rf_evaluation *result)
+{
+    return result->pairs == 0
+               ? NULL
+               : json_pack("{s:o, s:o, s:I}", "loss", rf_cli_json_number(result->pair_loss),
+                           "accuracy", rf_cli_json_number(result->pair_accuracy), "pairs",
+                           (json_int_t)result->pairs);
+}
+
 static int print_result(const rf_settings *settings, const rf_evaluation *result)
 {
     char time[32];
-    if (strcmp(result->task, "classify") == 0 || strcmp(result->task, "answer") == 0) {
+    if (strcmp(result->task, "classify") == 0 || strcmp(result->task, "answer") == 0 ||
+        strcmp(result->task, "next-sentence") == 0) {
         return print_task(settings, result);
     }
     if (rf_settings_flag(settings, "json")) {
         return rf_cli_print_json(json_pack(
-            "{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o}", "loss",
+            "{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o*}", "loss",
             rf_cli_json_number(result->loss), "perplexity", rf_cli_json_number(result->perplexity),
             "bits_per_token", rf_cli_json_number(result->bits_per_token), "bits_per_byte",
             rf_cli_json_number(result->bits_per_byte), "accuracy",
             rf_cli_json_number(result->accuracy), "tokens", (json_int_t)result->tokens, "windows",
             (json_int_t)result->windows, "length", (json_int_t)result->length, "seconds",
-            rf_cli_json_number(result->seconds)));
+            rf_cli_json_number(result->seconds), "next_sentence", pairs_json(result)));
     }
     rf_cli_write_duration(result->seconds, time, sizeof time);
     printf("loss            %.6f nats a token\n", result->loss);
     printf("perplexity      %.4f\n", result->perplexity);
     printf("bits per byte   %.4f\n", result->bits_per_byte);
     printf("accuracy        %.2f %%\n", 100.0 * result->accuracy);
+    if (result->pairs > 0) {
+        printf("next sentence   loss %.6f, accuracy %.2f %% of %lld pairs\n", result->pair_loss,
+               100.0 * result->pair_accuracy, (long long)result->pairs);
+    }
     printf("scored          %lld tokens in %lld windows of %lld, in %s\n",
            (long long)result->tokens, (long long)result->windows, (long long)result->length, time);
     return RF_EXIT_DONE;

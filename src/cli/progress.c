@@ -52,9 +52,14 @@ static void show_line(const rf_train_progress *progress)
 static void show_validation(const rf_train_progress *progress)
 {
     rf_cli_status_clear();
-    fprintf(stderr, "step %lld/%lld  validation loss %.4f  %.4f bits/byte  accuracy %.2f %%%s\n",
+    char pairs[64] = "";
+    if (progress->validation_pairs > 0) {
+        snprintf(pairs, sizeof pairs, "  pairs %.4f, %.2f %%", progress->validation_pair_loss,
+                 100.0 * progress->validation_pair_accuracy);
+    }
+    fprintf(stderr, "step %lld/%lld  validation loss %.4f  %.4f bits/byte  accuracy %.2f %%%s%s\n",
             (long long)progress->step, (long long)progress->steps, progress->validation_loss,
-            progress->validation_bits_per_byte, 100.0 * progress->validation_accuracy,
+            progress->validation_bits_per_byte, 100.0 * progress->validation_accuracy, pairs,
             progress->is_best ? "  best" : "");
 }
 

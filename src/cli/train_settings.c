@@ -11,6 +11,7 @@ static void set_data(const rf_settings *settings, rf_train_options *train)
     train->init_from = rf_settings_string(settings, "init-from");
     train->tokenizer = rf_settings_string(settings, "tokenizer");
     train->task = rf_settings_string(settings, "task");
+    train->spans = rf_settings_string(settings, "spans");
     train->text_field = rf_settings_string(settings, "text-field");
     train->pair_field = rf_settings_string(settings, "pair-field");
     train->label_field = rf_settings_string(settings, "label-field");

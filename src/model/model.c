@@ -187,7 +187,7 @@ static rf_status choose_class(const rf_model_options *options, rf_class_choice *
     }
     *space = (rf_class_choice){.labels = options->labels, .names = options->label_names};
     *choice = space;
-    return rf_class_of_task(options->task, &space->model_class, error);
+    return rf_class_choose(options->task, space, error);
 }
 
 /* Another class's folder: first values for what it does not have, then what it has. */
@@ -369,12 +369,12 @@ int64_t rf_model_max_length(const rf_model *model)
 
 const char *rf_model_task(const rf_model *model)
 {
-    return rf_class_task(model->config.model_class);
+    return rf_config_task(&model->config);
 }
 
 int64_t rf_model_labels(const rf_model *model)
 {
-    return model->config.model_class == RF_CLASS_CLASSIFIER ? model->config.labels : 0;
+    return rf_config_classifies(&model->config) ? model->config.labels : 0;
 }
 
 const char *rf_model_label_name(const rf_model *model, int64_t label)

@@ -18,11 +18,7 @@ static rf_status score_batch(rf_runner *runner, const rf_scoring *scoring, int64
     rf_batch batch = rf_source_read(scoring->source, first, rows);
     rf_outcome part = {0};
     RF_TRY(rf_runner_forward(runner, &batch, scoring->seed, 0, &part, error));
-    outcome->nll_sum += part.nll_sum;
-    outcome->scored += part.scored;
-    outcome->correct += part.correct;
-    outcome->overflow = part.overflow;
-    outcome->overflow_layer = part.overflow_layer;
+    rf_outcome_add(outcome, &part);
     return RF_OK;
 }
 
@@ -131,7 +127,7 @@ static rf_status load(evaluation *work, rf_error *error)
     if (task == RF_CLASS_ANSWERER) {
         return rf_examples_load_answers(options->data, &work->examples, error);
     }
-    if (task == RF_CLASS_CLASSIFIER) {
+    if (task == RF_CLASS_CLASSIFIER && work->model->config.next_sentence == RF_UNIT_NONE) {
         const rf_example_fields fields = {options->text_field, options->pair_field,
                                           options->label_field};
         return rf_examples_load_labelled(options->data, &fields, &work->examples, error);
@@ -222,9 +218,14 @@ static rf_status score(evaluation *work, rf_evaluation *result, rf_error *error)
     result->bits_per_byte = result->bits_per_token / rf_tokens_bytes_per_token(&work->tokens);
     result->accuracy = (double)outcome.correct / (double)outcome.scored;
     result->tokens = outcome.scored;
+    result->pairs = outcome.pair_scored;
+    if (result->pairs > 0) {
+        result->pair_loss = outcome.pair_nll_sum / (double)result->pairs;
+        result->pair_accuracy = (double)outcome.pair_correct / (double)result->pairs;
+    }
     result->windows = work->scoring.windows;
     result->length = work->source.length;
-    result->task = rf_class_task(work->model->config.model_class);
+    result->task = rf_config_task(&work->model->config);
     return RF_OK;
 }
 

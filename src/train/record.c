@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LINE_BYTES = 1024, NUMBER_BYTES = 40, METRICS_LIMIT_BITS = 32 };
+enum { LINE_BYTES = 1024, NUMBER_BYTES = 40, PAIR_BYTES = 160, METRICS_LIMIT_BITS = 32 };
 
 struct rf_recorder {
     char *output;  /* folder */
@@ -128,6 +128,20 @@ rf_status rf_recorder_step(rf_recorder *recorder, const rf_train_progress *progr
     return board_flush(recorder, error);
 }
 
+/* What a second head adds to the line of an evaluation. */
+static const char *pair_numbers(const rf_train_progress *progress, char text[PAIR_BYTES])
+{
+    char loss[NUMBER_BYTES];
+    text[0] = '\0';
+    if (progress->validation_pairs > 0) {
+        (void)snprintf(
+            text, PAIR_BYTES, "\"pairs\": %lld, \"pair_loss\": %s, \"pair_accuracy\": %.17g, ",
+            (long long)progress->validation_pairs, number(progress->validation_pair_loss, loss),
+            progress->validation_pair_accuracy);
+    }
+    return text;
+}
+
 rf_status rf_recorder_evaluation(rf_recorder *recorder, const rf_train_progress *progress,
                                  int64_t tokens, rf_error *error)
 {
@@ -135,16 +149,17 @@ rf_status rf_recorder_evaluation(rf_recorder *recorder, const rf_train_progress 
     char bits[NUMBER_BYTES];
     char perplexity[NUMBER_BYTES];
     char accuracy[NUMBER_BYTES];
+    char pairs[PAIR_BYTES];
     (void)snprintf(
         recorder->line, LINE_BYTES,
         "{\"kind\": \"evaluation\", \"step\": %lld, \"loss\": %s, \"bits_per_byte\": %s, "
         "\"perplexity\": %s, \"accuracy\": %s, \"tokens\": %lld, \"is_best\": %s, "
-        "\"seconds\": %.3f}\n",
+        "%s\"seconds\": %.3f}\n",
         (long long)progress->step, number(progress->validation_loss, loss),
         number(progress->validation_bits_per_byte, bits),
-        number(exp(progress->validation_loss), perplexity),
+        number(exp(progress->validation_loss - progress->validation_pair_loss), perplexity),
         number(progress->validation_accuracy, accuracy), (long long)tokens,
-        progress->is_best ? "true" : "false", progress->seconds);
+        progress->is_best ? "true" : "false", pair_numbers(progress, pairs), progress->seconds);
     RF_TRY(append_line(recorder, error));
     RF_TRY(board_scalar(recorder, "validation/loss", progress->step, progress->validation_loss,
                         error));

@@ -88,7 +88,7 @@ static rf_status choose_class(const rf_train_options *options, rf_class_choice *
     }
     *space = (rf_class_choice){0};
     *choice = space;
-    return rf_class_of_task(options->task, &space->model_class, error);
+    return rf_class_choose(options->task, space, error);
 }
 
 static rf_status parse_recipe(const rf_train_options *options, const rf_log *log, rf_config *config,
@@ -270,7 +270,8 @@ static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
     rf_optimizer_options optimizer;
     rf_step_plan plan;
     size_t text = trainer->corpus.size + trainer->valid_corpus.size + pieces_size(&trainer->train) +
-                  pieces_size(&trainer->valid);
+                  pieces_size(&trainer->valid) + rf_source_pairs_size(&trainer->source) +
+                  rf_source_pairs_size(&trainer->valid_source);
     rf_plan_request request = {.runner = &runner,
                                .optimizer = &optimizer,
                                .beside = text + 2 * rf_source_size(options->batch, options->length),

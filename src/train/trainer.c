@@ -197,11 +197,16 @@ static rf_status take_result(rf_trainer *trainer, const rf_outcome *outcome, rf_
 {
     rf_train_state *state = &trainer->state;
     rf_train_progress *progress = &trainer->progress;
-    double loss = outcome->nll_sum / (double)outcome->scored;
+    double loss = rf_outcome_loss(outcome);
+    double first = outcome->nll_sum / (double)outcome->scored; /* of the first head */
+    double pairs = outcome->pair_scored > 0 ? (double)outcome->pair_scored : 1.0;
     progress->has_validation = true;
     progress->validation_loss = loss;
-    progress->validation_bits_per_byte = bits_per_byte(trainer, loss);
+    progress->validation_bits_per_byte = bits_per_byte(trainer, first);
     progress->validation_accuracy = (double)outcome->correct / (double)outcome->scored;
+    progress->validation_pairs = outcome->pair_scored;
+    progress->validation_pair_loss = outcome->pair_nll_sum / pairs;
+    progress->validation_pair_accuracy = (double)outcome->pair_correct / pairs;
     progress->is_best = isfinite(loss) && (state->best_step < 0 || loss < state->best_loss);
     state->evaluated_step = state->step;
     state->worse++;

@@ -25,18 +25,20 @@ static rf_batch read_batch(rf_trainer *trainer, int64_t micro)
     return batch;
 }
 
-/* Over all micro-batches: a causal model scores as many tokens of every window, others are counted.
- */
-static int64_t scored_of_step(rf_trainer *trainer)
+/* What is scored over all micro-batches, and rows of pairs beside it: a causal model scores as many
+ * tokens of every window, others are counted. */
+static int64_t scored_of_step(rf_trainer *trainer, int64_t *pairs)
 {
     const rf_train_options *options = &trainer->options;
     int64_t scored = 0;
+    *pairs = 0;
     if (trainer->source.task == RF_CLASS_CAUSAL_LM) {
         return options->accumulate * options->batch * (options->length - 1);
     }
     for (int64_t micro = 0; micro < options->accumulate; micro++) {
         rf_batch batch = read_batch(trainer, micro);
         scored += rf_model_scored(trainer->model, &batch);
+        *pairs += rf_batch_pairs(&batch);
     }
     return scored > 0 ? scored : 1;
 }
@@ -46,20 +48,19 @@ static int64_t scored_of_step(rf_trainer *trainer)
 static rf_status accumulate(rf_trainer *trainer, rf_outcome *total, rf_error *error)
 {
     const rf_train_options *options = &trainer->options;
-    float factor = (float)(1.0 / (double)scored_of_step(trainer));
+    int64_t pairs = 0;
+    int64_t scored = scored_of_step(trainer, &pairs);
+    float factor = (float)(1.0 / (double)scored);
     *total = (rf_outcome){0};
     RF_TRY(rf_runner_zero_gradients(trainer->runner, error));
     for (int64_t micro = 0; micro < options->accumulate; micro++) {
         rf_outcome part = {0};
         rf_batch batch = read_batch(trainer, micro);
+        batch.pair_weight = pairs > 0 ? (float)((double)scored / (double)pairs) : 0.0F;
         RF_TRY(rf_runner_train(trainer->runner, &batch, trainer->state.seed, trainer->state.step,
                                factor, &part, error));
         rf_trainer_ask(trainer);
-        total->nll_sum += part.nll_sum;
-        total->scored += part.scored;
-        total->checksum_mismatches += part.checksum_mismatches;
-        total->overflow = part.overflow;
-        total->overflow_layer = part.overflow_layer;
+        rf_outcome_add(total, &part);
         if (part.overflow || trainer->stop_now) {
             return RF_OK;
         }
@@ -128,7 +129,7 @@ rf_status rf_trainer_update(rf_trainer *trainer, rf_error *error)
     RF_TRY(judge_reversal(trainer, &total, error));
     RF_TRY(
         rf_optimizer_norm(&trainer->optimizer, rf_runner_gradients(trainer->runner), &norm, error));
-    double loss = total.nll_sum / (double)total.scored;
+    double loss = rf_outcome_loss(&total);
     RF_TRY(apply(trainer, loss, norm, rate, error));
     state->step++;
     state->windows += trainer->options.accumulate * trainer->options.batch;
@@ -140,7 +141,7 @@ rf_status rf_trainer_update(rf_trainer *trainer, rf_error *error)
     trainer->step_seconds += trainer->last_step_seconds;
     trainer->progress.step = state->step;
     trainer->progress.loss = loss;
-    trainer->progress.bits_per_token = loss / log_of_2;
+    trainer->progress.bits_per_token = total.nll_sum / (double)total.scored / log_of_2;
     trainer->progress.bits_per_byte =
         trainer->progress.bits_per_token / rf_tokens_bytes_per_token(&trainer->train);
     trainer->progress.gradient_norm = norm;
