@@ -22,7 +22,8 @@ extern "C" {
 typedef struct rf_model rf_model;
 
 typedef struct rf_model_options {
-    const char *device;       /* "cpu", "cuda", "cuda:N"; NULL or "auto" = the CPU */
+    const char *device;       /* "cpu", "cuda", "cuda:N", or "auto": the first usable GPU, else the
+                                 CPU; NULL = "cpu" */
     int threads;              /* CPU threads, 0 = one a core; results do not depend on it */
     const char *stream;       /* "fixed32" or "float32"; NULL = as config.json says, else fixed32 */
     const char *precision;    /* of activations and matrix products: "f32", or "bf16" with f32 sums,
@@ -73,6 +74,10 @@ RF_API int64_t rf_model_parameter_count(const rf_model *model);
 RF_API int64_t rf_model_vocabulary(const rf_model *model);
 RF_API int64_t rf_model_hidden(const rf_model *model);
 RF_API int64_t rf_model_max_length(const rf_model *model); /* positions there are */
+/* Texts whose layouts agree may share a batch (each padded to the longest, behind a mask) without a
+ * change to what any of them gives: chunks of attention lie as they would for each alone. With
+ * others they lie differently, as in Hugging Face's. */
+RF_API int64_t rf_model_layout(const rf_model *model, int64_t length);
 /* Its task, as in rf_model_options; how many labels it has (classifiers) and what they are called:
  * the text is the model's. NULL for a number that is none of them. */
 RF_API const char *rf_model_task(const rf_model *model);

@@ -1,9 +1,11 @@
-/* All of the library's public interface. See model.h, tasks.h, generate.h, train.h, tools.h and
- * device.h. */
+/* All of the library's public interface. See model.h, tasks.h, inside.h, layer.h, generate.h,
+ * train.h, tools.h and device.h. */
 #ifndef REFORMER_REFORMER_H
 #define REFORMER_REFORMER_H
 #include "reformer/device.h"
 #include "reformer/generate.h"
+#include "reformer/inside.h"
+#include "reformer/layer.h"
 #include "reformer/model.h"
 #include "reformer/status.h"
 #include "reformer/tasks.h"

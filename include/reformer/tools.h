@@ -43,15 +43,19 @@ typedef struct rf_plan_options {
     uint64_t memory_limit;       /* bytes: the work is cut so as to stay within; 0 = none */
     uint64_t fit;                /* bytes: search the largest `maximize` that fits; 0 = no search */
     const char *maximize;        /* "length" (NULL) or "batch"; the other is as given */
+    bool estimate; /* also the time of a step, from a short one; the device must be there */
     int threads;
 } rf_plan_options;
 /* Bytes of the device by purpose, measured by a dry run of the same code: {"batch", "length",
  * "device", "parameters", "gradients", "optimizer", "streams", "stream_gradients", "buckets",
  * "workspace", "batch_data", "other", "peak_bytes", "full_attention_stored_bytes",
- * "parameter_count", "slices": {"rows", "heads", "head_rows"}}, "peak_bytes" being the sum of those
- * before it; after a search "fit_bytes" and "limited_by": "memory", "positions" or "batch" (the
- * most there may be). full_attention_stored_bytes: the same layers with full attention and every
- * activation stored, by the formula of docs/numerics.md. RF_ERR_MEMORY where nothing fits. */
+ * "parameter_count", "slices": {"rows", "heads", "head_rows"}, "flops", "bytes_moved",
+ * "generation_cache", "alternatives": [{"change", "peak_bytes"}]}, "peak_bytes" being the sum of
+ * those before it, "flops" of the products of a step, "bytes_moved" each operand of an operation
+ * once, "generation_cache" of one sequence; "estimated_seconds" where asked for; after a search
+ * "fit_bytes" and "limited_by": "memory", "positions" or "batch" (the most there may be).
+ * full_attention_stored_bytes: the same layers with full attention and every activation stored, by
+ * the formula of docs/numerics.md. RF_ERR_MEMORY where nothing fits. */
 RF_API RF_MUST_CHECK rf_status rf_plan(const rf_plan_options *options, char **report,
                                        rf_error *error);
 
@@ -80,7 +84,8 @@ RF_API RF_MUST_CHECK rf_status rf_bench_step(const rf_bench_options *options, ch
                                              rf_error *error);
 
 typedef struct rf_bench_attention_options {
-    const char *kind; /* "lsh" (NULL): buckets by the automatic rule; or "local" */
+    const char
+        *kind; /* "lsh" (NULL): buckets by the automatic rule; "local", "full", "full_shared" */
     int64_t length, batch;
     int64_t heads, head_width, hidden;
     int64_t chunk, rounds; /* rounds of LSH attention */
@@ -114,6 +119,35 @@ typedef struct rf_bench_generate_options {
  * token for all sequences, "tokens_per_second"}. */
 RF_API RF_MUST_CHECK rf_status rf_bench_generate(const rf_bench_generate_options *options,
                                                  char **report, rf_error *error);
+
+typedef struct rf_nearest_options {
+    const char *model;
+    const char *expression; /* words with + and - between them: "king - man + woman" */
+    const char *data;    /* file, folder or pattern: the words of this text are compared. NULL: the
+                            vocabulary's own, of models whose tokens are pieces */
+    const char *vectors; /* "table": of the tokens of a word, from the input table, their mean;
+                            "context": of the tokens of all places where a word stands in the text,
+                            their mean; NULL: context with data, table without */
+    const char *pooling; /* of "context", over the tokens of a word: "mean" (NULL) or "last" */
+    int64_t layer;       /* of "context": as in rf_embed_options */
+    int64_t min_count;   /* words that stand in the text at least so often; 0 = 5 */
+    int64_t most_words;  /* the most frequent of these; 0 = 20,000 */
+    int64_t top;         /* 0 = 10 */
+    int64_t length;      /* tokens of a window of the text; 0: as trained, if recorded, else up to
+                            2,048 */
+    uint64_t limit;      /* read only the first bytes of the text; 0 = all */
+    int64_t num_hashes;  /* as in rf_model_options */
+    bool center;         /* take away the mean of all words' vectors first */
+    const char *device, *precision, *kernels, *stream;
+    int threads;
+    rf_log log;
+} rf_nearest_options;
+/* The words whose vectors have the largest cosine with the expression: the sum, with its signs, of
+ * its words' vectors, each of length 1. Its own words are left out. {"expression": [{"word",
+ * "sign", "count"}], "vectors", "layer", "words", "tokens", "nearest": [{"word", "cosine",
+ * "count"}]}: "words" were compared, "tokens" went through the model. */
+RF_API RF_MUST_CHECK rf_status rf_nearest(const rf_nearest_options *options, char **report,
+                                          rf_error *error);
 
 /* {"config": {...}, "parameters": N, "tensors": [{"name", "shape", "dtype"}], "notes": [...]} of a
  * model directory. */

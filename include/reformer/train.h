@@ -15,6 +15,18 @@
 extern "C" {
 #endif
 
+/* What an evaluation found, by name; docs/tasks.md, "Figures", says which figures a task has. */
+typedef struct rf_figure {
+    const char *name; /* "loss", "accuracy", "macro_f1", ...; static */
+    double value;     /* NaN where it is not defined: the correlation of a constant */
+    bool is_share;    /* 0 to 1, to be shown in percent */
+} rf_figure;
+enum { RF_FIGURES = 8 };
+typedef struct rf_figures {
+    int64_t count;
+    rf_figure items[RF_FIGURES];
+} rf_figures;
+
 typedef struct rf_train_progress {
     int64_t step, steps; /* step: updates done */
     double loss;         /* nats a token, mean over the last update */
@@ -26,9 +38,7 @@ typedef struct rf_train_progress {
         seconds_left; /* of this run; estimate to the end, or to the time limit if that is nearer */
     bool has_validation; /* this call follows an evaluation */
     double validation_loss, validation_bits_per_byte, validation_accuracy;
-    int64_t validation_pairs; /* masked-lm,next-sentence: how many; 0 otherwise. validation_loss is
-                                 the sum of both tasks' then, all else of the masked tokens */
-    double validation_pair_loss, validation_pair_accuracy;
+    rf_figures validation; /* all of the task's */
     bool is_best;
 } rf_train_progress;
 
@@ -93,6 +103,7 @@ typedef struct rf_train_options {
     /* evaluation and records */
     int64_t eval_every;   /* updates; 0 = only at the end */
     int64_t eval_tokens;  /* at most so many tokens an evaluation; 0 = all */
+    const char *best_by;  /* the figure by which the best model is chosen; NULL: "loss" */
     int64_t patience;     /* evaluations without improvement before stopping; 0 = never */
     int64_t save_every;   /* updates; 0 = only at evaluations and at the end */
     int64_t keep;         /* last N checkpoints */
@@ -123,8 +134,9 @@ typedef struct rf_train_options {
 
 typedef struct rf_train_result {
     int64_t step;
-    double loss; /* of the last update, nats */
-    double best_validation_loss, best_bits_per_byte;
+    double loss;                                     /* of the last update, nats */
+    double best_validation_loss, best_bits_per_byte; /* at best_step */
+    double best_value;                               /* of best_by */
     int64_t best_step;
     uint64_t planned_bytes, peak_bytes; /* planned memory, and the allocator's high-water mark */
     double seconds;
@@ -156,7 +168,7 @@ typedef struct rf_evaluate_options {
 } rf_evaluate_options;
 
 typedef struct rf_evaluation {
-    double loss;                                 /* nats a scored token */
+    double loss; /* nats a scored token; of two heads the sum of both means */
     double perplexity, bits_per_token, accuracy; /* of a masked language model: of masked tokens;
                                                   of a classifier: of texts (0 where labels are
                                                   several or numbers); of question answering: of
@@ -166,6 +178,7 @@ typedef struct rf_evaluation {
     double bits_per_byte;    /* by the mean number of bytes a token of this text stands for */
     int64_t tokens, windows; /* scored tokens; windows */
     const char *task;        /* of the model: "lm", "masked-lm", ... */
+    rf_figures figures;      /* all of the task's, those above among them */
     int64_t length;
     double seconds;
 } rf_evaluation;

@@ -4,11 +4,11 @@
 #include <string.h>
 
 static const rf_command *const commands[] = {
-    &rf_command_train,      &rf_command_eval,     &rf_command_generate, &rf_command_verify,
-    &rf_command_plan,       &rf_command_inspect,  &rf_command_bench,    &rf_command_devices,
-    &rf_command_convert,    &rf_command_tokenize, &rf_command_embed,    &rf_command_fill,
-    &rf_command_classify,   &rf_command_answer,   &rf_command_help,     &rf_command_version,
-    &rf_command_completion, &rf_command_manual,
+    &rf_command_train,    &rf_command_eval,       &rf_command_generate, &rf_command_verify,
+    &rf_command_plan,     &rf_command_inspect,    &rf_command_bench,    &rf_command_devices,
+    &rf_command_convert,  &rf_command_tokenize,   &rf_command_embed,    &rf_command_fill,
+    &rf_command_classify, &rf_command_answer,     &rf_command_nearest,  &rf_command_help,
+    &rf_command_version,  &rf_command_completion, &rf_command_manual,
 };
 
 /* One row for each option; `bits` says with which of the RF_SHARED masks it comes. */
@@ -46,6 +46,17 @@ static const struct shared_option {
       .key = "lines",
       .group = "what",
       .help = "every line is a text of its own"}},
+    {RF_SHARED_TEXT,
+     {.name = "batch",
+      .letter = 'b',
+      .kind = RF_OPTION_INTEGER,
+      .argument = "N",
+      .preset = "1",
+      .low = 1,
+      .high = 1 << 20,
+      .key = "batch",
+      .group = "how",
+      .help = "texts computed at once, of like length; what a text gives does not depend on it"}},
     {RF_SHARED_MODEL,
      {.name = "num-hashes",
       .kind = RF_OPTION_INTEGER,
@@ -84,8 +95,8 @@ static const struct shared_option {
       .preset = "auto",
       .key = "device",
       .group = "everywhere",
-      .help = "where to compute, see 'reformer devices'; auto is cpu, which every command can "
-              "use"}},
+      .help = "where to compute, see 'reformer devices'; auto is the first GPU that this build "
+              "can use, else cpu"}},
     {RF_SHARED_DEVICE,
      {.name = "precision",
       .kind = RF_OPTION_CHOICE,

@@ -122,10 +122,12 @@ static const rf_option options[] = {
      .kind = RF_OPTION_CHOICE,
      .argument = "KIND",
      .preset = "lsh",
-     .choices = "lsh|local",
+     .choices = "lsh|local|full|full_shared",
      .key = "kind",
      .group = "attention",
-     .help = "attention by hashing, or of neighbouring chunks"},
+     .help =
+         "attention by hashing, of neighbouring chunks, or of all tokens with all; shared: with "
+         "the queries as keys"},
     {.name = "heads",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",

@@ -1,4 +1,4 @@
-/* reformer eval: loss, perplexity, bits per byte and accuracy of a model on a text. */
+/* reformer eval: the figures of a model's task on a text or on examples. */
 #include "message.h"
 #include "progress.h"
 #include "units.h"
@@ -124,61 +124,52 @@ static int on_stop(void *user)
     return rf_cli_stop_requested();
 }
 
-/* Of a classifier or a question answerer. */
-static int print_task(const rf_settings *settings, const rf_evaluation *result)
+/* The figures by name, then what they are of. */
+static json_t *result_json(const rf_evaluation *result, bool examples)
 {
-    if (rf_settings_flag(settings, "json")) {
-        return rf_cli_print_json(json_pack(
-            "{s:s, s:o, s:o, s:I, s:I, s:o}", "task", result->task, "loss",
-            rf_cli_json_number(result->loss), "accuracy", rf_cli_json_number(result->accuracy),
-            "scored", (json_int_t)result->tokens, "examples", (json_int_t)result->windows,
-            "seconds", rf_cli_json_number(result->seconds)));
+    json_t *object = json_pack("{s:s}", "task", result->task);
+    for (int64_t i = 0; i < result->figures.count; i++) {
+        const rf_figure *figure = &result->figures.items[i];
+        json_object_set_new(object, figure->name, rf_cli_json_number(figure->value));
     }
-    printf("loss            %.6f\n", result->loss);
-    printf("accuracy        %.2f %%\n", 100.0 * result->accuracy);
-    printf("scored          %lld in %lld examples\n", (long long)result->tokens,
-           (long long)result->windows);
-    return RF_EXIT_DONE;
+    json_object_set_new(object, examples ? "scored" : "tokens", json_integer(result->tokens));
+    json_object_set_new(object, examples ? "examples" : "windows", json_integer(result->windows));
+    json_object_set_new(object, "length", json_integer(result->length));
+    json_object_set_new(object, "seconds", rf_cli_json_number(result->seconds));
+    return object;
 }
 
-/* What a second head is worth; NULL: there is none. */
-static json_t *pairs_json(const rf_evaluation *result)
+static void print_figure(const rf_figure *figure)
 {
-    return result->pairs == 0
-               ? NULL
-               : json_pack("{s:o, s:o, s:I}", "loss", rf_cli_json_number(result->pair_loss),
-                           "accuracy", rf_cli_json_number(result->pair_accuracy), "pairs",
-                           (json_int_t)result->pairs);
+    char name[32];
+    rf_cli_figure_name(figure, name, sizeof name);
+    if (figure->is_share) {
+        printf("%-20s%.2f %%\n", name, 100.0 * figure->value);
+    } else {
+        printf("%-20s%.6f\n", name, figure->value);
+    }
 }
 
 static int print_result(const rf_settings *settings, const rf_evaluation *result)
 {
+    bool examples = strcmp(result->task, "classify") == 0 || strcmp(result->task, "answer") == 0 ||
+                    strcmp(result->task, "next-sentence") == 0;
     char time[32];
-    if (strcmp(result->task, "classify") == 0 || strcmp(result->task, "answer") == 0 ||
-        strcmp(result->task, "next-sentence") == 0) {
-        return print_task(settings, result);
-    }
     if (rf_settings_flag(settings, "json")) {
-        return rf_cli_print_json(json_pack(
-            "{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o*}", "loss",
-            rf_cli_json_number(result->loss), "perplexity", rf_cli_json_number(result->perplexity),
-            "bits_per_token", rf_cli_json_number(result->bits_per_token), "bits_per_byte",
-            rf_cli_json_number(result->bits_per_byte), "accuracy",
-            rf_cli_json_number(result->accuracy), "tokens", (json_int_t)result->tokens, "windows",
-            (json_int_t)result->windows, "length", (json_int_t)result->length, "seconds",
-            rf_cli_json_number(result->seconds), "next_sentence", pairs_json(result)));
+        return rf_cli_print_json(result_json(result, examples));
+    }
+    for (int64_t i = 0; i < result->figures.count; i++) {
+        print_figure(&result->figures.items[i]);
     }
     rf_cli_write_duration(result->seconds, time, sizeof time);
-    printf("loss            %.6f nats a token\n", result->loss);
-    printf("perplexity      %.4f\n", result->perplexity);
-    printf("bits per byte   %.4f\n", result->bits_per_byte);
-    printf("accuracy        %.2f %%\n", 100.0 * result->accuracy);
-    if (result->pairs > 0) {
-        printf("next sentence   loss %.6f, accuracy %.2f %% of %lld pairs\n", result->pair_loss,
-               100.0 * result->pair_accuracy, (long long)result->pairs);
+    if (examples) {
+        printf("%-20s%lld in %lld examples, in %s\n", "scored", (long long)result->tokens,
+               (long long)result->windows, time);
+    } else {
+        printf("%-20s%lld tokens in %lld windows of %lld, in %s\n", "scored",
+               (long long)result->tokens, (long long)result->windows, (long long)result->length,
+               time);
     }
-    printf("scored          %lld tokens in %lld windows of %lld, in %s\n",
-           (long long)result->tokens, (long long)result->windows, (long long)result->length, time);
     return RF_EXIT_DONE;
 }
 
@@ -235,12 +226,15 @@ static int run(const rf_settings *settings)
 
 const rf_command rf_command_eval = {
     .name = "eval",
-    .purpose = "Measure a model on a text: loss, perplexity, bits per byte, accuracy",
-    .description = "Windows do not overlap, a last partial one is dropped, the first token of each "
-                   "is not scored, and the mean is over all "
-                   "scored tokens.",
-    .examples = {"eval --model runs/book --data held-out.txt",
-                 "eval --model runs/book --data book.txt --last-bytes 200KB --json"},
+    .purpose = "Measure a model: loss, accuracy and the other figures of its task",
+    .description =
+        "Language models: loss, perplexity, bits and accuracy over windows that do not overlap; a "
+        "last partial one is dropped, and the first token of each is not scored (of a masked model "
+        "only the masked ones are). Classifiers: accuracy, F1 and Matthews' coefficient, or the "
+        "correlations of a regression. Question answering: exact match and F1 as SQuAD v1.1 counts "
+        "them.",
+    .examples = {"eval --model runs/book --data book.txt --last-bytes 200KB --json",
+                 "eval --model runs/mood --data reviews.jsonl --batch 8"},
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .shared =

@@ -100,7 +100,8 @@ static const rf_option options[] = {
      .argument = "TOKEN",
      .key = "special",
      .group = "training",
-     .help = "a token of its own wherever the text has it, such as <mask>; may be repeated"},
+     .help = "a token of its own wherever the text has it; <mask>, <sep> and <cls> become those of "
+             "--output; may be repeated"},
 };
 
 static rf_status check(const rf_settings *settings, rf_error *error)

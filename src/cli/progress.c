@@ -49,18 +49,30 @@ static void show_line(const rf_train_progress *progress)
         progress->tokens_per_second, left);
 }
 
+void rf_cli_figure_name(const rf_figure *figure, char *name, size_t size)
+{
+    size_t i = 0;
+    for (; i + 1 < size && figure->name[i] != '\0'; i++) {
+        name[i] = figure->name[i];
+        name[i] = (char)(name[i] == '_' ? ' ' : name[i]);
+    }
+    name[i] = '\0';
+}
+
 static void show_validation(const rf_train_progress *progress)
 {
+    const rf_figures *figures = &progress->validation;
     rf_cli_status_clear();
-    char pairs[64] = "";
-    if (progress->validation_pairs > 0) {
-        snprintf(pairs, sizeof pairs, "  pairs %.4f, %.2f %%", progress->validation_pair_loss,
-                 100.0 * progress->validation_pair_accuracy);
+    fprintf(stderr, "step %lld/%lld  validation", (long long)progress->step,
+            (long long)progress->steps);
+    for (int64_t i = 0; i < figures->count; i++) {
+        const rf_figure *figure = &figures->items[i];
+        char name[32];
+        rf_cli_figure_name(figure, name, sizeof name);
+        fprintf(stderr, figure->is_share ? "%s%s %.2f %%" : "%s%s %.4f", i > 0 ? "  " : " ", name,
+                figure->is_share ? 100.0 * figure->value : figure->value);
     }
-    fprintf(stderr, "step %lld/%lld  validation loss %.4f  %.4f bits/byte  accuracy %.2f %%%s%s\n",
-            (long long)progress->step, (long long)progress->steps, progress->validation_loss,
-            progress->validation_bits_per_byte, 100.0 * progress->validation_accuracy, pairs,
-            progress->is_best ? "  best" : "");
+    fprintf(stderr, "%s\n", progress->is_best ? "  best" : "");
 }
 
 void rf_train_view_show(const rf_train_view *view, const rf_train_progress *progress)

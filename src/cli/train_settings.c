@@ -22,6 +22,7 @@ static void set_data(const rf_settings *settings, rf_train_options *train)
     train->steps = rf_settings_integer(settings, "steps");
     train->stop_after = rf_settings_integer(settings, "stop-after");
     train->time_limit_seconds = rf_settings_number(settings, "time-limit");
+    train->best_by = rf_settings_string(settings, "best-by");
     train->patience = rf_settings_integer(settings, "patience");
     train->batch = rf_settings_integer(settings, "batch");
     train->length = rf_settings_integer(settings, "length");

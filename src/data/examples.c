@@ -105,31 +105,28 @@ static rf_status read_lines(const rf_corpus *corpus, json_t *rows, rf_error *err
     return status;
 }
 
-static rf_status read_rows(const char *pattern, rf_examples *examples, json_t **raw,
+static rf_status read_rows(const rf_corpus *corpus, rf_examples *examples, json_t **raw,
                            rf_error *error)
 {
-    rf_corpus corpus = {0};
     json_t *whole = NULL;
     rf_status status = RF_OK;
-    RF_TRY_DONE(rf_corpus_load(pattern, &corpus, error));
-    examples->bytes = corpus.size;
-    examples->hash = corpus.hash;
-    RF_TRY_DONE(rf_string_copy(pattern, &examples->name, error));
+    examples->bytes = corpus->size;
+    examples->hash = corpus->hash;
+    RF_TRY_DONE(rf_string_copy(corpus->name, &examples->name, error));
     *raw = json_array();
     examples->rows = json_array();
     examples->names = json_array();
     if (*raw == NULL || examples->rows == NULL || examples->names == NULL) {
-        RF_TRY_DONE(no_memory(pattern, error));
+        RF_TRY_DONE(no_memory(corpus->name, error));
     }
-    if (rf_json_parse_object(pattern, (const char *)corpus.bytes, corpus.size, &whole, NULL) ==
-        RF_OK) { /* one object: a row, or SQuAD's file */
+    if (rf_json_parse_object(corpus->name, (const char *)corpus->bytes, corpus->size, &whole,
+                             NULL) == RF_OK) { /* one object: a row, or SQuAD's file */
         json_array_append(*raw, whole);
     } else {
-        RF_TRY_DONE(read_lines(&corpus, *raw, error));
+        RF_TRY_DONE(read_lines(corpus, *raw, error));
     }
 done:
     json_decref(whole);
-    rf_corpus_clear(&corpus);
     return status;
 }
 
@@ -281,7 +278,7 @@ done:
     return status;
 }
 
-static rf_status settle_labels(rf_examples *examples, rf_error *error)
+static rf_status settle_labels(rf_examples *examples, bool numbers, rf_error *error)
 {
     size_t i;
     json_t *row;
@@ -298,7 +295,7 @@ static rf_status settle_labels(rf_examples *examples, rf_error *error)
                              "as the rows before it have",
                              error);
         }
-        kind = mixes ? LABEL_NUMBER : now;
+        kind = mixes || (numbers && now == LABEL_INTEGER) ? LABEL_NUMBER : now;
     }
     examples->problem = kind == LABEL_NUMBER ? RF_PROBLEM_REGRESSION
                         : kind == LABEL_LIST ? RF_PROBLEM_MULTIPLE
@@ -312,6 +309,17 @@ static rf_status settle_labels(rf_examples *examples, rf_error *error)
 rf_status rf_examples_load_labelled(const char *pattern, const rf_example_fields *fields,
                                     rf_examples *examples, rf_error *error)
 {
+    rf_corpus corpus;
+    *examples = (rf_examples){0};
+    RF_TRY(rf_corpus_load(pattern, &corpus, error));
+    rf_status status = rf_examples_parse_labelled(&corpus, fields, examples, error);
+    rf_corpus_clear(&corpus);
+    return status;
+}
+
+rf_status rf_examples_parse_labelled(const rf_corpus *corpus, const rf_example_fields *fields,
+                                     rf_examples *examples, rf_error *error)
+{
     const char *text = fields->text != NULL ? fields->text : "text";
     const char *pair = fields->pair != NULL ? fields->pair : "text_pair";
     const char *label = fields->label != NULL ? fields->label : "label";
@@ -320,7 +328,7 @@ rf_status rf_examples_load_labelled(const char *pattern, const rf_example_fields
     json_t *row;
     rf_status status = RF_OK;
     *examples = (rf_examples){0};
-    RF_TRY_DONE(read_rows(pattern, examples, &raw, error));
+    RF_TRY_DONE(read_rows(corpus, examples, &raw, error));
     json_array_foreach(raw, i, row)
     {
         json_t *second = json_object_get(row, pair);
@@ -330,19 +338,19 @@ rf_status rf_examples_load_labelled(const char *pattern, const rf_example_fields
                 rf_error_set(error, RF_ERR_FORMAT,
                              "%s: row %zu: expected texts \"%.40s\" (and perhaps \"%.40s\") "
                              "and a \"%.40s\"",
-                             pattern, i + 1, text, pair, label));
+                             corpus->name, i + 1, text, pair, label));
         }
         json_t *made = json_pack("{s:O, s:O}", "text", json_object_get(row, text), "label",
                                  json_object_get(row, label));
         if (made == NULL || (second != NULL && json_object_set(made, "pair", second) != 0) ||
             json_array_append_new(examples->rows, made) != 0) {
-            RF_TRY_DONE(no_memory(pattern, error));
+            RF_TRY_DONE(no_memory(corpus->name, error));
         }
     }
     if (rf_examples_count(examples) == 0) {
-        RF_TRY_DONE(rf_error_set(error, RF_ERR_FORMAT, "%s: there are no examples", pattern));
+        RF_TRY_DONE(rf_error_set(error, RF_ERR_FORMAT, "%s: there are no examples", corpus->name));
     }
-    RF_TRY_DONE(settle_labels(examples, error));
+    RF_TRY_DONE(settle_labels(examples, fields->numbers, error));
 done:
     json_decref(raw);
     if (status != RF_OK) {
@@ -391,21 +399,63 @@ static rf_status add_answer(rf_examples *examples, size_t number, const json_t *
         }
         place = (json_int_t)at;
     }
-    json_t *made = json_pack("{s:O, s:O, s:s, s:I}", "question", question, "context", context,
-                             "answer", words, "start", place);
+    json_t *known = json_array();
+    if (words[0] != '\0') {
+        json_array_append_new(known, json_string(words));
+    }
+    json_t *made = json_pack("{s:O, s:O, s:s, s:I, s:o}", "question", question, "context", context,
+                             "answer", words, "start", place, "answers", known);
     if (made == NULL || json_array_append_new(examples->rows, made) != 0) {
         return no_memory(examples->name, error);
     }
     return RF_OK;
 }
 
+/* One more answer that is right, of the row that was added last. */
+static rf_status add_known(rf_examples *examples, json_t *answer, rf_error *error)
+{
+    size_t number = json_array_size(examples->rows) - 1;
+    json_t *known = json_object_get(json_array_get(examples->rows, number), "answers");
+    if (!json_is_string(answer)) {
+        return wrong_row(examples, number, "one of its answers is no text", error);
+    }
+    return json_array_append(known, answer) == 0 ? RF_OK : no_memory(examples->name, error);
+}
+
 static rf_status add_squad_question(rf_examples *examples, const json_t *item,
                                     const json_t *context, rf_error *error)
 {
-    const json_t *answer = json_array_get(json_object_get(item, "answers"), 0);
-    return add_answer(examples, (size_t)rf_examples_count(examples),
+    const json_t *answers = json_object_get(item, "answers");
+    const json_t *answer = json_array_get(answers, 0);
+    RF_TRY(add_answer(examples, (size_t)rf_examples_count(examples),
                       json_object_get(item, "question"), context, json_object_get(answer, "text"),
-                      json_object_get(answer, "answer_start"), error);
+                      json_object_get(answer, "answer_start"), error));
+    for (size_t i = 1; i < json_array_size(answers); i++) {
+        RF_TRY(add_known(examples, json_object_get(json_array_get(answers, i), "text"), error));
+    }
+    return RF_OK;
+}
+
+/* A row of JSON lines, with one answer or with a list of texts and one of places. */
+static rf_status add_question(rf_examples *examples, size_t number, const json_t *row,
+                              rf_error *error)
+{
+    const json_t *answers = json_object_get(row, "answers");
+    const json_t *texts = json_object_get(answers, "text");
+    const json_t *starts = json_object_get(answers, "answer_start");
+    const json_t *answer =
+        answers != NULL ? json_array_get(texts, 0) : json_object_get(row, "answer");
+    const json_t *start =
+        answers != NULL ? json_array_get(starts, 0) : json_object_get(row, "answer_start");
+    if (answers != NULL && !json_is_array(texts)) {
+        return wrong_row(examples, number, "expected \"answers\" with a list \"text\"", error);
+    }
+    RF_TRY(add_answer(examples, number, json_object_get(row, "question"),
+                      json_object_get(row, "context"), answer, start, error));
+    for (size_t i = 1; i < json_array_size(texts); i++) {
+        RF_TRY(add_known(examples, json_array_get(texts, i), error));
+    }
+    return RF_OK;
 }
 
 static rf_status add_squad(rf_examples *examples, const json_t *data, rf_error *error)
@@ -432,23 +482,30 @@ static rf_status add_squad(rf_examples *examples, const json_t *data, rf_error *
 
 rf_status rf_examples_load_answers(const char *pattern, rf_examples *examples, rf_error *error)
 {
+    rf_corpus corpus;
+    *examples = (rf_examples){0};
+    RF_TRY(rf_corpus_load(pattern, &corpus, error));
+    rf_status status = rf_examples_parse_answers(&corpus, examples, error);
+    rf_corpus_clear(&corpus);
+    return status;
+}
+
+rf_status rf_examples_parse_answers(const rf_corpus *corpus, rf_examples *examples, rf_error *error)
+{
     json_t *raw = NULL;
     size_t i;
     json_t *row;
     rf_status status = RF_OK;
     *examples = (rf_examples){0};
-    RF_TRY_DONE(read_rows(pattern, examples, &raw, error));
+    RF_TRY_DONE(read_rows(corpus, examples, &raw, error));
     json_array_foreach(raw, i, row)
     {
         const json_t *data = json_object_get(row, "data");
         RF_TRY_DONE(json_is_array(data) ? add_squad(examples, data, error)
-                                        : add_answer(examples, i, json_object_get(row, "question"),
-                                                     json_object_get(row, "context"),
-                                                     json_object_get(row, "answer"),
-                                                     json_object_get(row, "answer_start"), error));
+                                        : add_question(examples, i, row, error));
     }
     if (rf_examples_count(examples) == 0) {
-        RF_TRY_DONE(rf_error_set(error, RF_ERR_FORMAT, "%s: there are no questions", pattern));
+        RF_TRY_DONE(rf_error_set(error, RF_ERR_FORMAT, "%s: there are no questions", corpus->name));
     }
 done:
     json_decref(raw);

@@ -20,23 +20,38 @@ static rf_status take_lists(rf_layer_cache *cache, rf_workspace *block, rf_error
 rf_status rf_cache_take(rf_layer_cache *cache, const rf_config *config, int64_t layer,
                         int64_t batch, int64_t capacity, rf_workspace *block, rf_error *error)
 {
-    bool is_lsh = config->kinds[layer] == RF_LAYER_LSH;
-    const rf_window_config *window = is_lsh ? &config->lsh : &config->local;
-    bool has_lists = is_lsh && config->bucket_factors > 0;
+    bool is_lsh = rf_config_shares_query_key(config, layer);
+    bool hashes = config->kinds[layer] == RF_LAYER_LSH;
+    bool is_full = !hashes && config->kinds[layer] != RF_LAYER_LOCAL;
+    const rf_window_config all = {.chunk_length = capacity};
+    const rf_window_config *window = is_full ? &all : hashes ? &config->lsh : &config->local;
+    bool has_lists = hashes && config->bucket_factors > 0;
     *cache = (rf_layer_cache){.bucket_count = has_lists ? rf_config_bucket_count(config) : 0,
                               .capacity = capacity,
-                              .rounds = is_lsh ? config->rounds : 1,
+                              .rounds = hashes ? config->rounds : 1,
                               .chunk = window->chunk_length,
                               .before = window->chunks_before,
                               .after = window->chunks_after,
                               .is_lsh = is_lsh};
     int64_t ring = (cache->before + 1) * cache->chunk;
-    const int64_t shape[] = {batch, config->heads, is_lsh || ring > capacity ? capacity : ring, 2,
+    const int64_t shape[] = {batch, config->heads, hashes || ring > capacity ? capacity : ring, 2,
                              config->head_width};
-    RF_TRY(rf_workspace_take(
-        block, is_lsh ? "keys and values of an LSH layer" : "keys and values of a local layer",
-        RF_F32, 5, shape, &cache->rows, error));
+    RF_TRY(rf_workspace_take(block,
+                             hashes    ? "keys and values of an LSH layer"
+                             : is_full ? "keys and values of a full layer"
+                                       : "keys and values of a local layer",
+                             RF_F32, 5, shape, &cache->rows, error));
     return has_lists ? take_lists(cache, block, error) : RF_OK;
+}
+
+rf_layer_cache rf_cache_rows(const rf_layer_cache *cache, int64_t first, int64_t count)
+{
+    rf_layer_cache view = *cache;
+    view.rows = rf_tensor_rows(&cache->rows, first, count);
+    if (!rf_tensor_is_absent(&cache->lists)) {
+        view.lists = rf_tensor_rows(&cache->lists, first, count);
+    }
+    return view;
 }
 
 int64_t rf_cache_longest_window(const rf_layer_cache *cache)

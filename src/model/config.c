@@ -65,6 +65,11 @@ int64_t rf_config_lsh_layers(const rf_config *config)
     return rf_config_kind_count(config, RF_LAYER_LSH);
 }
 
+bool rf_config_shares_query_key(const rf_config *config, int64_t layer)
+{
+    return config->kinds[layer] == RF_LAYER_LSH || config->kinds[layer] == RF_LAYER_FULL_SHARED;
+}
+
 static int64_t greatest_common_divisor(int64_t a, int64_t b)
 {
     while (b != 0) {
@@ -80,10 +85,12 @@ static void chunk_lengths(const rf_config *config, int64_t *multiple, int64_t *l
 {
     int64_t lsh = config->lsh.chunk_length;
     int64_t local = config->local.chunk_length;
-    int64_t lsh_layers = rf_config_lsh_layers(config);
-    if (lsh_layers == 0) {
-        lsh = local;
-    } else if (lsh_layers == config->layers) {
+    bool has_lsh = rf_config_lsh_layers(config) > 0;
+    bool has_local = rf_config_kind_count(config, RF_LAYER_LOCAL) > 0;
+    if (!has_lsh) {
+        lsh = has_local ? local : 1;
+    }
+    if (!has_local) {
         local = lsh;
     }
     int64_t common = lsh / greatest_common_divisor(lsh, local) * local; /* both are at least 1 */
@@ -100,6 +107,20 @@ int64_t rf_config_padded_length(const rf_config *config, int64_t length)
         return length;
     }
     return length + multiple - length % multiple;
+}
+
+/* Padding stands behind all else, where a sort by buckets puts it too, as empty slots do. What is
+ * no longer than a chunk is one block, and full attention has no chunks. */
+int64_t rf_config_layout(const rf_config *config, int64_t length)
+{
+    int64_t multiple = 1;
+    int64_t least = 0;
+    bool chunks = rf_config_lsh_layers(config) + rf_config_kind_count(config, RF_LAYER_LOCAL) > 0;
+    chunk_lengths(config, &multiple, &least);
+    if (!chunks) {
+        return 0;
+    }
+    return length <= least ? least : rf_config_padded_length(config, length);
 }
 
 int64_t rf_config_max_length(const rf_config *config)

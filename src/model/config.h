@@ -8,7 +8,13 @@
 #include "io/json.h"
 #include "ops/ops.h"
 
-typedef enum rf_layer_kind { RF_LAYER_LOCAL, RF_LAYER_LSH } rf_layer_kind;
+/* What a layer attends to. The full ones, every earlier token (or every one), are ours. */
+typedef enum rf_layer_kind {
+    RF_LAYER_LOCAL,
+    RF_LAYER_LSH,
+    RF_LAYER_FULL,       /* "full": queries and keys of their own, as local layers have */
+    RF_LAYER_FULL_SHARED /* "full_shared": the weights and the self rule of LSH layers */
+} rf_layer_kind;
 
 enum { RF_MAX_AXES = RF_MAX_RANK - 1, RF_MAX_LAYERS = 4096 };
 
@@ -145,13 +151,21 @@ int64_t rf_config_bucket_count(const rf_config *config);     /* product of the f
 int64_t rf_config_rotation_columns(const rf_config *config); /* half the sum of the factors */
 /* The length that Hugging Face would have padded to (spec 3.1): slots of every attention plan. */
 int64_t rf_config_padded_length(const rf_config *config, int64_t length);
+/* What decides where chunks lie: texts that agree in it may stand in one batch, padded to the
+ * longest behind a mask, and each is computed as it would be alone. */
+int64_t rf_config_layout(const rf_config *config, int64_t length);
 /* Positions there are: the product of the axes, or max_positions for learned ones, or 2^31 - 1 for
  * sinusoids; never more than that. */
 int64_t rf_config_max_length(const rf_config *config);
 /* RF_ERR_CONFIG naming the key to change, if a sequence of `length` cannot be run. */
 RF_MUST_CHECK rf_status rf_config_check_length(const rf_config *config, int64_t length,
                                                rf_error *error);
+/* "local", "lsh", "full", "full_shared". */
+const char *rf_layer_kind_name(rf_layer_kind kind);
+bool rf_layer_kind_parse(const char *name, rf_layer_kind *kind);
 int64_t rf_config_lsh_layers(const rf_config *config);
+/* Whether a layer makes its keys from its queries. */
+bool rf_config_shares_query_key(const rf_config *config, int64_t layer);
 
 /* ---- classes ----------------------------------------------------------------------------- */
 

@@ -107,10 +107,35 @@ rf_problem rf_config_problem(const rf_config *config)
     return config->labels == 1 ? RF_PROBLEM_REGRESSION : RF_PROBLEM_SINGLE;
 }
 
+static const char *const kind_names[] = {[RF_LAYER_LOCAL] = "local",
+                                         [RF_LAYER_LSH] = "lsh",
+                                         [RF_LAYER_FULL] = "full",
+                                         [RF_LAYER_FULL_SHARED] = "full_shared"};
+
+const char *rf_layer_kind_name(rf_layer_kind kind)
+{
+    return kind_names[kind];
+}
+
+bool rf_layer_kind_parse(const char *name, rf_layer_kind *kind)
+{
+    for (size_t i = 0; name != NULL && i < sizeof kind_names / sizeof kind_names[0]; i++) {
+        if (strcmp(name, kind_names[i]) == 0) {
+            *kind = (rf_layer_kind)i;
+            return true;
+        }
+    }
+    return false;
+}
+
 bool rf_config_is_huggingface(const rf_config *config)
 {
     bool pools = rf_config_classifies(config) && config->pooling != RF_POOLING_FIRST;
-    return config->positions != RF_POSITIONS_SINUSOIDAL && !pools && config->type_vocabulary == 0;
+    bool has_full = rf_config_kind_count(config, RF_LAYER_FULL) +
+                        rf_config_kind_count(config, RF_LAYER_FULL_SHARED) >
+                    0;
+    return config->positions != RF_POSITIONS_SINUSOIDAL && !pools && !has_full &&
+           config->type_vocabulary == 0;
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */

@@ -164,12 +164,6 @@ static rf_status read_hash_seed(const char *name, const json_t *object, rf_confi
     return RF_OK;
 }
 
-static bool layer_kind_parse(const char *text, rf_layer_kind *kind)
-{
-    *kind = text != NULL && strcmp(text, "lsh") == 0 ? RF_LAYER_LSH : RF_LAYER_LOCAL;
-    return text != NULL && (*kind == RF_LAYER_LSH || strcmp(text, "local") == 0);
-}
-
 static rf_status read_layers(const char *name, const json_t *object, rf_config *config,
                              rf_error *error)
 {
@@ -178,7 +172,8 @@ static rf_status read_layers(const char *name, const json_t *object, rf_config *
         list == NULL ? sizeof local_and_lsh / sizeof local_and_lsh[0] : json_array_size(list);
     if (list != NULL && (!json_is_array(list) || count == 0 || count > RF_MAX_LAYERS)) {
         return rf_config_wrong_value(name, "attn_layers", list,
-                                     "a list of 1 to 4096 words, \"local\" or \"lsh\", one a layer",
+                                     "a list of 1 to 4096 words, \"local\", \"lsh\", \"full\" or "
+                                     "\"full_shared\", one a layer",
                                      error);
     }
     void *memory = NULL;
@@ -188,10 +183,11 @@ static rf_status read_layers(const char *name, const json_t *object, rf_config *
     for (size_t i = 0; i < count; i++) {
         const json_t *item = json_array_get(list, i);
         const char *word = list == NULL ? local_and_lsh[i] : json_string_value(item);
-        if (!layer_kind_parse(word, &config->kinds[i])) {
+        if (!rf_layer_kind_parse(word, &config->kinds[i])) {
             char key[64];
             (void)snprintf(key, sizeof key, "attn_layers[%zu]", i);
-            return rf_config_wrong_value(name, key, item, "\"local\" or \"lsh\"", error);
+            return rf_config_wrong_value(name, key, item,
+                                         "\"local\", \"lsh\", \"full\" or \"full_shared\"", error);
         }
     }
     return RF_OK;

@@ -128,6 +128,18 @@ static void warn_token(const char *name, const rf_config *config, const char *ke
 static rf_status check_model_type(const char *name, const rf_config *config, rf_error *error)
 {
     const char *type = json_string_value(json_object_get(config->json, "model_type"));
+    if (type != NULL && type[sizeof "reformer" - 1] == '\0') {
+        for (int64_t layer = 0; layer < config->layers; layer++) {
+            if (config->kinds[layer] == RF_LAYER_FULL ||
+                config->kinds[layer] == RF_LAYER_FULL_SHARED) {
+                return rf_error_set(
+                    error, RF_ERR_CONFIG,
+                    "%s: model_type is \"reformer\" but attn_layers[%lld] is \"%s\", which "
+                    "transformers does not know; set model_type to \"reformer_c\" or leave it out",
+                    name, (long long)layer, rf_layer_kind_name(config->kinds[layer]));
+            }
+        }
+    }
     if (type != NULL && config->positions == RF_POSITIONS_SINUSOIDAL &&
         type[sizeof "reformer" - 1] == '\0') {
         return rf_error_set(

@@ -29,7 +29,7 @@ static rf_status open_device(rf_model *model, const rf_model_options *options, b
 {
     static const char *const kernels[] = {"fast", "plain"};
     static const char *const precisions[] = {"auto", "f32", "bf16"};
-    const char *name = options->device != NULL ? options->device : "auto";
+    const char *name = options->device != NULL ? options->device : "cpu";
     int kind = 0;
     int precision = 0;
     RF_TRY(parse_word("kernels", options->kernels, kernels, 2, 0, &kind, error));
@@ -222,6 +222,7 @@ rf_status rf_model_load(const char *folder, const rf_model_options *options, rf_
     RF_TRY_DONE(rf_model_from_config(&config, options, &model, error));
     RF_TRY_DONE(rf_string_copy(folder, &model->folder, error));
     RF_TRY_DONE(rf_tokenizer_files_read(folder, &model->tokenizer_files, error));
+    RF_TRY_DONE(rf_hf_model_load_generation(folder, &model->generation, error));
     RF_TRY_DONE(host_block_open(model, &block, error));
     RF_TRY_DONE(load_weights(folder, model, options, bias, block, error));
     RF_TRY_DONE(upload_block(model, block, error));
@@ -311,7 +312,8 @@ static rf_status parse_format(const char *name, bool *as_torch, rf_error *error)
 rf_status rf_model_save(const rf_model *model, const char *folder, const rf_save_options *options,
                         rf_error *error)
 {
-    rf_hf_storage storage = {.shard_size = options != NULL ? options->shard_size : 0};
+    rf_hf_storage storage = {.shard_size = options != NULL ? options->shard_size : 0,
+                             .generation = model->generation};
     float *block = NULL;
     rf_status status = RF_OK;
     RF_TRY(parse_dtype(options != NULL ? options->dtype : NULL, &storage.store_as, error));
@@ -343,6 +345,7 @@ void rf_model_destroy(rf_model *model)
     rf_config_clear(&model->config);
     rf_device_destroy(model->device);
     rf_tokenizer_files_clear(&model->tokenizer_files);
+    json_decref(model->generation);
     rf_release(model->folder);
     rf_release(model);
 }
@@ -360,6 +363,11 @@ int64_t rf_model_vocabulary(const rf_model *model)
 int64_t rf_model_hidden(const rf_model *model)
 {
     return model->config.hidden;
+}
+
+int64_t rf_model_layout(const rf_model *model, int64_t length)
+{
+    return rf_config_layout(&model->config, length);
 }
 
 int64_t rf_model_max_length(const rf_model *model)

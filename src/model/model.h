@@ -20,7 +20,9 @@ struct rf_model {
     bool applies_head_bias;
     bool trains_head_bias;
     rf_tokenizer_files tokenizer_files; /* saved beside the weights */
-    char *folder;                       /* where it was loaded from, NULL for a new one; owned */
+    json_t *generation; /* generation_config.json as it was read, saved beside the weights; NULL:
+                           there was none; owned */
+    char *folder;       /* where it was loaded from, NULL for a new one; owned */
     rf_log log;
 };
 
@@ -70,11 +72,17 @@ typedef struct rf_hooks {
     /* The second stream before layer `layer` (= layers: after the last), as stored (f32 or
      * fixed32). [batch * length, hidden] */
     rf_status (*hidden)(void *user, int64_t layer, const rf_tensor *stream, rf_error *error);
+    /* Both streams at the same places. streams[0] is attention's accumulator, streams[1] what
+     * `hidden` sees */
+    rf_status (*streams)(void *user, int64_t layer, const rf_tensor streams[2], rf_error *error);
     /* Buckets of heads first_head ... of a hashing LSH layer, without round offsets; may be
      * overwritten before they are sorted. Called in the recomputation of the backward too, where it
      * must do the same. [batch, heads of the group, rounds, length] i32 */
     rf_status (*buckets)(void *user, int64_t layer, int64_t first_head, const rf_tensor *buckets,
                          rf_error *error);
+    /* The plan that a head group is about to attend by, its order and masks in device memory.
+     * Before `attention`, under the same rule. */
+    rf_status (*plan)(void *user, int64_t layer, const rf_attention_plan *plan, rf_error *error);
     /* What attention is about to use: query [batch, length, heads of the group, head width], key
      * (absent in LSH layers), value; buckets absent where nothing was hashed. Forward passes only,
      * not the recomputation of the backward. */
@@ -123,7 +131,7 @@ typedef struct rf_runner_options {
     size_t memory_budget; /* bytes that rf_plan_on_device should stay within, by cutting the work
                              finer than `slices` say; 0: no bound */
     rf_hooks hooks;
-    const rf_op_times *times; /* borrowed; NULL: not measured */
+    rf_op_times *times; /* borrowed; NULL: not measured */
 } rf_runner_options;
 
 typedef struct rf_memory_plan { /* bytes */

@@ -83,15 +83,16 @@ static void add_attention(builder *out, const rf_config *config, int64_t layer, 
 {
     int64_t hidden = config->hidden;
     int64_t width = config->heads * config->head_width;
-    bool lsh = config->kinds[layer] == RF_LAYER_LSH;
+    bool shared = rf_config_shares_query_key(config, layer);
     add(out, RF_PARAMETER_ATTENTION_NORM_GAIN, layer, prefix, "attention.layer_norm.weight", hidden,
         0);
     add(out, RF_PARAMETER_ATTENTION_NORM_BIAS, layer, prefix, "attention.layer_norm.bias", hidden,
         0);
     add(out, RF_PARAMETER_QUERY, layer, prefix,
-        lsh ? "attention.self_attention.query_key.weight" : "attention.self_attention.query.weight",
+        shared ? "attention.self_attention.query_key.weight"
+               : "attention.self_attention.query.weight",
         width, hidden);
-    if (!lsh) {
+    if (!shared) {
         add(out, RF_PARAMETER_KEY, layer, prefix, "attention.self_attention.key.weight", width,
             hidden);
     }

@@ -80,16 +80,14 @@ RF_MUST_CHECK rf_status rf_pass_take_f32(rf_pass *pass, const char *what, int64_
 RF_MUST_CHECK rf_status rf_pass_dropout(rf_pass *pass, const rf_tensor *x, rf_purpose purpose,
                                         int64_t layer, int64_t first_row, rf_error *error);
 /* The gradient of a branch's output: rows of the stream's, in the type of activations and behind
- * the branch's dropout. A view of the stream's gradient where neither changes it, else in `spare`
- * [count, hidden], or in memory of the workspace where that is NULL. */
+ * the branch's dropout. A view of the stream's gradient where neither changes it, else in memory
+ * of the workspace. */
 RF_MUST_CHECK rf_status rf_pass_incoming(rf_pass *pass, const rf_tensor *stream_gradient,
                                          rf_row_slice slice, rf_purpose purpose, int64_t layer,
-                                         const rf_tensor *spare, rf_tensor *incoming,
-                                         rf_error *error);
-/* The norm of a branch over rows of a stream. y [count, hidden]. */
-RF_MUST_CHECK rf_status rf_pass_norm(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
-                                     rf_parameter_role gain, int64_t layer, const rf_tensor *y,
-                                     rf_error *error);
+                                         rf_tensor *incoming, rf_error *error);
+/* The norm of a branch over rows of a stream; y [count, hidden] is left for the caller to fill. */
+rf_layer_norm rf_pass_norm(const rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
+                           rf_parameter_role gain, int64_t layer);
 /* Its backward: adds to rows of stream_gradient and to the gradients of gain and bias. */
 RF_MUST_CHECK rf_status rf_pass_norm_backward(rf_pass *pass, const rf_tensor *stream,
                                               rf_row_slice slice, rf_parameter_role gain,
@@ -99,10 +97,9 @@ RF_MUST_CHECK rf_status rf_pass_norm_backward(rf_pass *pass, const rf_tensor *st
 RF_MUST_CHECK rf_status rf_pass_start(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
                                       const rf_tensor *value, rf_error *error);
 /* rows of stream (+= | -=) dropout(value), with the overflow flag of half residual `half` (2 *
- * layer, + 1 for feed-forward). */
-RF_MUST_CHECK rf_status rf_pass_residual(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
-                                         const rf_tensor *value, rf_residual_mode mode,
-                                         int64_t half, rf_purpose purpose, rf_error *error);
+ * layer, + 1 for feed-forward); the value is left for the caller to fill. */
+rf_residual rf_pass_residual(const rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
+                             rf_residual_mode mode, int64_t half, rf_purpose purpose);
 
 typedef struct rf_half_residual {
     rf_status (*forward)(rf_pass *pass, int64_t layer, const rf_tensor *accumulator,
@@ -127,10 +124,10 @@ RF_MUST_CHECK rf_status rf_embed_backward(rf_pass *pass, const rf_tensor gradien
 bool rf_plan_hashes(const rf_config *config, int64_t layer, int64_t length);
 /* The plan of a layer for heads first_head ... first_head + heads - 1; `order` is left for the
  * caller to fill. */
-rf_attention_plan rf_plan_local(const rf_pass *pass, int64_t layer, int64_t first_head,
-                                int64_t heads);
-rf_attention_plan rf_plan_lsh(const rf_pass *pass, int64_t layer, int64_t first_head,
-                              int64_t heads);
+rf_attention_plan rf_plan_of(const rf_pass *pass, int64_t layer, int64_t first_head, int64_t heads);
+/* What local and LSH layers change in the plan of a full one. */
+void rf_plan_local(const rf_pass *pass, rf_attention_plan *plan);
+void rf_plan_lsh(const rf_pass *pass, int64_t layer, rf_attention_plan *plan);
 /* Hash into buckets [batch, heads, rounds, length] i32 (or take the kept ones), then sort into
  * order [batch, heads, rounds, slots]. */
 RF_MUST_CHECK rf_status rf_plan_lsh_order(rf_pass *pass, int64_t layer, int64_t first_head,

@@ -10,32 +10,18 @@ bool rf_plan_hashes(const rf_config *config, int64_t layer, int64_t length)
            rf_config_padded_length(config, length) > config->lsh.chunk_length;
 }
 
-rf_attention_plan rf_plan_lsh(const rf_pass *pass, int64_t layer, int64_t first_head, int64_t heads)
+void rf_plan_lsh(const rf_pass *pass, int64_t layer, rf_attention_plan *plan)
 {
-    const rf_config *config = pass->config;
-    int64_t slots = rf_config_padded_length(config, pass->length);
-    bool chunked = rf_plan_hashes(config, layer, pass->length);
-    return (rf_attention_plan){
-        .batch = pass->batch,
-        .heads = heads,
-        .parts = chunked ? pass->rounds : 1,
-        .length = pass->length,
-        .slots = slots,
-        .block = chunked ? config->lsh.chunk_length : slots,
-        .before = chunked ? config->lsh.chunks_before : 0,
-        .after = chunked ? config->lsh.chunks_after : 0,
-        .wrap = chunked ? RF_WRAP_ALL_PARTS : RF_WRAP_NONE,
-        .key_mask = pass->mask,
-        .causal = config->causal,
-        .self = RF_SELF_LAST_RESORT,
-        .normalise_keys = true,
-        .scale = 1.0F,
-        .probability = pass->dropout ? (float)config->lsh.dropout : 0.0F,
-        .dropout_key = rf_pass_key(pass, RF_PURPOSE_ATTENTION_DROPOUT, layer),
-        .first_sample = pass->first_sample,
-        .first_head = first_head,
-        .all_heads = config->heads,
-    };
+    const rf_window_config *window = &pass->config->lsh;
+    plan->slots = rf_config_padded_length(pass->config, pass->length);
+    plan->block = plan->slots;
+    if (rf_plan_hashes(pass->config, layer, pass->length)) {
+        plan->parts = pass->rounds;
+        plan->block = window->chunk_length;
+        plan->before = window->chunks_before;
+        plan->after = window->chunks_after;
+        plan->wrap = RF_WRAP_ALL_PARTS;
+    }
 }
 
 static rf_status hash(rf_pass *pass, int64_t layer, int64_t first_head, const rf_tensor *query,

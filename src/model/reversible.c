@@ -36,7 +36,13 @@ static rf_status store(rf_pass *pass, const rf_reversible *stack, int64_t half,
 static rf_status show_hidden(rf_pass *pass, const rf_reversible *stack, int64_t layer,
                              rf_error *error)
 {
-    if (pass->hooks->hidden == NULL || pass->context.device->dry) {
+    if (pass->context.device->dry) {
+        return RF_OK;
+    }
+    if (pass->hooks->streams != NULL) {
+        RF_TRY(pass->hooks->streams(pass->hooks->user, layer, stack->streams, error));
+    }
+    if (pass->hooks->hidden == NULL) {
         return RF_OK;
     }
     return pass->hooks->hidden(pass->hooks->user, layer, &stack->streams[1], error);

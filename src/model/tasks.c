@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "model/model.h"
+#include "model/spans.h"
 
 #include <math.h>
 #include <string.h>
@@ -18,23 +19,6 @@ static rf_status check_class(const rf_model *model, rf_model_class needed, rf_er
         "this model is a %s, but a %s is needed; load it with task \"%s\" and train "
         "its head, or use another model",
         rf_class_name(model->config.model_class), rf_class_name(needed), rf_class_task(needed));
-}
-
-/* Softmax of x [count], in place. */
-static void softmax(double *x, int64_t count)
-{
-    double most = -HUGE_VAL;
-    double sum = 0.0;
-    for (int64_t i = 0; i < count; i++) {
-        most = x[i] > most ? x[i] : most;
-    }
-    for (int64_t i = 0; i < count; i++) {
-        x[i] = exp(x[i] - most);
-        sum += x[i];
-    }
-    for (int64_t i = 0; i < count; i++) {
-        x[i] /= sum;
-    }
 }
 
 /* ---- vectors ----------------------------------------------------------------------------- */
@@ -259,7 +243,7 @@ static rf_status take_places(void *user, int64_t first_row, const rf_tensor *log
         for (int64_t v = 0; v < vocabulary; v++) {
             f->shares[v] = (double)f->logits[v];
         }
-        softmax(f->shares, vocabulary);
+        rf_softmax(f->shares, vocabulary);
         for (int64_t v = 0; v < vocabulary; v++) {
             keep_best(f->candidates + i * f->top, f->top, v, f->shares[v]);
         }
@@ -355,7 +339,7 @@ static rf_status share(const rf_model *model, const float *values, int64_t batch
             row[i] = problem == RF_PROBLEM_MULTIPLE ? 1.0 / (1.0 + exp(-x)) : x;
         }
         if (problem == RF_PROBLEM_SINGLE) {
-            softmax(row, labels);
+            rf_softmax(row, labels);
         }
         for (int64_t i = 0; i < labels; i++) {
             probabilities[b * labels + i] = (float)row[i];
@@ -399,20 +383,12 @@ rf_status rf_model_classify(rf_model *model, const int32_t *ids, const uint8_t *
 
 /* ---- spans ------------------------------------------------------------------------------- */
 
-enum { LONGEST = 30 };
-
-typedef struct search {
-    const float *starts, *ends;        /* [length], of one row */
-    double *start_shares, *end_shares; /* [length], scratch */
-    int64_t first, count, longest, top;
-} search;
-
 /* Where answers of a row may lie. */
 static rf_status find_range(const rf_answer_options *options, const uint8_t *mask, int64_t row,
-                            int64_t length, search *s, rf_error *error)
+                            int64_t length, rf_span_search *s, rf_error *error)
 {
     s->first = options != NULL && options->first != NULL ? options->first[row] : 0;
-    s->longest = options != NULL && options->longest > 0 ? options->longest : LONGEST;
+    s->longest = options != NULL ? options->longest : 0;
     if (s->first < 0 || s->first > length) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
                             "answers of row %lld start at %lld, but it has %lld tokens",
@@ -435,59 +411,17 @@ static rf_status find_range(const rf_answer_options *options, const uint8_t *mas
     return RF_OK;
 }
 
-static void keep_span(rf_span *best, int64_t top, rf_span span)
-{
-    int64_t place = top;
-    while (place > 0 && (best[place - 1].start < 0 || best[place - 1].score < span.score)) {
-        place--;
-    }
-    if (place < top) {
-        memmove(best + place + 1, best + place, (size_t)(top - place - 1) * sizeof *best);
-        best[place] = span;
-    }
-}
-
-static void find_spans(const search *s, rf_span *best)
-{
-    for (int64_t i = 0; i < s->count; i++) {
-        s->start_shares[i] = (double)s->starts[s->first + i];
-        s->end_shares[i] = (double)s->ends[s->first + i];
-    }
-    softmax(s->start_shares, s->count);
-    softmax(s->end_shares, s->count);
-    for (int64_t i = 0; i < s->count; i++) {
-        int64_t end = i + s->longest < s->count ? i + s->longest : s->count;
-        for (int64_t j = i; j < end; j++) {
-            rf_span span = {s->first + i, s->first + j,
-                            s->starts[s->first + i] + s->ends[s->first + j],
-                            (float)(s->start_shares[i] * s->end_shares[j])};
-            keep_span(best, s->top, span);
-        }
-    }
-}
-
 static rf_status search_rows(const float *values, const uint8_t *mask, int64_t batch,
                              int64_t length, const rf_answer_options *options, int64_t top,
                              rf_span *spans, rf_error *error)
 {
-    void *memory = NULL;
-    rf_status status = RF_OK;
-    search s = {.top = top};
-    RF_TRY(rf_allocate(2 * (size_t)length * sizeof(double), "probabilities", &memory, error));
-    s.start_shares = memory;
-    s.end_shares = s.start_shares + length;
     for (int64_t row = 0; row < batch; row++) {
-        s.starts = values + row * length;
-        s.ends = values + (batch + row) * length;
-        RF_TRY_DONE(find_range(options, mask, row, length, &s, error));
-        for (int64_t i = 0; i < top; i++) {
-            spans[row * top + i] = (rf_span){.start = -1, .end = -1};
-        }
-        find_spans(&s, spans + row * top);
+        rf_span_search search = {
+            .starts = values + row * length, .ends = values + (batch + row) * length, .top = top};
+        RF_TRY(find_range(options, mask, row, length, &search, error));
+        RF_TRY(rf_spans_find(&search, spans + row * top, error));
     }
-done:
-    rf_release(memory);
-    return status;
+    return RF_OK;
 }
 
 /* The context's tokens are of type 1. types [batch, length], zeroed. */

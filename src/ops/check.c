@@ -545,6 +545,7 @@ static const rule rules[RF_OP_COUNT] = {
     [RF_OP_CACHE_ATTEND] = rf_check_cache_attend,
     [RF_OP_SAMPLE] = rf_check_sample,
     [RF_OP_VALUE_LOSS] = check_value_loss,
+    [RF_OP_PROJECT] = rf_check_project,
 };
 
 rf_status rf_op_check(rf_op op, const void *arguments, bool dry, rf_error *error)

@@ -2,6 +2,7 @@
 #include "tensor/device.h"
 
 #include "base/memory.h"
+#include "tensor/device_list.h"
 
 #include <omp.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 extern const struct rf_op_entry rf_ops_cpu[];
 extern const struct rf_op_entry rf_ops_cuda[];
 
-enum { MOST_THREADS = 1024, MOST_INDEX = 1023 };
+enum { MOST_THREADS = 1024, MOST_INDEX = 1023, MOST_GPUS = 64 };
 
 /* A back end and which of its devices. */
 typedef struct choice {
@@ -41,6 +42,19 @@ static bool parse_cuda(const char *name, int *index)
     return *index <= MOST_INDEX;
 }
 
+/* What "auto" means: the first GPU that this build can use, or -1 for the CPU. */
+static int find_usable_gpu(void)
+{
+    rf_device_info gpus[MOST_GPUS];
+    int found = rf_device_cuda_list(gpus, MOST_GPUS);
+    for (int i = 0; i < found && i < MOST_GPUS; i++) {
+        if (gpus[i].is_usable) {
+            return i;
+        }
+    }
+    return -1;
+}
+
 static rf_status choose(const char *name, int threads, choice *chosen, rf_error *error)
 {
     int index = 0;
@@ -49,11 +63,15 @@ static rf_status choose(const char *name, int threads, choice *chosen, rf_error 
                             "%d threads, expected 1 to %d, or 0 for one a core", threads,
                             MOST_THREADS);
     }
-    if (strcmp(name, "cpu") == 0 || strcmp(name, "auto") == 0) {
+    bool automatic = strcmp(name, "auto") == 0;
+    if (automatic) {
+        index = find_usable_gpu();
+    }
+    if (strcmp(name, "cpu") == 0 || index < 0) {
         *chosen = (choice){&rf_device_table_cpu, rf_ops_cpu, 0};
         return RF_OK;
     }
-    if (parse_cuda(name, &index)) {
+    if (automatic || parse_cuda(name, &index)) {
         *chosen = (choice){&rf_device_table_cuda, rf_ops_cuda, index};
         return RF_OK;
     }

@@ -65,8 +65,8 @@ struct rf_device {
 extern const rf_device_table rf_device_table_cpu;
 extern const rf_device_table rf_device_table_cuda;
 
-/* name: "cpu", "cuda" (the first GPU), "cuda:N", or "auto", which is the CPU:
- * a GPU is asked for by name. threads: of the CPU, 0 = one a core. The caller destroys. */
+/* name: "cpu", "cuda" (the first GPU), "cuda:N", or "auto": the first GPU that this build can use,
+ * and the CPU where there is none. threads: of the CPU, 0 = one a core. The caller destroys. */
 RF_MUST_CHECK rf_status rf_device_create(const char *name, int threads, rf_device **device,
                                          rf_error *error);
 /* The same for making plans: a dry device, which need not be present in the machine. */

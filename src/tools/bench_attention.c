@@ -56,7 +56,7 @@ typedef struct group {
 /* Queries and values; keys only where they are not made from queries. */
 static int projection_count(const bench *b)
 {
-    return b->kind == RF_LAYER_LSH ? 2 : 3;
+    return rf_config_shares_query_key(&b->model.config, 0) ? 2 : 3;
 }
 
 /* The stage that began where the last one ended is over. */
@@ -115,20 +115,24 @@ static void plan(const bench *b, group *g)
 {
     const rf_bench_attention_options *options = b->options;
     const bool is_lsh = b->kind == RF_LAYER_LSH;
+    const bool is_full = !is_lsh && b->kind != RF_LAYER_LOCAL;
+    const bool shared = projection_count(b) == 2;
     g->plan = (rf_attention_plan){
         .batch = options->batch,
         .heads = g->heads,
         .parts = is_lsh ? options->rounds : 1,
         .length = options->length,
         .slots = rf_config_padded_length(&b->model.config, options->length),
-        .block = options->chunk,
-        .before = options->before,
-        .after = options->after,
-        .wrap = is_lsh ? RF_WRAP_ALL_PARTS : RF_WRAP_PART,
+        .block = is_full ? options->length : options->chunk,
+        .before = is_full ? 0 : options->before,
+        .after = is_full ? 0 : options->after,
+        .wrap = is_lsh    ? RF_WRAP_ALL_PARTS
+                : is_full ? RF_WRAP_NONE
+                          : RF_WRAP_PART,
         .causal = options->causal,
-        .self = is_lsh ? RF_SELF_LAST_RESORT : RF_SELF_ORDINARY,
-        .normalise_keys = is_lsh,
-        .scale = is_lsh ? 1.0F : 1.0F / sqrtf((float)options->head_width),
+        .self = shared ? RF_SELF_LAST_RESORT : RF_SELF_ORDINARY,
+        .normalise_keys = shared,
+        .scale = shared ? 1.0F : 1.0F / sqrtf((float)options->head_width),
     };
 }
 
@@ -365,9 +369,10 @@ static rf_status check_options(const rf_bench_attention_options *options, rf_err
     RF_TRY(check_range("after", options->after, 0, 1024, error));
     RF_TRY(check_range("repeats", options->repeats, 1, MOST_REPEATS, error));
     RF_TRY(check_range("warmup", options->warmup, 0, MOST_REPEATS, error));
-    if (options->kind != NULL && strcmp(options->kind, "lsh") != 0 &&
-        strcmp(options->kind, "local") != 0) {
-        return rf_error_set(error, RF_ERR_ARGUMENT, "kind is \"%s\", expected lsh or local",
+    rf_layer_kind kind = RF_LAYER_LSH;
+    if (options->kind != NULL && !rf_layer_kind_parse(options->kind, &kind)) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "kind is \"%s\", expected lsh, local, full or full_shared",
                             options->kind);
     }
     return RF_OK;
@@ -384,8 +389,8 @@ static rf_status prepare(bench *b, rf_error *error)
                                                     .precision = options->precision,
                                                     .kernels = options->kernels},
                                 error));
-    b->kind = options->kind != NULL && strcmp(options->kind, "local") == 0 ? RF_LAYER_LOCAL
-                                                                           : RF_LAYER_LSH;
+    b->kind = RF_LAYER_LSH;
+    (void)(options->kind != NULL && rf_layer_kind_parse(options->kind, &b->kind));
     b->model.config.layers = 1;
     b->model.config.kinds = &b->kind;
     b->model.config.max_positions = options->length;
@@ -469,15 +474,15 @@ static json_t *stage_medians(const double *stages, int64_t repeats, double *colu
 static json_t *describe(const bench *b)
 {
     const rf_bench_attention_options *options = b->options;
-    json_t *object = json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:s, s:s, s:I}", "kind",
-        b->kind == RF_LAYER_LSH ? "lsh" : "local", "batch", (json_int_t)options->batch, "length",
-        (json_int_t)options->length, "heads", (json_int_t)options->heads, "head_width",
-        (json_int_t)options->head_width, "hidden", (json_int_t)options->hidden, "chunk",
-        (json_int_t)options->chunk, "before", (json_int_t)options->before, "after",
-        (json_int_t)options->after, "causal", options->causal ? 1 : 0, "heads_at_a_time",
-        (json_int_t)options->heads_at_a_time, "device", b->model.device->table->name, "precision",
-        rf_dtype_name(b->model.compute), "peak_bytes", (json_int_t)b->peak);
+    json_t *object =
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:s, s:s, s:I}", "kind",
+                  rf_layer_kind_name(b->kind), "batch", (json_int_t)options->batch, "length",
+                  (json_int_t)options->length, "heads", (json_int_t)options->heads, "head_width",
+                  (json_int_t)options->head_width, "hidden", (json_int_t)options->hidden, "chunk",
+                  (json_int_t)options->chunk, "before", (json_int_t)options->before, "after",
+                  (json_int_t)options->after, "causal", options->causal ? 1 : 0, "heads_at_a_time",
+                  (json_int_t)options->heads_at_a_time, "device", b->model.device->table->name,
+                  "precision", rf_dtype_name(b->model.compute), "peak_bytes", (json_int_t)b->peak);
     if (b->kind == RF_LAYER_LSH) {
         (void)json_object_set_new(object, "rounds", json_integer(options->rounds));
         (void)json_object_set_new(object, "buckets",

@@ -180,13 +180,33 @@ static rf_status write_in(const char *folder, const char *name, const char *byte
     return status;
 }
 
-static rf_status write_folder(const char *folder, const char *model, size_t size, rf_error *error)
+/* <mask>, <sep> and <cls>, or [MASK] and so on, among tokens of their own are what they are called.
+ */
+static void name_special(const rf_tokenizer_training *training, json_t *about)
 {
+    static const char *const known[][3] = {{"mask_token", "<mask>", "[MASK]"},
+                                           {"sep_token", "<sep>", "[SEP]"},
+                                           {"cls_token", "<cls>", "[CLS]"}};
+    for (size_t i = 0; i < training->special_count; i++) {
+        const char *token = training->special[i];
+        for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
+            if (strcmp(token, known[k][1]) == 0 || strcmp(token, known[k][2]) == 0) {
+                (void)json_object_set_new(about, known[k][0], json_string(token));
+            }
+        }
+    }
+}
+
+static rf_status write_folder(const rf_tokenizer_training *training, const char *model, size_t size,
+                              rf_error *error)
+{
+    const char *folder = training->output;
     char *text = NULL;
     RF_TRY(rf_folder_create(folder, error));
     json_t *about =
         json_pack("{s:s, s:s, s:s, s:s, s:s}", "tokenizer_class", "ReformerTokenizer", "unk_token",
                   "<unk>", "bos_token", "<s>", "eos_token", "</s>", "pad_token", "<pad>");
+    name_special(training, about);
     rf_status status =
         about != NULL ? rf_json_text(about, true, &text, error)
                       : rf_error_set(error, RF_ERR_MEMORY, "no memory for tokenizer_config.json");
@@ -213,7 +233,7 @@ rf_status rf_tokenizer_train(const rf_tokenizer_training *training, rf_error *er
     size_t count = fill_settings(training, &texts, settings);
     RF_TRY_DONE(rf_pieces_train(corpus.bytes, corpus.size, LONGEST_LINE, settings, count, &model,
                                 &size, error));
-    status = training->is_folder ? write_folder(training->output, model, size, error)
+    status = training->is_folder ? write_folder(training, model, size, error)
                                  : rf_file_write_atomic(training->output, model, size, error);
 done:
     rf_release(model);

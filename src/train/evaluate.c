@@ -1,6 +1,7 @@
 /* Evaluation: non-overlapping windows, a last partial one dropped, the first token of each not
- * scored, the mean over all scored tokens, rotations keyed by the seed at step 0. Sums are in
- * double, in the order of the windows. */
+ * scored, the mean over all scored tokens, rotations keyed by the seed at step 0. Examples are
+ * taken in an order in which those of like length share a batch. Sums are in double, in the order
+ * of the batches. */
 #include "train/evaluate.h"
 
 #include "base/clock.h"
@@ -10,14 +11,14 @@
 #include <math.h>
 #include <string.h>
 
-static const double log_of_2 = 0.69314718055994530942;
-
 static rf_status score_batch(rf_runner *runner, const rf_scoring *scoring, int64_t first,
                              int64_t rows, rf_outcome *outcome, rf_error *error)
 {
     rf_batch batch = rf_source_read(scoring->source, first, rows);
     rf_outcome part = {0};
+    rf_judge_listen(scoring->judge);
     RF_TRY(rf_runner_forward(runner, &batch, scoring->seed, 0, &part, error));
+    RF_TRY(rf_judge_batch(scoring->judge, &batch, first, error));
     rf_outcome_add(outcome, &part);
     return RF_OK;
 }
@@ -26,10 +27,11 @@ rf_status rf_score_windows(rf_runner *runner, const rf_scoring *scoring, rf_outc
                            rf_error *error)
 {
     *outcome = (rf_outcome){0};
+    RF_TRY(rf_judge_begin(scoring->judge, scoring->windows, error));
     for (int64_t first = 0; first < scoring->windows && !outcome->overflow;) {
         int64_t left = scoring->windows - first;
         int64_t batch = scoring->source->batch;
-        int64_t rows = left < batch ? left : batch;
+        int64_t rows = rf_judge_mates(scoring->judge, first, left < batch ? left : batch);
         if (scoring->should_stop != NULL && scoring->should_stop(scoring->user) != 0) {
             return rf_error_set(error, RF_ERR_CANCELLED, "the evaluation was stopped on request");
         }
@@ -54,6 +56,7 @@ typedef struct evaluation {
     rf_runner *runner;
     rf_examples examples;
     rf_source source;
+    rf_judge judge;
     rf_scoring scoring;
 } evaluation;
 
@@ -128,8 +131,10 @@ static rf_status load(evaluation *work, rf_error *error)
         return rf_examples_load_answers(options->data, &work->examples, error);
     }
     if (task == RF_CLASS_CLASSIFIER && work->model->config.next_sentence == RF_UNIT_NONE) {
+        const rf_config *config = &work->model->config;
         const rf_example_fields fields = {options->text_field, options->pair_field,
-                                          options->label_field};
+                                          options->label_field,
+                                          rf_config_problem(config) == RF_PROBLEM_REGRESSION};
         return rf_examples_load_labelled(options->data, &fields, &work->examples, error);
     }
     RF_TRY(rf_corpus_load(options->data, &work->corpus, error));
@@ -183,11 +188,21 @@ static rf_status prepare(evaluation *work, rf_error *error)
     }
     source->batch = options->batch > 0 && options->batch < rows ? options->batch : 1;
     source->batch = options->batch >= rows ? rows : source->batch;
-    rf_runner_options runner = {
-        .batch = source->batch, .length = source->length, .rounds = options->num_hashes};
+    rf_runner_options runner = {.batch = source->batch,
+                                .length = source->length,
+                                .rounds = options->num_hashes,
+                                .hooks =
+                                    rf_judge_hooks(&work->judge, work->model->config.model_class)};
     RF_TRY(rf_config_check_length(&work->model->config, source->length, error));
     RF_TRY(open_source(work, error));
+    work->judge.model = work->model;
+    work->judge.source = source;
+    work->judge.examples = &work->examples;
+    work->judge.tokenizer = work->tokenizer;
+    work->judge.bytes_per_token = rf_tokens_bytes_per_token(&work->tokens);
+    RF_TRY(rf_judge_open(&work->judge, error));
     scoring->source = source;
+    scoring->judge = &work->judge;
     scoring->windows = rf_source_rows(source, 0);
     scoring->seed = options->seed;
     scoring->should_stop = options->should_stop;
@@ -208,15 +223,17 @@ static rf_status score(evaluation *work, rf_evaluation *result, rf_error *error)
             "fraction bits; evaluate with float32 streams",
             (long long)outcome.overflow_layer, work->model->config.fraction_bits);
     }
-    result->loss = outcome.nll_sum / (double)outcome.scored;
+    RF_TRY(rf_judge_figures(&work->judge, &outcome, &result->figures, error));
+    result->loss = rf_figures_value(&result->figures, "loss");
     if (!isfinite(result->loss)) {
         return rf_error_set(error, RF_ERR_NUMERIC, "the loss of %s on %s is not a number",
                             work->options->model, work->options->data);
     }
-    result->perplexity = exp(result->loss);
-    result->bits_per_token = result->loss / log_of_2;
-    result->bits_per_byte = result->bits_per_token / rf_tokens_bytes_per_token(&work->tokens);
-    result->accuracy = (double)outcome.correct / (double)outcome.scored;
+    double first = outcome.nll_sum / (double)outcome.scored; /* of two heads the first */
+    result->perplexity = exp(first);
+    result->bits_per_token = first / log(2.0);
+    result->bits_per_byte = result->bits_per_token / work->judge.bytes_per_token;
+    result->accuracy = rf_figures_value(&result->figures, "accuracy");
     result->tokens = outcome.scored;
     result->pairs = outcome.pair_scored;
     if (result->pairs > 0) {
@@ -241,6 +258,7 @@ rf_status rf_evaluate(const rf_evaluate_options *options, rf_evaluation *result,
     RF_TRY_DONE(score(&work, result, error));
     result->seconds = rf_clock_seconds() - start;
 done:
+    rf_judge_clear(&work.judge);
     rf_source_clear(&work.source);
     rf_examples_clear(&work.examples);
     rf_runner_destroy(work.runner);

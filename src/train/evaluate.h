@@ -4,10 +4,11 @@
 
 #include "model/model.h"
 #include "reformer/train.h"
-#include "train/source.h"
+#include "train/judge.h"
 
 typedef struct rf_scoring {
     rf_source *source; /* open, borrowed */
+    rf_judge *judge;   /* the same */
     int64_t windows;
     uint64_t seed;
     int (*should_stop)(void *user);                                    /* may be NULL */

@@ -11,10 +11,11 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { LINE_BYTES = 1024, NUMBER_BYTES = 40, PAIR_BYTES = 160, METRICS_LIMIT_BITS = 32 };
+enum { LINE_BYTES = 1024, NUMBER_BYTES = 40, METRICS_LIMIT_BITS = 32 };
 
 struct rf_recorder {
     char *output;  /* folder */
@@ -104,6 +105,17 @@ static rf_status board_flush(rf_recorder *recorder, rf_error *error)
     return recorder->board == NULL ? RF_OK : rf_tensorboard_flush(recorder->board, error);
 }
 
+/* The line so far is a text that is cut at LINE_BYTES; ours are shorter. */
+static void add_to_line(rf_recorder *recorder, const char *format, ...) RF_PRINTF(2, 3);
+static void add_to_line(rf_recorder *recorder, const char *format, ...)
+{
+    size_t size = strlen(recorder->line);
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(recorder->line + size, LINE_BYTES - size, format, arguments);
+    va_end(arguments);
+}
+
 rf_status rf_recorder_step(rf_recorder *recorder, const rf_train_progress *progress,
                            rf_error *error)
 {
@@ -128,45 +140,25 @@ rf_status rf_recorder_step(rf_recorder *recorder, const rf_train_progress *progr
     return board_flush(recorder, error);
 }
 
-/* What a second head adds to the line of an evaluation. */
-static const char *pair_numbers(const rf_train_progress *progress, char text[PAIR_BYTES])
-{
-    char loss[NUMBER_BYTES];
-    text[0] = '\0';
-    if (progress->validation_pairs > 0) {
-        (void)snprintf(
-            text, PAIR_BYTES, "\"pairs\": %lld, \"pair_loss\": %s, \"pair_accuracy\": %.17g, ",
-            (long long)progress->validation_pairs, number(progress->validation_pair_loss, loss),
-            progress->validation_pair_accuracy);
-    }
-    return text;
-}
-
 rf_status rf_recorder_evaluation(rf_recorder *recorder, const rf_train_progress *progress,
                                  int64_t tokens, rf_error *error)
 {
-    char loss[NUMBER_BYTES];
-    char bits[NUMBER_BYTES];
-    char perplexity[NUMBER_BYTES];
-    char accuracy[NUMBER_BYTES];
-    char pairs[PAIR_BYTES];
-    (void)snprintf(
-        recorder->line, LINE_BYTES,
-        "{\"kind\": \"evaluation\", \"step\": %lld, \"loss\": %s, \"bits_per_byte\": %s, "
-        "\"perplexity\": %s, \"accuracy\": %s, \"tokens\": %lld, \"is_best\": %s, "
-        "%s\"seconds\": %.3f}\n",
-        (long long)progress->step, number(progress->validation_loss, loss),
-        number(progress->validation_bits_per_byte, bits),
-        number(exp(progress->validation_loss - progress->validation_pair_loss), perplexity),
-        number(progress->validation_accuracy, accuracy), (long long)tokens,
-        progress->is_best ? "true" : "false", pair_numbers(progress, pairs), progress->seconds);
+    const rf_figures *figures = &progress->validation;
+    char text[NUMBER_BYTES];
+    recorder->line[0] = '\0';
+    add_to_line(recorder, "{\"kind\": \"evaluation\", \"step\": %lld", (long long)progress->step);
+    for (int64_t i = 0; i < figures->count; i++) {
+        add_to_line(recorder, ", \"%s\": %s", figures->items[i].name,
+                    number(figures->items[i].value, text));
+    }
+    add_to_line(recorder, ", \"tokens\": %lld, \"is_best\": %s, \"seconds\": %.3f}\n",
+                (long long)tokens, progress->is_best ? "true" : "false", progress->seconds);
     RF_TRY(append_line(recorder, error));
-    RF_TRY(board_scalar(recorder, "validation/loss", progress->step, progress->validation_loss,
-                        error));
-    RF_TRY(board_scalar(recorder, "validation/bits_per_byte", progress->step,
-                        progress->validation_bits_per_byte, error));
-    RF_TRY(board_scalar(recorder, "validation/accuracy", progress->step,
-                        progress->validation_accuracy, error));
+    for (int64_t i = 0; i < figures->count; i++) {
+        char tag[NUMBER_BYTES];
+        (void)snprintf(tag, sizeof tag, "validation/%s", figures->items[i].name);
+        RF_TRY(board_scalar(recorder, tag, progress->step, figures->items[i].value, error));
+    }
     return board_flush(recorder, error);
 }
 
@@ -202,12 +194,12 @@ typedef struct curve {
     size_t count;
 } curve;
 
-static void add_point(const json_t *object, const char *key, curve *to)
+static void add_point(const json_t *object, curve *to)
 {
-    const json_t *value = json_object_get(object, key);
-    if (json_is_number(value)) {
+    const json_t *loss = json_object_get(object, "loss");
+    if (json_is_number(loss)) {
         to->x[to->count] = json_number_value(json_object_get(object, "step"));
-        to->y[to->count] = json_number_value(value);
+        to->y[to->count] = json_number_value(loss) / log(2.0);
         to->count++;
     }
 }
@@ -216,13 +208,14 @@ static void read_point(const char *line, size_t size, curve curves[2])
 {
     json_t *object = NULL;
     if (rf_json_parse_object("metrics.jsonl", line, size, &object, NULL) == RF_OK) {
-        add_point(object, "bits_per_token", &curves[0]);
-        add_point(object, "bits_per_byte", &curves[1]);
+        const char *kind = json_string_value(json_object_get(object, "kind"));
+        bool is_step = kind != NULL && strcmp(kind, "step") == 0;
+        add_point(object, &curves[is_step ? 0 : 1]);
     }
     json_decref(object);
 }
 
-/* Bits per token of the steps, bits per byte of the evaluations, from the lines of a text. */
+/* Losses in bits, of the steps and of the evaluations, from the lines of a text. */
 static rf_status read_curves(const char *text, size_t size, curve curves[2], rf_error *error)
 {
     size_t lines = 0;
@@ -285,7 +278,7 @@ rf_status rf_recorder_chart(rf_recorder *recorder, rf_error *error)
     if (count > 0) {
         rf_chart chart = {.title = "Loss",
                           .x_label = "step",
-                          .y_label = "bits per token",
+                          .y_label = "bits",
                           .series = series,
                           .series_count = count};
         status = draw(recorder, &chart, error);

@@ -232,17 +232,18 @@ static void compare_identity(const rf_trainer *trainer, const char *what,
 
 /* ---- memory ------------------------------------------------------------------------------ */
 
-static rf_runner_options runner_options(const rf_trainer *trainer)
+static rf_runner_options runner_options(rf_trainer *trainer)
 {
     const rf_train_options *options = &trainer->options;
-    return (rf_runner_options){.batch = options->batch,
-                               .length = options->length,
-                               .training = true,
-                               .verify_reversal = options->verify_reversal,
-                               .bf16_gradient_stream =
-                                   options->gradient_stream != NULL &&
-                                   strcmp(options->gradient_stream, "bf16") == 0,
-                               .slices = trainer->slices};
+    return (rf_runner_options){
+        .batch = options->batch,
+        .length = options->length,
+        .training = true,
+        .verify_reversal = options->verify_reversal,
+        .bf16_gradient_stream =
+            options->gradient_stream != NULL && strcmp(options->gradient_stream, "bf16") == 0,
+        .slices = trainer->slices,
+        .hooks = rf_judge_hooks(&trainer->judge, trainer->config.model_class)};
 }
 
 static rf_model_options model_options(const rf_train_options *options)
@@ -398,6 +399,19 @@ static rf_status check_same_optimizer(const rf_trainer *trainer, rf_optimizer_ki
                         trainer->resumed_from, was, rf_optimizer_name(asked), was);
 }
 
+static rf_status open_judge(rf_trainer *trainer, rf_error *error)
+{
+    rf_judge *judge = &trainer->judge;
+    const char *best_by = trainer->options.best_by;
+    judge->model = trainer->model;
+    judge->source = &trainer->valid_source;
+    judge->examples = &trainer->valid_examples;
+    judge->tokenizer = trainer->tokenizer;
+    judge->bytes_per_token = rf_tokens_bytes_per_token(&trainer->valid);
+    RF_TRY(rf_judge_open(judge, error));
+    return best_by != NULL ? rf_judge_check_name(judge, best_by, error) : RF_OK;
+}
+
 /* state.json of the checkpoint; *recipe is what the run did so far. */
 static rf_status load_state(rf_trainer *trainer, json_t **recipe, rf_error *error)
 {
@@ -490,6 +504,7 @@ rf_status rf_trainer_open(rf_trainer *trainer, const rf_train_options *options,
     RF_TRY(plan_memory(trainer, error));
     RF_TRY(create_model(trainer, error));
     RF_TRY(create_runner(trainer, error));
+    RF_TRY(open_judge(trainer, error));
     if (trainer->resumed_from != NULL) {
         RF_TRY(rf_checkpoint_load_moments(trainer->resumed_from, &trainer->optimizer, error));
     }
@@ -500,6 +515,7 @@ rf_status rf_trainer_open(rf_trainer *trainer, const rf_train_options *options,
 void rf_trainer_clear(rf_trainer *trainer)
 {
     rf_recorder_close(trainer->recorder);
+    rf_judge_clear(&trainer->judge);
     rf_source_clear(&trainer->source);
     rf_source_clear(&trainer->valid_source);
     rf_examples_clear(&trainer->examples);

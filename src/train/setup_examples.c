@@ -11,7 +11,8 @@ static rf_status load(const rf_trainer *trainer, const char *pattern, rf_example
 {
     const rf_train_options *options = &trainer->options;
     const rf_example_fields fields = {options->text_field, options->pair_field,
-                                      options->label_field};
+                                      options->label_field,
+                                      trainer->config.problem == RF_PROBLEM_REGRESSION};
     return trainer->config.model_class == RF_CLASS_ANSWERER
                ? rf_examples_load_answers(pattern, examples, error)
                : rf_examples_load_labelled(pattern, &fields, examples, error);

@@ -30,6 +30,7 @@ typedef struct rf_source {
     int32_t *targets;          /* [examples] labels, or [examples, 2] spans */
     float *wanted;             /* [examples, label_count] instead, where wants_values */
     int64_t *order;            /* [examples], of `epoch` */
+    const int64_t *judged;     /* [examples], NULL: the order in which an evaluation takes them */
     int64_t epoch, label_count;
     bool wants_values;
     uint8_t *mask;        /* [batch, length] */
@@ -71,6 +72,8 @@ void rf_source_clear(rf_source *source);
 size_t rf_source_size(int64_t batch, int64_t length); /* bytes that it takes */
 /* Rows first ... first + rows - 1, in memory of the source until the next call. */
 rf_batch rf_source_read(rf_source *source, int64_t first, int64_t rows);
+/* Which example a row is. */
+int64_t rf_source_example(rf_source *source, int64_t number);
 rf_batch rf_source_read_examples(rf_source *source, int64_t first, int64_t rows);
 rf_batch rf_source_read_pairs(rf_source *source, int64_t first, int64_t rows);
 /* Rows of one evaluation: whole windows, as many as hold most_tokens (0: all), or all examples or

@@ -172,6 +172,29 @@ static void tell(const encoder *e)
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
+/* The labels are of the kind that the model's are. */
+static rf_status check_labels(const rf_source_examples *from, rf_error *error)
+{
+    static const char *const kinds[] = {[RF_PROBLEM_REGRESSION] = "numbers",
+                                        [RF_PROBLEM_SINGLE] = "one of many (texts or integers)",
+                                        [RF_PROBLEM_MULTIPLE] = "lists of texts"};
+    const rf_config *config = from->config;
+    if (config->model_class != RF_CLASS_CLASSIFIER) {
+        return RF_OK;
+    }
+    rf_problem problem = rf_config_problem(config);
+    if (problem != from->examples->problem) {
+        return rf_error_set(error, RF_ERR_FORMAT, "%s: its labels are %s, but the model's are %s",
+                            from->examples->name, kinds[from->examples->problem], kinds[problem]);
+    }
+    if (problem == RF_PROBLEM_REGRESSION && config->labels != 1) {
+        return rf_error_set(error, RF_ERR_UNSUPPORTED,
+                            "%s: a row has one number, but the model gives %lld",
+                            from->examples->name, (long long)config->labels);
+    }
+    return RF_OK;
+}
+
 static rf_status take(rf_source *source, int64_t labels, rf_error *error)
 {
     void *memory = NULL;
@@ -208,6 +231,7 @@ rf_status rf_source_open_examples(rf_source *source, const rf_source_examples *f
                                   rf_error *error)
 {
     encoder e = {.source = source, .from = from};
+    RF_TRY(check_labels(from, error));
     source->task = from->config->model_class;
     source->examples = rf_examples_count(from->examples);
     source->windows = (rf_windows){.seed = from->seed, .sequential = from->sequential};
@@ -226,10 +250,13 @@ rf_status rf_source_open_examples(rf_source *source, const rf_source_examples *f
 /* ---- reading ----------------------------------------------------------------------------- */
 
 /* A new order for each epoch (Fisher, Yates), or the order of the file. */
-static int64_t example_at(rf_source *source, int64_t number)
+int64_t rf_source_example(rf_source *source, int64_t number)
 {
     int64_t epoch = number / source->examples;
     int64_t place = number % source->examples;
+    if (source->judged != NULL) {
+        return source->judged[place];
+    }
     if (source->windows.sequential) {
         return place;
     }
@@ -275,12 +302,12 @@ rf_batch rf_source_read_examples(rf_source *source, int64_t first, int64_t rows)
 {
     int64_t length = 1;
     for (int64_t row = 0; row < rows; row++) {
-        int64_t example = example_at(source, first + row);
+        int64_t example = rf_source_example(source, first + row);
         int64_t count = source->starts[example + 1] - source->starts[example];
         length = count > length ? count : length;
     }
     for (int64_t row = 0; row < rows; row++) {
-        put_row(source, row, example_at(source, first + row), length);
+        put_row(source, row, rf_source_example(source, first + row), length);
     }
     return (rf_batch){.batch = rows,
                       .length = length,

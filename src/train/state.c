@@ -17,6 +17,7 @@ void rf_train_state_init(rf_train_state *state, uint64_t seed)
         .last_loss = (double)NAN,
         .best_step = -1,
         .best_loss = (double)INFINITY,
+        .best_value = (double)NAN,
         .evaluated_step = -1,
     };
 }
@@ -87,6 +88,7 @@ rf_status rf_train_state_to_json(const rf_train_state *state, json_t *recipe, js
         {"last_loss", number_or_null(state->last_loss)},
         {"best_step", json_integer(state->best_step)},
         {"best_loss", number_or_null(state->best_loss)},
+        {"best_value", number_or_null(state->best_value)},
         {"evaluated_step", json_integer(state->evaluated_step)},
         {"evaluations_since_best", json_integer(state->worse)},
         {"skipped_in_a_row", json_integer(state->skipped_in_a_row)},
@@ -245,6 +247,8 @@ rf_status rf_train_state_from_json(const char *name, const json_t *object, rf_tr
     RF_TRY(read_word(name, object, "seed", &state->seed, error));
     RF_TRY(read_number(name, object, "last_loss", &state->last_loss, error));
     RF_TRY(read_number(name, object, "best_loss", &state->best_loss, error));
+    state->best_value = state->best_loss; /* as in files from before there was another figure */
+    RF_TRY(read_number(name, object, "best_value", &state->best_value, error));
     RF_TRY(read_number(name, object, "seconds", &state->seconds, error));
     RF_TRY(
         rf_json_get_boolean(name, object, "applies_head_bias", &state->applies_head_bias, error));
@@ -286,6 +290,7 @@ rf_status rf_recipe_to_json(const rf_train_options *options, json_t **recipe, rf
         {"final_rate", json_real(options->final_rate)},
         {"eval_every", json_integer(options->eval_every)},
         {"eval_tokens", json_integer(options->eval_tokens)},
+        {"best_by", json_string(options->best_by != NULL ? options->best_by : "loss")},
     };
     return make_object(fields, sizeof fields / sizeof fields[0], recipe, error);
 }

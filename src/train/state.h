@@ -25,11 +25,11 @@ typedef struct rf_train_state {
     int64_t updates; /* of the optimizer: steps that were not skipped */
     int64_t windows; /* drawn so far */
     uint64_t seed;
-    double last_loss;  /* nats a token; NaN: none */
-    int64_t best_step; /* -1: nothing was evaluated yet */
-    double best_loss;
-    int64_t evaluated_step; /* of the last evaluation, -1: none */
-    int64_t worse;          /* evaluations since the best */
+    double last_loss;             /* nats a token; NaN: none */
+    int64_t best_step;            /* -1: nothing was evaluated yet */
+    double best_loss, best_value; /* of the best evaluation: its loss, and its figure of best_by */
+    int64_t evaluated_step;       /* of the last evaluation, -1: none */
+    int64_t worse;                /* evaluations since the best */
     int64_t skipped_in_a_row;
     double seconds; /* used by the run, over all its parts */
     bool applies_head_bias, trains_head_bias;

@@ -173,6 +173,7 @@ static rf_status score(rf_trainer *trainer, rf_outcome *outcome, rf_error *error
     const rf_train_options *options = &trainer->options;
     rf_scoring scoring = {
         .source = &trainer->valid_source,
+        .judge = &trainer->judge,
         .windows = rf_source_rows(&trainer->valid_source, options->eval_tokens),
         .seed = trainer->state.seed,
         .should_stop = ask_between_batches,
@@ -197,21 +198,22 @@ static rf_status take_result(rf_trainer *trainer, const rf_outcome *outcome, rf_
 {
     rf_train_state *state = &trainer->state;
     rf_train_progress *progress = &trainer->progress;
-    double loss = rf_outcome_loss(outcome);
-    double first = outcome->nll_sum / (double)outcome->scored; /* of the first head */
-    double pairs = outcome->pair_scored > 0 ? (double)outcome->pair_scored : 1.0;
+    const char *by = trainer->options.best_by != NULL ? trainer->options.best_by : "loss";
+    RF_TRY(rf_judge_figures(&trainer->judge, outcome, &progress->validation, error));
+    double loss = rf_figures_value(&progress->validation, "loss");
+    double value = rf_figures_value(&progress->validation, by);
     progress->has_validation = true;
     progress->validation_loss = loss;
-    progress->validation_bits_per_byte = bits_per_byte(trainer, first);
-    progress->validation_accuracy = (double)outcome->correct / (double)outcome->scored;
-    progress->validation_pairs = outcome->pair_scored;
-    progress->validation_pair_loss = outcome->pair_nll_sum / pairs;
-    progress->validation_pair_accuracy = (double)outcome->pair_correct / pairs;
-    progress->is_best = isfinite(loss) && (state->best_step < 0 || loss < state->best_loss);
+    progress->validation_bits_per_byte =
+        bits_per_byte(trainer, outcome->nll_sum / (double)outcome->scored);
+    progress->validation_accuracy = rf_figures_value(&progress->validation, "accuracy");
+    progress->is_best = isfinite(value) &&
+                        (state->best_step < 0 || rf_figure_is_better(by, value, state->best_value));
     state->evaluated_step = state->step;
     state->worse++;
     if (progress->is_best) {
         state->best_loss = loss;
+        state->best_value = value;
         state->best_step = state->step;
         state->worse = 0;
         rf_status status = rf_model_save(trainer->model, trainer->options.output, NULL, error);
@@ -413,6 +415,7 @@ rf_status rf_trainer_loop(rf_trainer *trainer, rf_train_result *result, rf_error
         .loss = state->last_loss,
         .best_validation_loss = state->best_loss,
         .best_bits_per_byte = bits_per_byte(trainer, state->best_loss),
+        .best_value = state->best_value,
         .best_step = state->best_step,
         .planned_bytes = trainer->planned_bytes,
         .peak_bytes = trainer->model->device->table->peak(trainer->model->device),

@@ -6,6 +6,7 @@
 #include "data/sampler.h"
 #include "data/text.h"
 #include "train/checkpoint.h"
+#include "train/judge.h"
 #include "train/options.h"
 #include "train/record.h"
 #include "train/source.h"
@@ -48,6 +49,7 @@ typedef struct rf_trainer {
     rf_tokens train, valid;
     rf_examples examples, valid_examples; /* classifiers, question answering; else empty */
     rf_source source, valid_source;
+    rf_judge judge;    /* of valid_source */
     rf_runner *runner; /* trains and evaluates */
     rf_optimizer optimizer;
     rf_recorder *recorder;

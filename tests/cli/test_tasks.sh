@@ -73,8 +73,8 @@ printf 'one\ntwo words\n' >"$work/lines"
 expect 0 embed --model "$work/a" --data "$work/lines" --lines
 if [ "$(wc -l <"$work/out")" -ne 2 ]; then fault "not a vector a line"; fi
 says out '{"text": 1, "embedding": ['
-expect 0 embed --model "$work/a" --text one --pooling none --layer 1
-says out '"token": 2, "id": 103, "begin": 2, "end": 3'
+expect 0 embed --model "$work/a" --text one --pool none --layer 1
+says out '"token": 2, "id": 103, "begin": 2, "end": 3, "string": "e"'
 expect 0 embed --model "$work/a" --data "$work/lines" --lines --normalize --output "$work/v.npy"
 if [ "$(wc -c <"$work/v.npy")" -ne $((128 + 2 * 32 * 4)) ]; then fault "v.npy has $(wc -c <"$work/v.npy") bytes"; fi
 expect 0 embed --model "$work/a" --data "$work/lines" --lines --output "$work/v.safetensors"
@@ -111,6 +111,38 @@ cmp -s "$work/mood-moods.jsonl/model.safetensors" "$work/part/model.safetensors"
 expect 0 eval --model "$work/part" --data "$work/moods.jsonl" --batch 3 --json
 says out '"task": "classify"'
 says out '"examples": 40'
+for key in loss accuracy macro_f1 matthews; do says out "\"$key\": "; done
+expect 0 train --config "$work/tiny.json" --task classify --output "$work/by" --seed 2 --batch 4 --steps 20 --eval-every 5 --data "$work/moods.jsonl" --best-by accuracy
+says err "macro f1 "
+says err "matthews "
+grep -q '"macro_f1": ' "$work/by/metrics.jsonl" || fault "metrics.jsonl has no F1"
+expect 2 train --config "$work/tiny.json" --task classify --output "$work/by2" --data "$work/moods.jsonl" --best-by perplexity
+says err 'best_by is "perplexity", expected a figure of the task classify: loss, accuracy, macro_f1, matthews'
+
+# Several labels, and numbers.
+i=0
+while [ $i -lt 40 ]; do
+    if [ $((i % 3)) -eq 0 ]; then several='"round", "red"'; else several='"red"'; fi
+    printf '{"text": "number %d", "label": [%s]}\n' $i "$several" >>"$work/several.jsonl"
+    printf '{"text": "number %d", "label": %d}\n' $i $((i % 7)) >>"$work/whole.jsonl"
+    printf '{"text": "number %d", "label": %d.5}\n' $i $((i % 7)) >>"$work/values.jsonl"
+    i=$((i + 1))
+done
+for kind in several values; do
+    expect 0 train --config "$work/tiny.json" --task classify --output "$work/$kind" --seed 2 --batch 4 --steps 20 --data "$work/$kind.jsonl"
+    expect 0 eval --model "$work/$kind" --data "$work/$kind.jsonl" --batch 5
+    cp "$work/out" "$work/$kind.out"
+done
+grep -q '^subset accuracy  ' "$work/several.out" || fault "no subset accuracy: $(cat "$work/several.out")"
+grep -q '^micro f1  ' "$work/several.out" || fault "no micro F1: $(cat "$work/several.out")"
+grep -q '^mean squared error  ' "$work/values.out" || fault "no mean squared error: $(cat "$work/values.out")"
+grep -q '^spearman  ' "$work/values.out" || fault "no rank correlation: $(cat "$work/values.out")"
+expect 0 eval --model "$work/values" --data "$work/whole.jsonl" --json
+says out '"pearson": '
+expect 1 eval --model "$work/values" --data "$work/several.jsonl"
+says err "its labels are lists of texts, but the model's are numbers"
+expect 1 eval --model "$work/several" --data "$work/moods.jsonl"
+says err "its labels are one of many (texts or integers), but the model's are lists of texts"
 expect 0 classify --model "$work/part" --data "$work/lines" --lines --json
 says out '"label": "sad"'
 expect 0 train --task classify --init-from "$work/a" --output "$work/fine" --data "$work/moods.jsonl" --steps 3 --length 64 --warmup 0
@@ -179,20 +211,20 @@ for run in both "both-part --stop-after 5"; do
 done
 says err "stopped at step 5 as asked"
 expect 0 train --resume --output "$work/both-part"
-says err "  pairs "
+says err "pair accuracy "
 cmp -s "$work/both/model.safetensors" "$work/both-part/model.safetensors" || fault "a resumed run of two heads makes another model"
 grep -q '"next_sentence": "paragraph"' "$work/both/config.json" || fault "paragraphs are not recorded"
 expect 0 eval --model "$work/both" --data "$work/prose" --length 32
-says out "next sentence   loss "
+says out "pair loss  "
 expect 0 eval --model "$work/both" --data "$work/prose" --length 32 --json
-says out '"next_sentence": {'
+says out '"pair_accuracy": '
 expect 0 classify --model "$work/both" --text 'This is it.' --text-pair 'It is followed.'
 expect 0 fill --model "$work/both" --text 'This [MASK]s it.' --top 2
 expect 0 inspect --model "$work/both"
 says out "classifier.dense.weight"
-expect 0 train --task masked-lm --init-from "$work/both" --data "$work/prose" --output "$work/one" --steps 1 --length 32 --warmup 0
+expect 0 train --task masked-lm --init-from "$work/both" --data "$work/prose" --output "$work/single-head" --steps 1 --length 32 --warmup 0
 says err "left out, not of a ReformerForMaskedLM: classifier.dense.bias"
-expect 0 train --task masked-lm,next-sentence --init-from "$work/a" --data "$work/prose" --output "$work/two" --steps 1 --length 32 --warmup 0
+expect 0 train --task masked-lm,next-sentence --init-from "$work/a" --data "$work/prose" --output "$work/second-head" --steps 1 --length 32 --warmup 0
 says err "starts from first values: classifier.dense.bias"
 expect 2 train --config "$work/tiny.json" --spans line --data "$work/prose" --output "$work/never"
 says err "spans are for next-sentence"
@@ -204,7 +236,48 @@ if [ "$(wc -l <"$work/out")" -ne 2 ]; then fault "not two answers: $(cat "$work/
 expect 0 answer --model "$work/who" --question 'who?' --text 'then Bob came' --json
 says out '"begin": '
 expect 0 eval --model "$work/who" --data "$work/who.jsonl"
-says out "scored          80 in 40 examples"
+says out "scored              80 in 40 examples"
+says out "exact match  "
+expect 0 eval --model "$work/who" --data "$work/who.jsonl" --json
+for key in loss exact_match f1 accuracy; do says out "\"$key\": "; done
+
+# Several texts at once: the same results in the same order. (The last digits may differ: numbers are compared to 1e-5.)
+i=0
+while [ $i -lt 23 ]; do
+    printf '%.*s[MASK] %d\n' $((i * 7 % 31 + 1)) 'abcdefghijklmnopqrstuvwxyzabcdef' $i
+    i=$((i + 1))
+done >"$work/many"
+numbers() { tr -c '0-9.eE+\n-' ' ' <"$1" | awk '{ for (i = 1; i <= NF; i++) if ($i ~ /[0-9]/) print $i }'; }
+same() {
+    numbers "$work/one" >"$work/one.numbers"
+    numbers "$work/out" >"$work/out.numbers"
+    paste "$work/one.numbers" "$work/out.numbers" | awk '{ d = $1 - $2; if (d > 1e-5 || d < -1e-5 || NF != 2) { print; exit 1 } }' ||
+        fault "$1: other numbers with --batch"
+    if [ "$(grep -c . "$work/one.numbers")" -lt 23 ]; then fault "$1: too few numbers"; fi
+}
+for pool in mean none; do
+    expect 0 embed --model "$work/a" --data "$work/many" --lines --pool $pool
+    cp "$work/out" "$work/one"
+    expect 0 embed --model "$work/a" --data "$work/many" --lines --pool $pool --batch 5 --num-hashes 0
+    same "embed --pool $pool"
+done
+expect 0 fill --model "$work/a" --data "$work/many" --lines --top 2 --json
+cp "$work/out" "$work/one"
+expect 0 fill --model "$work/a" --data "$work/many" --lines --top 2 --json --batch 4
+same fill
+expect 0 classify --model "$work/part" --data "$work/many" --lines --json --all
+cp "$work/out" "$work/one"
+expect 0 classify --model "$work/part" --data "$work/many" --lines --json --all --batch 8
+same classify
+expect 0 answer --model "$work/who" --question 'who?' --question 'where is it?' --data "$work/many" --lines --json
+cp "$work/out" "$work/one"
+expect 0 answer --model "$work/who" --question 'who?' --question 'where is it?' --data "$work/many" --lines --json --batch 6
+same answer
+expect 0 embed --model "$work/a" --data "$work/many" --lines --batch 3 --num-hashes 4
+printf 'one[MASK]\nnothing\n' >"$work/half"
+expect 2 fill --model "$work/a" --data "$work/half" --lines --batch 2 # what stands before a text that is wrong is shown
+says err "nothing is missing"
+if [ "$(wc -l <"$work/out")" -ne 2 ]; then fault "not one place and a text: $(cat "$work/out")"; fi
 
 # Models of other tasks are refused by what they are for.
 expect 2 classify --model "$work/a" --text x

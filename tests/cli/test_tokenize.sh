@@ -37,6 +37,8 @@ fi
 if [ $code -ne 0 ]; then fault "training a vocabulary: $(cat "$work/err")"; fi
 for file in spiece.model tokenizer_config.json; do test -s "$work/vocabulary/$file" || fault "no $file"; done
 printf '   ' >"$work/blank"
+expect 0 tokenize --model "$work/vocabulary" --text '<mask>' --json
+if ! grep -q '"mask": 4' "$work/out"; then fault "<mask> is not the vocabulary's mask: $(tr -d '\n' <"$work/out")"; fi
 for type in unigram bpe; do
     expect 2 tokenize --train --data "$work/blank" --vocab-size 64 --output "$work/v" --type $type
     says err 'there is no text to learn from'

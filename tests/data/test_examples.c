@@ -18,7 +18,7 @@ static const char *write(const char *text)
     return path;
 }
 
-static const rf_example_fields usual = {NULL, NULL, NULL};
+static const rf_example_fields usual = {NULL, NULL, NULL, false};
 
 static void load(const char *text, const rf_example_fields *fields, rf_examples *examples)
 {
@@ -58,6 +58,11 @@ static void test_kinds_of_labels(void **state)
     assert_int_equal(e.problem, RF_PROBLEM_MULTIPLE);
     assert_int_equal(json_array_size(e.names), 2);
     rf_examples_clear(&e);
+    const rf_example_fields numbers = {.numbers = true};
+    load("{\"text\": \"a\", \"label\": 2}\n{\"text\": \"b\", \"label\": 0}", &numbers, &e);
+    assert_int_equal(e.problem, RF_PROBLEM_REGRESSION);
+    assert_int_equal(json_array_size(e.names), 0);
+    rf_examples_clear(&e);
 }
 
 static void test_table(void **state)
@@ -92,12 +97,23 @@ static void test_answers(void **state)
         assert_int_equal(json_integer_value(of_row(&e, i, "start")), starts[i]);
     }
     rf_examples_clear(&e);
+    static const char lists[] =
+        "{\"question\": \"q\", \"context\": \"a b c\", \"answers\": {\"text\": [\"b\", \"b c\"], "
+        "\"answer_start\": [2, 2]}}\n"
+        "{\"question\": \"q\", \"context\": \"c\", \"answers\": {\"text\": [], "
+        "\"answer_start\": []}}\n";
+    assert_ok(rf_examples_load_answers(write(lists), &e, error));
+    assert_int_equal(json_integer_value(of_row(&e, 0, "start")), 2);
+    assert_int_equal(json_array_size(of_row(&e, 0, "answers")), 2);
+    assert_int_equal(json_array_size(of_row(&e, 1, "answers")), 0);
+    rf_examples_clear(&e);
     static const char squad[] =
         "{\"version\": \"1.1\", \"data\": [{\"title\": \"t\", \"paragraphs\": [{\"context\": \"It "
         "is \n"
         "red.\",\n \"qas\": [{\"id\": \"1\", \"question\": \"What?\", \"answers\": [{\"text\": "
         "\"red\", "
-        "\"answer_start\": 6}]}, {\"id\": \"2\", \"question\": \"Why?\", \"answers\": []}]}]}]}";
+        "\"answer_start\": 6}, {\"text\": \"red.\", \"answer_start\": 6}]}, {\"id\": \"2\", "
+        "\"question\": \"Why?\", \"answers\": []}]}]}]}";
     char flat[sizeof squad];
     size_t used = 0;
     for (size_t i = 0; i < sizeof squad; i++) { /* a newline within a text is no JSON */
@@ -109,6 +125,8 @@ static void test_answers(void **state)
     assert_int_equal(rf_examples_count(&e), 2);
     assert_int_equal(json_integer_value(of_row(&e, 0, "start")), 6);
     assert_int_equal(json_integer_value(of_row(&e, 1, "start")), -1);
+    assert_int_equal(json_array_size(of_row(&e, 0, "answers")), 2);
+    assert_int_equal(json_array_size(of_row(&e, 1, "answers")), 0);
     rf_examples_clear(&e);
 }
 
@@ -133,6 +151,9 @@ static void test_refused(void **state)
          "does not stand", true},
         {"{\"question\": \"q\", \"answer\": \"c\"}", "row 1: expected texts", true},
         {"{\"data\": []}", "no questions", true},
+        {"{\"question\": \"q\", \"context\": \"abc\", \"answers\": [\"c\"]}", "a list", true},
+        {"{\"question\": \"q\", \"context\": \"abc\", \"answers\": {\"text\": [\"c\", 1]}}",
+         "no text", true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         rf_examples e;

@@ -6,6 +6,7 @@
 #include "support.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const char *device_name = "cpu";
 
@@ -38,7 +39,7 @@ rf_model *create_small_model(const small_model *shape, const char *stream, int t
 {
     char text[2048];
     int size = snprintf(text, sizeof text,
-                        "{\"model_type\": \"reformer\", \"is_decoder\": true, \"hidden_size\": 32, "
+                        "{\"model_type\": \"%s\", \"is_decoder\": true, \"hidden_size\": 32, "
                         "\"num_attention_heads\": 2,"
                         " \"attention_head_size\": 8, \"feed_forward_size\": 48, \"vocab_size\": "
                         "%d, \"axial_pos_embds\": true,"
@@ -49,6 +50,7 @@ rf_model *create_small_model(const small_model *shape, const char *stream, int t
                         " \"local_attn_chunk_length\": %d, \"lsh_num_chunks_before\": %d, "
                         "\"local_num_chunks_before\": %d,"
                         " \"initializer_range\": 0.3, \"axial_norm_std\": 1.0%s}",
+                        strstr(shape->layers, "full") != NULL ? "reformer_c" : "reformer",
                         shape->vocabulary, shape->layers, shape->buckets, shape->rounds,
                         shape->hash_seed, shape->chunk, shape->chunk, shape->before, shape->before,
                         shape->more == NULL ? "" : shape->more);

@@ -191,6 +191,30 @@ static void test_short_lsh_context_equals_the_uncached_forward(void **state)
     rf_model_destroy(model);
 }
 
+/* Full layers: the same at any length. */
+static void test_full_layers_equal_the_uncached_forward(void **state)
+{
+    (void)state;
+    small_model shape = local_model(8, 1);
+    shape.layers = "[\"full\", \"local\", \"full_shared\"]";
+    rf_model *model = create_small_model(&shape, "fixed32", 1);
+    int32_t ids[TOKENS];
+    uint8_t mask[TOKENS];
+    float logits[VOCABULARY];
+    fill_ids(ids, TOKENS, VOCABULARY, 24);
+    memset(mask, 1, sizeof mask);
+    mask[3] = 0;
+    rf_session *session = create_session(model, 1, TOKENS);
+    append_prompt(session, ids, mask, 9);
+    for (int64_t length = 9; length < TOKENS; length++) {
+        assert_ok(rf_model_logits(model, ids, mask, 1, length, length - 1, 1, logits, error));
+        assert_true(largest_difference(logits, rf_session_logits(session, 0)) < 2e-4);
+        append_column(session, ids, length);
+    }
+    rf_session_destroy(session);
+    rf_model_destroy(model);
+}
+
 /* ---- what is attended to, and rows that do not mix ---- */
 
 static void check_mixed(const small_model *shape, int64_t batch, int64_t prompt,
@@ -543,6 +567,7 @@ int main(void)
         cmocka_unit_test(test_token_types),
         cmocka_unit_test(test_masked_tokens_are_never_attended_to),
         cmocka_unit_test(test_short_lsh_context_equals_the_uncached_forward),
+        cmocka_unit_test(test_full_layers_equal_the_uncached_forward),
         cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_attended_sets),
         cmocka_unit_test(test_attended_sets_with_masks),

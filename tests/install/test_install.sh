@@ -25,6 +25,15 @@ version=$(pkg-config --modversion reformer)
 test "$("$scratch/program")" = "$version ok" || { say "the program says: $("$scratch/program")"; exit 1; }
 say "pkg-config: good"
 
+# The example of one layer learns its task in a few steps.
+# shellcheck disable=SC2046
+"$compiler" -std=c17 -O1 -Wall -Wextra -Wpedantic -Werror "$source/examples/layer/layer.c" -o "$scratch/layer" \
+    $(pkg-config --cflags --libs reformer) -lm
+"$scratch/layer" 30 128 >"$scratch/log" || { cat "$scratch/log"; exit 1; }
+right=$(sed -n 's/^step   30: .* \([0-9]*\)\.[0-9] % right$/\1/p' "$scratch/log")
+test "${right:-0}" -gt 80 || { cat "$scratch/log"; exit 1; }
+say "example of a layer: good"
+
 CC=$compiler cmake -S "$source/tests/install" -B "$scratch/user" -DCMAKE_PREFIX_PATH="$prefix" >"$scratch/log" 2>&1 ||
     { cat "$scratch/log"; exit 1; }
 cmake --build "$scratch/user" >"$scratch/log" 2>&1 || { cat "$scratch/log"; exit 1; }

@@ -228,10 +228,10 @@ static double loss_of(const subject *s, const rf_outcome *outcome)
     return rf_outcome_loss(outcome);
 }
 
-static void check_forward(const kind *k, int64_t length)
+static void check_forward(const kind *k, const char *layers, int64_t length)
 {
     subject s;
-    open_subject(&s, k, "\"local\", \"lsh\"", length);
+    open_subject(&s, k, layers, length);
     int64_t count = logits_count(&s.model->config, length);
     double *expected = oracle_fresh(count);
     gathered g = {.logits = calloc((size_t)count, sizeof(float))};
@@ -264,8 +264,10 @@ static void test_forward(void **state)
 {
     (void)state;
     for (int i = 0; i < KINDS; i++) {
-        check_forward(&kinds[i], LONG);
-        check_forward(&kinds[i], SHORT); /* no layer hashes, padded to two local chunks */
+        check_forward(&kinds[i], "\"local\", \"lsh\"", LONG);
+        check_forward(&kinds[i], "\"full\", \"full_shared\"", LONG);
+        check_forward(&kinds[i], "\"local\", \"lsh\"",
+                      SHORT); /* no layer hashes, padded to two local chunks */
     }
 }
 
@@ -356,6 +358,8 @@ static void test_gradient(void **state)
     for (int i = 0; i < KINDS; i++) {
         for (int stream = 0; stream < 2; stream++) {
             check_gradient(&kinds[i], "\"local\", \"local\"", 2e-5, stream == 1);
+            check_gradient(&kinds[i], "\"full\", \"local\"", 2e-5, stream == 1);
+            check_gradient(&kinds[i], "\"full_shared\", \"full\"", 5e-4, stream == 1);
             /* rows of an lsh layer that see only themselves weigh their value 0.998 */
             check_gradient(&kinds[i], "\"local\", \"lsh\"", 5e-4, stream == 1);
         }

@@ -41,10 +41,13 @@ void oracle_linear(int64_t rows, int64_t in, int64_t out, const double *x, const
 static rf_attention_plan plan_of(const oracle_model *m, int64_t layer)
 {
     const rf_config *config = m->config;
-    bool lsh = config->kinds[layer] == RF_LAYER_LSH;
+    const rf_layer_kind kind = config->kinds[layer];
+    bool lsh = kind == RF_LAYER_LSH;
+    bool shared = lsh || kind == RF_LAYER_FULL_SHARED;
+    bool cut = lsh || kind == RF_LAYER_LOCAL;
     const rf_window_config *window = lsh ? &config->lsh : &config->local;
-    int64_t slots = rf_config_padded_length(config, m->length);
-    bool chunked = slots > window->chunk_length;
+    int64_t slots = cut ? rf_config_padded_length(config, m->length) : m->length;
+    bool chunked = cut && slots > window->chunk_length;
     rf_attention_plan plan = {.batch = m->batch,
                               .heads = config->heads,
                               .parts = lsh && chunked ? m->rounds : 1,
@@ -54,9 +57,9 @@ static rf_attention_plan plan_of(const oracle_model *m, int64_t layer)
                               .before = chunked ? window->chunks_before : 0,
                               .after = chunked ? window->chunks_after : 0,
                               .causal = config->causal,
-                              .self = lsh ? RF_SELF_LAST_RESORT : RF_SELF_ORDINARY,
-                              .normalise_keys = lsh,
-                              .scale = lsh ? 1.0F : 1.0F / sqrtf((float)config->head_width),
+                              .self = shared ? RF_SELF_LAST_RESORT : RF_SELF_ORDINARY,
+                              .normalise_keys = shared,
+                              .scale = shared ? 1.0F : 1.0F / sqrtf((float)config->head_width),
                               .all_heads = config->heads};
     plan.wrap = !chunked ? RF_WRAP_NONE : lsh ? RF_WRAP_ALL_PARTS : RF_WRAP_PART;
     return plan;
@@ -118,14 +121,15 @@ static void attend(const oracle_model *m, const oracle_attention *attention, dou
     free(norm);
 }
 
-static void attention_branch(const oracle_model *m, int64_t layer, const double *context,
-                             double *accumulator)
+void oracle_attention_half(const oracle_model *m, int64_t layer, const double *context,
+                           double *accumulator)
 {
     const rf_config *config = m->config;
     int64_t rows = m->batch * m->length;
     int64_t hidden = config->hidden;
     int64_t all = config->heads * config->head_width;
     bool lsh = config->kinds[layer] == RF_LAYER_LSH;
+    bool shared = lsh || config->kinds[layer] == RF_LAYER_FULL_SHARED;
     double *x = oracle_fresh(rows * hidden);
     double *query = oracle_fresh(rows * all);
     double *key = oracle_fresh(rows * all);
@@ -140,7 +144,7 @@ static void attention_branch(const oracle_model *m, int64_t layer, const double 
                   query);
     oracle_linear(rows, hidden, all, x, oracle_parameter(m, RF_PARAMETER_VALUE, layer, 0), NULL,
                   value);
-    if (!lsh) {
+    if (!shared) {
         oracle_linear(rows, hidden, all, x, oracle_parameter(m, RF_PARAMETER_KEY, layer, 0), NULL,
                       key);
     }
@@ -154,7 +158,7 @@ static void attention_branch(const oracle_model *m, int64_t layer, const double 
                                .order = order,
                                .key_mask = m->mask,
                                .query = query,
-                               .key = lsh ? NULL : key,
+                               .key = shared ? NULL : key,
                                .value = value},
            merged);
     oracle_linear(rows, all, hidden, merged,
@@ -239,7 +243,7 @@ double oracle_model_forward(const oracle_model *m, double *logits)
     embed(m, streams[0]);
     memcpy(streams[1], streams[0], (size_t)(rows * config->hidden) * sizeof(double));
     for (int64_t layer = 0; layer < config->layers; layer++) {
-        attention_branch(m, layer, streams[1], streams[0]);
+        oracle_attention_half(m, layer, streams[1], streams[0]);
         feed_forward_branch(m, layer, streams[0], streams[1]);
     }
     oracle_layer_norm(rows, config->hidden, streams[0], config->hidden, streams[1],

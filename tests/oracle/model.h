@@ -36,6 +36,9 @@ double oracle_model_forward(const oracle_model *model, double *logits);
 double *oracle_fresh(int64_t count); /* zeros, released with free */
 const double *oracle_parameter(const oracle_model *m, rf_parameter_role role, int64_t layer,
                                int axis);
+/* accumulator += attend(norm(context)) Wo, both [batch * length, hidden]. */
+void oracle_attention_half(const oracle_model *m, int64_t layer, const double *context,
+                           double *accumulator);
 /* y [rows, out] = x [rows, in] W^T + bias; bias may be NULL. */
 void oracle_linear(int64_t rows, int64_t in, int64_t out, const double *x, const double *weight,
                    const double *bias, double *y);

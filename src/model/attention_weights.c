@@ -1,0 +1,497 @@
+/* What a head attends to, on the host: queries, keys, values, order and masks of a head are copied
+ * while a pass goes by, and rows of weights are worked out of them in double when they are asked
+ * for. The arithmetic is that of block attention and of the merge of rounds (docs/design.md, "The
+ * attention plan"): both normalisers rounded to float, so that a row that sees itself alone sums to
+ * what the model's own does. Memory O(length x (width + rounds)), a row O(rounds x window). */
+#include "model/attention_weights.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- copying ----------------------------------------------------------------------------- */
+
+enum { COPIED_ROWS = 1024 }; /* positions at a time */
+
+typedef struct capture {
+    rf_model *model;
+    const rf_attention_place *places; /* [count] */
+    int64_t count;
+    rf_attention **attentions; /* [count] */
+} capture;
+
+static rf_status take(const char *what, int64_t count, size_t size, void **memory, rf_error *error)
+{
+    return rf_allocate((size_t)count * size, what, memory, error);
+}
+
+/* One head's rows of x [1, length, heads of the group, width], as f32. */
+static rf_status copy_head(rf_device *device, const rf_tensor *x, int64_t head, float *to,
+                           rf_error *error)
+{
+    int64_t length = x->shape[1];
+    int64_t width = x->shape[3];
+    size_t unit = rf_dtype_size(x->dtype);
+    size_t row = (size_t)(x->shape[2] * width) * unit;
+    void *scratch = NULL;
+    rf_status status = RF_OK;
+    RF_TRY(rf_allocate(COPIED_ROWS * row, "rows of a head", &scratch, error));
+    for (int64_t first = 0; first < length; first += COPIED_ROWS) {
+        int64_t count = length - first < COPIED_ROWS ? length - first : COPIED_ROWS;
+        const char *from = (const char *)x->data + (size_t)first * row;
+        RF_TRY_DONE(rf_device_download(device, scratch, from, (size_t)count * row, error));
+        for (int64_t i = 0; i < count * width; i++) {
+            size_t at = (size_t)(i / width) * row + (size_t)(head * width + i % width) * unit;
+            uint16_t half = 0;
+            memcpy(x->dtype == RF_BF16 ? (void *)&half : (void *)&to[first * width + i],
+                   (const char *)scratch + at, unit);
+            if (x->dtype == RF_BF16) {
+                to[first * width + i] = rf_bf16_to_f32(half);
+            }
+        }
+    }
+done:
+    rf_release(scratch);
+    return status;
+}
+
+static rf_status copy_vectors(rf_device *device, const rf_tensor *x, int64_t head, const char *what,
+                              float **to, rf_error *error)
+{
+    void *memory = NULL;
+    if (rf_tensor_is_absent(x)) {
+        return RF_OK;
+    }
+    RF_TRY(take(what, x->shape[1] * x->shape[3], sizeof(float), &memory, error));
+    *to = memory;
+    return copy_head(device, x, head, *to, error);
+}
+
+/* One head's part of x [1, heads of the group, rounds, n]. */
+static rf_status copy_rounds(rf_device *device, const rf_tensor *x, int64_t head, const char *what,
+                             int32_t **to, rf_error *error)
+{
+    void *memory = NULL;
+    if (rf_tensor_is_absent(x)) {
+        return RF_OK;
+    }
+    int64_t count = x->shape[2] * x->shape[3];
+    RF_TRY(take(what, count, sizeof(int32_t), &memory, error));
+    *to = memory;
+    return rf_device_download(device, *to, (const int32_t *)x->data + head * count,
+                              (size_t)count * sizeof(int32_t), error);
+}
+
+/* Where every token stands in each round. */
+static rf_status invert_order(rf_attention *a, rf_error *error)
+{
+    const rf_attention_plan *plan = &a->plan;
+    void *memory = NULL;
+    RF_TRY(take("slots of tokens", plan->parts * plan->length, sizeof(int32_t), &memory, error));
+    a->slots = memory;
+    for (int64_t i = 0; i < plan->parts * plan->slots; i++) {
+        if (a->order[i] >= 0) {
+            a->slots[i / plan->slots * plan->length + a->order[i]] = (int32_t)(i % plan->slots);
+        }
+    }
+    return RF_OK;
+}
+
+static rf_status copy_plan(rf_device *device, rf_attention *a, const rf_attention_plan *plan,
+                           rf_error *error)
+{
+    void *memory = NULL;
+    a->plan = *plan;
+    a->plan.order = (rf_tensor){0};
+    a->plan.key_mask = (rf_tensor){0};
+    if (!rf_tensor_is_absent(&plan->key_mask)) {
+        RF_TRY(take("mask", plan->length, 1, &memory, error));
+        a->mask = memory;
+        RF_TRY(
+            rf_device_download(device, a->mask, plan->key_mask.data, (size_t)plan->length, error));
+    }
+    if (rf_tensor_is_absent(&plan->order)) {
+        return RF_OK;
+    }
+    RF_TRY(copy_rounds(device, &plan->order, a->place.head - plan->first_head, "sorted order",
+                       &a->order, error));
+    return invert_order(a, error);
+}
+
+/* Is this place in the group of heads that starts at first_head? */
+static bool concerns(const capture *c, int64_t index, int64_t layer, int64_t first_head,
+                     int64_t heads)
+{
+    const rf_attention_place *place = &c->places[index];
+    return place->layer == layer && place->head >= first_head && place->head < first_head + heads;
+}
+
+static rf_status capture_plan(void *user, int64_t layer, const rf_attention_plan *plan,
+                              rf_error *error)
+{
+    capture *c = user;
+    for (int64_t i = 0; i < c->count; i++) {
+        if (concerns(c, i, layer, plan->first_head, plan->heads)) {
+            RF_TRY(copy_plan(c->model->device, c->attentions[i], plan, error));
+        }
+    }
+    return RF_OK;
+}
+
+static rf_status capture_vectors(void *user, int64_t layer, int64_t first_head,
+                                 const rf_tensor *query, const rf_tensor *key,
+                                 const rf_tensor *value, const rf_tensor *buckets, rf_error *error)
+{
+    capture *c = user;
+    rf_device *device = c->model->device;
+    for (int64_t i = 0; i < c->count; i++) {
+        if (!concerns(c, i, layer, first_head, query->shape[2])) {
+            continue;
+        }
+        rf_attention *a = c->attentions[i];
+        int64_t head = a->place.head - first_head;
+        a->width = query->shape[3];
+        RF_TRY(copy_vectors(device, query, head, "queries", &a->query, error));
+        RF_TRY(copy_vectors(device, key, head, "keys", &a->key, error));
+        RF_TRY(copy_vectors(device, value, head, "values", &a->value, error));
+        RF_TRY(copy_rounds(device, buckets, head, "buckets", &a->buckets, error));
+    }
+    return RF_OK;
+}
+
+static rf_status check_places(const rf_model *model, const rf_attention_place *places,
+                              int64_t count, rf_error *error)
+{
+    const rf_config *config = &model->config;
+    for (int64_t i = 0; i < count; i++) {
+        if (places[i].layer < 0 || places[i].layer >= config->layers || places[i].head < 0 ||
+            places[i].head >= config->heads) {
+            return rf_error_set(error, RF_ERR_ARGUMENT,
+                                "attention of layer %lld, head %lld was asked for, but there are "
+                                "%lld layers of %lld heads, counted from 0",
+                                (long long)places[i].layer, (long long)places[i].head,
+                                (long long)config->layers, (long long)config->heads);
+        }
+    }
+    return RF_OK;
+}
+
+rf_status rf_model_attention(rf_model *model, const int32_t *ids, const uint8_t *mask,
+                             int64_t length, const rf_attention_place *places, int64_t count,
+                             rf_attention **attentions, rf_error *error)
+{
+    capture c = {model, places, count, attentions};
+    rf_status status = RF_OK;
+    for (int64_t i = 0; i < count; i++) {
+        attentions[i] = NULL;
+    }
+    RF_TRY(check_places(model, places, count, error));
+    for (int64_t i = 0; i < count; i++) {
+        void *memory = NULL;
+        RF_TRY_DONE(rf_allocate_zeroed(sizeof **attentions, "attention", &memory, error));
+        attentions[i] = memory;
+        attentions[i]->place = places[i];
+    }
+    rf_hooks hooks = {.user = &c, .plan = capture_plan, .attention = capture_vectors};
+    rf_batch batch = {.batch = 1, .length = length, .ids = ids, .mask = mask};
+    RF_TRY_DONE(rf_model_evaluate(model, &batch, &hooks, error));
+    for (int64_t i = 0; i < count; i++) {
+        bool hashes = attentions[i]->buckets != NULL;
+        int64_t all = rf_config_bucket_count(&model->config) + (mask != NULL ? 1 : 0);
+        attentions[i]->bucket_count = hashes ? all : 0;
+    }
+done:
+    for (int64_t i = 0; i < count && status != RF_OK; i++) {
+        rf_attention_destroy(attentions[i]);
+        attentions[i] = NULL;
+    }
+    return status;
+}
+
+void rf_attention_destroy(rf_attention *a)
+{
+    if (a == NULL) {
+        return;
+    }
+    rf_release(a->query);
+    rf_release(a->key);
+    rf_release(a->value);
+    rf_release(a->mask);
+    rf_release(a->order);
+    rf_release(a->slots);
+    rf_release(a->buckets);
+    rf_release(a);
+}
+
+/* ---- what there is ----------------------------------------------------------------------- */
+
+rf_attention_info rf_attention_describe(const rf_attention *a)
+{
+    static const char *const wraps[] = {
+        [RF_WRAP_NONE] = "none", [RF_WRAP_PART] = "round", [RF_WRAP_ALL_PARTS] = "rounds"};
+    return (rf_attention_info){.place = a->place,
+                               .kind = a->plan.normalise_keys ? "lsh" : "local",
+                               .length = a->plan.length,
+                               .width = a->width,
+                               .rounds = a->plan.parts,
+                               .buckets = a->bucket_count,
+                               .slots = a->plan.slots,
+                               .chunk = a->plan.block,
+                               .before = a->plan.before,
+                               .after = a->plan.after,
+                               .wrap = wraps[a->plan.wrap],
+                               .causal = a->plan.causal};
+}
+
+static const int32_t *of_round(const rf_attention *a, const int32_t *all, int64_t round,
+                               int64_t count)
+{
+    return all != NULL && round >= 0 && round < a->plan.parts ? all + round * count : NULL;
+}
+
+const int32_t *rf_attention_buckets(const rf_attention *a, int64_t round)
+{
+    return of_round(a, a->buckets, round, a->plan.length);
+}
+
+const int32_t *rf_attention_order(const rf_attention *a, int64_t round)
+{
+    return of_round(a, a->order, round, a->plan.slots);
+}
+
+const float *rf_attention_queries(const rf_attention *a)
+{
+    return a->query;
+}
+
+const float *rf_attention_keys(const rf_attention *a)
+{
+    return a->key;
+}
+
+const float *rf_attention_values(const rf_attention *a)
+{
+    return a->value;
+}
+
+/* ---- a row ------------------------------------------------------------------------------- */
+
+enum { EMPTY = -1 };
+
+/* A column of a query's window. */
+typedef struct column {
+    int64_t token; /* EMPTY: a slot that holds none */
+    int64_t round;
+    bool allowed;
+    double value; /* its score, then its weight */
+} column;
+
+/* The part and the block that a query block sees at a distance; false: there is none. */
+static bool neighbour(const rf_attention_plan *plan, int64_t shift, int64_t *part, int64_t *block)
+{
+    int64_t blocks = plan->slots / plan->block;
+    int64_t all = plan->wrap == RF_WRAP_ALL_PARTS ? blocks * plan->parts : blocks;
+    int64_t number = *block + (plan->wrap == RF_WRAP_ALL_PARTS ? *part * blocks : 0);
+    if (plan->wrap == RF_WRAP_NONE) {
+        *block += shift;
+        return *block >= 0 && *block < blocks;
+    }
+    if (shift < all && -shift < all) { /* a longer one is no shift */
+        number = (number + shift + all) % all;
+    }
+    *block = number % blocks;
+    *part = plan->wrap == RF_WRAP_ALL_PARTS ? number / blocks : *part;
+    return true;
+}
+
+static int64_t token_at(const rf_attention *a, int64_t part, int64_t slot)
+{
+    if (a->order != NULL) {
+        return a->order[part * a->plan.slots + slot];
+    }
+    return slot < a->plan.length ? slot : EMPTY;
+}
+
+static double product(const rf_attention *a, int64_t query, int64_t token)
+{
+    bool normalises = a->plan.normalise_keys;
+    const float *q = a->query + query * a->width;
+    const float *k = (normalises ? a->query : a->key) + token * a->width;
+    double sum = 0.0;
+    double squares = 0.0;
+    for (int64_t i = 0; i < a->width; i++) {
+        sum += (double)q[i] * (double)k[i];
+        squares += (double)k[i] * (double)k[i];
+    }
+    double width = (double)a->width;
+    double scale = normalises ? 1.0 / sqrt((squares / width + 1e-6) * width) : 1.0;
+    return sum * scale * (double)a->plan.scale;
+}
+
+static column column_of(const rf_attention *a, int64_t query, int64_t token, int64_t round)
+{
+    const double forbidden = -1e9;
+    const double last_resort = -1e5;
+    column c = {.token = token, .round = round, .value = forbidden};
+    bool itself = token == query && a->plan.self == RF_SELF_LAST_RESORT;
+    c.allowed = itself || (token != EMPTY && !(a->plan.causal && token > query) &&
+                           (a->mask == NULL || a->mask[token] != 0));
+    if (c.allowed) {
+        c.value = itself ? last_resort : product(a, query, token);
+    }
+    return c;
+}
+
+/* The columns of one round, in the order of the window; gives how many. */
+static int64_t window(const rf_attention *a, int64_t query, int64_t round, column *columns)
+{
+    const rf_attention_plan *plan = &a->plan;
+    int64_t slot = a->slots != NULL ? a->slots[round * plan->length + query] : query;
+    int64_t count = 0;
+    for (int64_t shift = -plan->before; shift <= plan->after; shift++) {
+        int64_t part = round;
+        int64_t block = slot / plan->block;
+        if (!neighbour(plan, shift, &part, &block)) {
+            continue;
+        }
+        for (int64_t i = 0; i < plan->block; i++) {
+            int64_t token = token_at(a, part, block * plan->block + i);
+            columns[count++] = column_of(a, query, token, round);
+        }
+    }
+    return count;
+}
+
+static double log_sum(const column *columns, int64_t count)
+{
+    double most = -HUGE_VAL;
+    double sum = 0.0;
+    for (int64_t i = 0; i < count; i++) {
+        most = columns[i].value > most ? columns[i].value : most;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        sum += exp(columns[i].value - most);
+    }
+    return most + log(sum);
+}
+
+/* Scores become weights over all rounds. Each round's normaliser is rounded, then that of all, as
+ * the model's are; norms [parts]. */
+static float weigh(const rf_attention *a, column *columns, int64_t count, column *norms)
+{
+    int64_t parts = a->plan.parts;
+    for (int64_t first = 0, last = 0; first < count; first = last) {
+        while (last < count && columns[last].round == columns[first].round) {
+            last++;
+        }
+        norms[columns[first].round].value = (double)(float)log_sum(columns + first, last - first);
+    }
+    double norm = parts == 1 ? norms[0].value : (double)(float)log_sum(norms, parts);
+    for (int64_t i = 0; i < count; i++) {
+        columns[i].value = exp(columns[i].value - norm);
+    }
+    return (float)norm;
+}
+
+static int by_token(const void *left, const void *right)
+{
+    const column *a = left;
+    const column *b = right;
+    if (a->token != b->token) {
+        return a->token < b->token ? -1 : 1;
+    }
+    return a->round < b->round ? -1 : a->round > b->round;
+}
+
+static bool is_listed(const column *c)
+{
+    return c->token != EMPTY && (c->allowed || c->value > 0.0);
+}
+
+/* How many different tokens are listed among the sorted columns. */
+static int64_t count_tokens(const column *columns, int64_t count)
+{
+    int64_t tokens = 0;
+    int64_t last = EMPTY;
+    for (int64_t i = 0; i < count; i++) {
+        if (is_listed(&columns[i]) && columns[i].token != last) {
+            last = columns[i].token;
+            tokens++;
+        }
+    }
+    return tokens;
+}
+
+static rf_status take_row(int64_t count, int64_t rounds, rf_attention_row *row, rf_error *error)
+{
+    void *memory = NULL;
+    RF_TRY(take("positions", count, sizeof *row->positions, &memory, error));
+    row->positions = memory;
+    RF_TRY(rf_allocate_zeroed((size_t)(count * (1 + rounds) + rounds) * sizeof(double), "weights",
+                              &memory, error));
+    row->weights = memory;
+    row->parts = row->weights + count;
+    row->shares = row->parts + count * rounds;
+    row->rounds = rounds;
+    return RF_OK;
+}
+
+/* From columns sorted by token into the row. */
+static void gather(const column *columns, int64_t count, rf_attention_row *row)
+{
+    for (int64_t i = 0; i < count; i++) {
+        const column *c = &columns[i];
+        row->shares[c->round] += c->value;
+        if (c->token == EMPTY) {
+            row->lost += c->value;
+        }
+        if (!is_listed(c)) {
+            continue;
+        }
+        if (row->count == 0 || row->positions[row->count - 1] != c->token) {
+            row->positions[row->count++] = c->token;
+        }
+        row->weights[row->count - 1] += c->value;
+        row->parts[(row->count - 1) * row->rounds + c->round] += c->value;
+    }
+}
+
+rf_status rf_attention_weights(const rf_attention *a, int64_t query, rf_attention_row *row,
+                               rf_error *error)
+{
+    const rf_attention_plan *plan = &a->plan;
+    int64_t most = plan->parts * (plan->before + 1 + plan->after) * plan->block;
+    int64_t count = 0;
+    void *memory = NULL;
+    rf_status status = RF_OK;
+    *row = (rf_attention_row){0};
+    if (query < 0 || query >= plan->length) {
+        return rf_error_set(error, RF_ERR_ARGUMENT, "position %lld is outside the %lld tokens",
+                            (long long)query, (long long)plan->length);
+    }
+    RF_TRY(take("window", most + plan->parts, sizeof(column), &memory, error));
+    column *columns = memory;
+    for (int64_t round = 0; round < plan->parts; round++) {
+        count += window(a, query, round, columns + count);
+    }
+    float norm = weigh(a, columns, count, columns + most);
+    qsort(columns, (size_t)count, sizeof *columns, by_token);
+    RF_TRY_DONE(take_row(count_tokens(columns, count), plan->parts, row, error));
+    gather(columns, count, row);
+    row->log_norm = norm;
+done:
+    rf_release(memory);
+    if (status != RF_OK) {
+        rf_attention_row_clear(row);
+    }
+    return status;
+}
+
+void rf_attention_row_clear(rf_attention_row *row)
+{
+    rf_release(row->positions);
+    rf_release(row->weights);
+    *row = (rf_attention_row){0};
+}

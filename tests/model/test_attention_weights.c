@@ -1,0 +1,465 @@
+/* Rows of attention weights against block attention on the same tensors, against the oracle in
+ * double, and against the set of pairs that the plan's definition gives. */
+#include "support.h"
+
+#include "base/memory.h"
+#include "model/model.h"
+#include "oracle/attention.h"
+#include "reformer/inside.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { HEADS = 3, WIDTH = 8, HIDDEN = 12, VOCABULARY = 29, LONGEST = 128, MOST_SLOTS = 160 };
+enum { MOST_ROUNDS = 4 };
+
+typedef struct shape {
+    const char *name;
+    bool causal;
+    int64_t length;
+    int chunk, before, after, rounds;
+    int64_t kept; /* tokens from here on are masked; 0: no mask */
+    bool nothing; /* the first half is masked instead: local rows without a key */
+} shape;
+
+static const shape shapes[] = {
+    {"causal", true, 100, 16, 1, 0, 2, 0, false},
+    {"both sides, four rounds", false, 93, 8, 1, 1, 4, 0, false},
+    {"masked", false, 77, 16, 1, 1, 2, 60, false},
+    {"causal and masked", true, 64, 8, 1, 0, 1, 50, false},
+    {"nothing to see", false, 96, 8, 0, 0, 2, 0, true},
+    {"no neighbours", true, 50, 8, 0, 0, 3, 0, false},
+    {"two chunks that see each other twice", false, 32, 16, 1, 1, 2, 0, false},
+    {"one chunk", true, 13, 16, 1, 0, 2, 0, false},
+    {"wide", true, 120, 8, 3, 2, 2, 0, false},
+};
+
+static rf_model *create(const shape *s)
+{
+    char text[1024];
+    (void)snprintf(text, sizeof text,
+                   "{\"attn_layers\": [\"local\", \"lsh\"], \"hidden_size\": %d, "
+                   "\"num_attention_heads\": %d, \"attention_head_size\": %d, "
+                   "\"feed_forward_size\": 20, \"vocab_size\": %d, \"local_attn_chunk_length\": "
+                   "%d, \"lsh_attn_chunk_length\": %d, \"local_num_chunks_before\": %d, "
+                   "\"local_num_chunks_after\": %d, \"lsh_num_chunks_before\": %d, "
+                   "\"lsh_num_chunks_after\": %d, \"num_hashes\": %d, \"num_buckets\": 6, "
+                   "\"hash_seed\": 3, \"axial_pos_shape\": [8, 16], \"axial_pos_embds_dim\": [4, "
+                   "8], \"max_position_embeddings\": 128, \"initializer_range\": 0.4, "
+                   "\"axial_norm_std\": 0.5, \"is_decoder\": %s}",
+                   HIDDEN, HEADS, WIDTH, VOCABULARY, s->chunk, s->chunk, s->before,
+                   s->causal ? 0 : s->after, s->before, s->causal ? 0 : s->after, s->rounds,
+                   s->causal ? "true" : "false");
+    rf_model *model = NULL;
+    rf_model_options options = {.device = "cpu", .threads = 1, .task = s->causal ? "lm" : "embed"};
+    assert_ok(rf_model_create(text, 5, "huggingface", &options, &model, error));
+    return model;
+}
+
+/* What the model itself computes, of one layer. */
+typedef struct witness {
+    const shape *shape;
+    rf_device *device;
+    int64_t layer;
+    const uint8_t *mask;
+    rf_attention_plan plan; /* order is copied below */
+    int32_t order[HEADS * MOST_ROUNDS * MOST_SLOTS];
+    bool has_order;
+    float merged[LONGEST * HEADS * WIDTH];
+    double exact[LONGEST * HEADS * WIDTH];
+    int seen;
+} witness;
+
+static rf_status see_plan(void *user, int64_t layer, const rf_attention_plan *plan, rf_error *error)
+{
+    witness *w = user;
+    (void)error;
+    if (layer == w->layer) {
+        w->plan = *plan;
+        w->has_order = !rf_tensor_is_absent(&plan->order);
+        if (w->has_order) {
+            memcpy(w->order, plan->order.data, rf_tensor_size(&plan->order));
+        }
+    }
+    return RF_OK;
+}
+
+static double *doubles_of_floats(const float *from, int64_t count)
+{
+    double *to = test_calloc((size_t)count, sizeof *to);
+    for (int64_t i = 0; i < count; i++) {
+        to[i] = (double)from[i];
+    }
+    return to;
+}
+
+/* The oracle's rounds, merged. */
+static void attend_exactly(witness *w, const rf_tensor *query, const rf_tensor *key,
+                           const rf_tensor *value)
+{
+    const rf_attention_plan *plan = &w->plan;
+    int64_t count = rf_tensor_count(query);
+    int64_t parts = plan->parts;
+    double *order = test_calloc((size_t)(HEADS * parts * plan->slots), sizeof *order);
+    double *mask = test_calloc((size_t)plan->length, sizeof *mask);
+    double *output = test_calloc((size_t)(parts * count), sizeof *output);
+    double *norms = test_calloc((size_t)(HEADS * parts * plan->length), sizeof *norms);
+    double *norm = test_calloc((size_t)(HEADS * plan->length), sizeof *norm);
+    double *q = doubles_of_floats(query->data, count);
+    double *k = doubles_of_floats(rf_tensor_is_absent(key) ? query->data : key->data, count);
+    double *v = doubles_of_floats(value->data, count);
+    for (int64_t i = 0; i < HEADS * parts * plan->slots; i++) {
+        order[i] = (double)w->order[i];
+    }
+    for (int64_t i = 0; i < plan->length && w->mask != NULL; i++) {
+        mask[i] = (double)w->mask[i];
+    }
+    oracle_attention in = {.plan = plan,
+                           .width = WIDTH,
+                           .order = w->has_order ? order : NULL,
+                           .key_mask = w->mask != NULL ? mask : NULL,
+                           .query = q,
+                           .key = k,
+                           .value = v};
+    oracle_block_attention(&in, output, norms);
+    rf_combine_rounds combine = {
+        .output = rf_tensor_5(NULL, RF_F32, 1, parts, plan->length, HEADS, WIDTH)};
+    oracle_combine_rounds(&combine, output, norms, w->exact, norm);
+    double *all[] = {order, mask, output, norms, norm, q, k, v};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        test_free(all[i]);
+    }
+}
+
+/* The operations of the model on the tensors that it is about to use. */
+static rf_status see_vectors(void *user, int64_t layer, int64_t first_head, const rf_tensor *query,
+                             const rf_tensor *key, const rf_tensor *value, const rf_tensor *buckets,
+                             rf_error *error)
+{
+    witness *w = user;
+    (void)buckets;
+    if (layer != w->layer) {
+        return RF_OK;
+    }
+    assert_int_equal(first_head, 0);
+    assert_int_equal(query->shape[2], HEADS);
+    rf_workspace workspace;
+    rf_workspace_init(&workspace, w->device);
+    RF_TRY(rf_workspace_allocate(&workspace, (size_t)1 << 24, error));
+    rf_context context = {.device = w->device, .workspace = &workspace};
+    const rf_attention_plan *plan = &w->plan;
+    int64_t of_output[5] = {1, plan->parts, plan->length, HEADS, WIDTH};
+    int64_t of_norms[4] = {1, HEADS, plan->parts, plan->length};
+    int64_t of_norm[3] = {1, HEADS, plan->length};
+    rf_block_attention attention = {.plan = *plan, .query = *query, .key = *key, .value = *value};
+    rf_combine_rounds combine = {.merged = *query};
+    combine.merged.data = w->merged;
+    RF_TRY(rf_workspace_take(&workspace, "o", RF_F32, 5, of_output, &attention.output, error));
+    RF_TRY(rf_workspace_take(&workspace, "n", RF_F32, 4, of_norms, &attention.log_norm, error));
+    RF_TRY(rf_workspace_take(&workspace, "m", RF_F32, 3, of_norm, &combine.norm, error));
+    RF_TRY(rf_op_block_attention(&context, &attention, error));
+    combine.output = attention.output;
+    combine.log_norm = attention.log_norm;
+    RF_TRY(rf_op_combine_rounds(&context, &combine, error));
+    attend_exactly(w, query, key, value);
+    w->seen++;
+    rf_workspace_clear(&workspace);
+    return RF_OK;
+}
+
+/* ---- the attended set, by the definition ---- */
+
+static int64_t token_in(const witness *w, int64_t head, int64_t part, int64_t slot)
+{
+    const rf_attention_plan *plan = &w->plan;
+    return w->has_order          ? w->order[(head * plan->parts + part) * plan->slots + slot]
+           : slot < plan->length ? slot
+                                 : -1;
+}
+
+/* Whether block b (of part p) is one of those that block c (of part r) sees: distance in the ring
+ * of blocks. */
+static bool sees(const rf_attention_plan *plan, int64_t r, int64_t c, int64_t p, int64_t b)
+{
+    int64_t blocks = plan->slots / plan->block;
+    bool across = plan->wrap == RF_WRAP_ALL_PARTS;
+    int64_t ring = across ? blocks * plan->parts : blocks;
+    if (!across && p != r) {
+        return false;
+    }
+    for (int64_t shift = -plan->before; shift <= plan->after; shift++) {
+        int64_t from = across ? r * blocks + c : c;
+        int64_t to = across ? p * blocks + b : b;
+        bool turns = shift > -ring && shift < ring;
+        if ((to - from - (turns ? shift : 0)) % ring == 0 &&
+            (plan->wrap != RF_WRAP_NONE || to - from == shift)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool attends(const witness *w, int64_t head, int64_t query, int64_t key)
+{
+    const rf_attention_plan *plan = &w->plan;
+    bool forbidden = (plan->causal && key > query) || (w->mask != NULL && w->mask[key] == 0);
+    if (forbidden && !(key == query && plan->self == RF_SELF_LAST_RESORT)) {
+        return false;
+    }
+    for (int64_t i = 0; i < plan->parts * plan->slots; i++) {
+        if (token_in(w, head, i / plan->slots, i % plan->slots) != query) {
+            continue;
+        }
+        for (int64_t j = 0; j < plan->parts * plan->slots; j++) {
+            if (token_in(w, head, j / plan->slots, j % plan->slots) == key &&
+                sees(plan, i / plan->slots, i % plan->slots / plan->block, j / plan->slots,
+                     j % plan->slots / plan->block)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* ---- rows ---- */
+
+static void check_set(const witness *w, int64_t head, int64_t query, const rf_attention_row *row)
+{
+    int64_t at = 0;
+    int64_t expected = 0;
+    for (int64_t key = 0; key < w->plan.length; key++) {
+        bool listed = at < row->count && row->positions[at] == key;
+        bool attended = attends(w, head, query, key);
+        at += listed;
+        expected += attended;
+        if (attended) {
+            assert_true(listed);
+        } else if (listed) {
+            assert_true(w->shape->nothing); /* the uniform row */
+        }
+    }
+    assert_int_equal(at, row->count);
+    assert_true(expected == row->count || w->shape->nothing);
+}
+
+/* limit: of the difference of the sum from 1; negative: every weight is 1 */
+static void check_sums(const rf_attention_row *row, double limit)
+{
+    double sum = row->lost;
+    double shares = 0.0;
+    for (int64_t i = 0; i < row->count; i++) {
+        double parts = 0.0;
+        sum += row->weights[i];
+        for (int64_t r = 0; r < row->rounds; r++) {
+            parts += row->parts[i * row->rounds + r];
+        }
+        assert_true(fabs(parts - row->weights[i]) < 1e-12);
+    }
+    for (int64_t r = 0; r < row->rounds; r++) {
+        shares += row->shares[r];
+    }
+    assert_true(fabs(shares - sum) < 1e-12);
+    assert_true(limit >= 0.0 || sum == row->lost + (double)row->count);
+    if (limit >= 0.0 && fabs(sum - 1.0) > limit) {
+        fail_msg("a row's weights sum to %.9f, log-normaliser %.9g", sum, (double)row->log_norm);
+    }
+}
+
+static void check_row(const witness *w, const rf_attention *a, int64_t query)
+{
+    rf_attention_row row;
+    int64_t head = rf_attention_describe(a).place.head;
+    const float *values = rf_attention_values(a);
+    assert_ok(rf_attention_weights(a, query, &row, error));
+    check_set(w, head, query, &row);
+    bool hf_self = w->plan.self == RF_SELF_LAST_RESORT && row.log_norm < -9e4F;
+    bool blind = row.log_norm < -9e8F;
+    assert_true(!blind || w->shape->nothing);
+    check_sums(&row, blind ? -1.0 : hf_self ? 5e-3 : 1e-6);
+    for (int64_t c = 0; c < WIDTH; c++) {
+        double sum = 0.0;
+        int64_t at = (query * HEADS + head) * WIDTH + c;
+        for (int64_t i = 0; i < row.count; i++) {
+            sum += row.weights[i] * (double)values[row.positions[i] * WIDTH + c];
+        }
+        if (fabs(sum - (double)w->merged[at]) > 1e-5 || fabs(sum - w->exact[at]) > 1e-6) {
+            fail_msg("%s, layer %lld, head %lld, query %lld: %.9g, the operation %.9g, the oracle "
+                     "%.9g",
+                     w->shape->name, (long long)w->layer, (long long)head, (long long)query, sum,
+                     (double)w->merged[at], w->exact[at]);
+        }
+    }
+    rf_attention_row_clear(&row);
+}
+
+static void check_info(const witness *w, const rf_attention *a)
+{
+    rf_attention_info info = rf_attention_describe(a);
+    const rf_attention_plan *plan = &w->plan;
+    assert_string_equal(info.kind, w->layer == 1 ? "lsh" : "local");
+    assert_int_equal(info.length, plan->length);
+    assert_int_equal(info.width, WIDTH);
+    assert_int_equal(info.slots, plan->slots);
+    assert_int_equal(info.chunk, plan->block);
+    assert_int_equal(info.rounds, plan->parts);
+    assert_true((info.buckets > 0) == w->has_order);
+    assert_true((rf_attention_keys(a) == NULL) == (w->layer == 1));
+    assert_non_null(rf_attention_queries(a));
+    for (int64_t r = 0; r < info.rounds; r++) {
+        const int32_t *order = rf_attention_order(a, r);
+        const int32_t *buckets = rf_attention_buckets(a, r);
+        assert_true((order != NULL) == w->has_order && (buckets != NULL) == w->has_order);
+        for (int64_t s = 0; s < info.slots && w->has_order; s++) {
+            assert_int_equal(order[s], token_in(w, info.place.head, r, s));
+            bool more = s + 1 < info.length;
+            assert_true(!more || buckets[order[s]] <= buckets[order[s + 1]]);
+            assert_true(s >= info.length || buckets[order[s]] < info.buckets);
+        }
+    }
+    assert_null(rf_attention_order(a, info.rounds));
+}
+
+static void check_shape(const shape *s)
+{
+    int32_t ids[LONGEST];
+    uint8_t mask[LONGEST];
+    rf_model *model = create(s);
+    const rf_random_key key = {.purpose = RF_PURPOSE_TEST};
+    const rf_attention_place places[2 * HEADS] = {{0, 0}, {1, 2}, {1, 0}, {0, 1}, {1, 1}, {0, 2}};
+    rf_attention *attentions[2 * HEADS];
+    for (int64_t i = 0; i < s->length; i++) {
+        ids[i] = (int32_t)rf_random_below(&key, (uint64_t)i, VOCABULARY);
+        mask[i] = s->nothing ? i >= s->length / 2 : i < s->kept;
+    }
+    const uint8_t *given = s->kept > 0 || s->nothing ? mask : NULL;
+    assert_ok(
+        rf_model_attention(model, ids, given, s->length, places, 2 * HEADS, attentions, error));
+    for (int64_t layer = 0; layer < 2; layer++) {
+        static witness w;
+        w = (witness){.shape = s, .device = model->device, .layer = layer, .mask = given};
+        rf_hooks hooks = {.user = &w, .plan = see_plan, .attention = see_vectors};
+        rf_batch batch = {.batch = 1, .length = s->length, .ids = ids, .mask = given};
+        assert_ok(rf_model_evaluate(model, &batch, &hooks, error));
+        assert_int_equal(w.seen, 1);
+        for (int i = 0; i < 2 * HEADS; i++) {
+            if (places[i].layer != layer) {
+                continue;
+            }
+            check_info(&w, attentions[i]);
+            for (int64_t query = 0; query < s->length; query++) {
+                check_row(&w, attentions[i], query);
+            }
+        }
+    }
+    for (int i = 0; i < 2 * HEADS; i++) {
+        rf_attention_destroy(attentions[i]);
+    }
+    rf_model_destroy(model);
+}
+
+static void test_rows(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        check_shape(&shapes[i]);
+    }
+}
+
+/* Position 0 of a causal LSH layer sees itself alone, and says so with the sum that rounding
+ * leaves. */
+static void test_self_only(void **state)
+{
+    (void)state;
+    const shape *s = &shapes[0];
+    rf_model *model = create(s);
+    int32_t ids[LONGEST] = {0};
+    const rf_attention_place place = {1, 1};
+    rf_attention *a = NULL;
+    rf_attention_row row;
+    assert_ok(rf_model_attention(model, ids, NULL, s->length, &place, 1, &a, error));
+    assert_ok(rf_attention_weights(a, 0, &row, error));
+    assert_int_equal(row.count, 1);
+    assert_int_equal(row.positions[0], 0);
+    assert_true(fabs(row.weights[0] - 0.9978) < 1e-4); /* two rounds */
+    rf_attention_row_clear(&row);
+    rf_attention_destroy(a);
+    rf_model_destroy(model);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    const shape *s = &shapes[0];
+    rf_model *model = create(s);
+    int32_t ids[LONGEST] = {0};
+    rf_attention_place places[2] = {{1, 1}, {2, 0}};
+    rf_attention *attentions[2];
+    rf_attention_row row;
+    rf_error failure = {0};
+    assert_int_equal(rf_model_attention(model, ids, NULL, 20, places, 2, attentions, &failure),
+                     RF_ERR_ARGUMENT);
+    assert_non_null(strstr(failure.message, "layer 2, head 0"));
+    assert_null(attentions[0]);
+    places[1] = (rf_attention_place){0, HEADS};
+    assert_int_equal(rf_model_attention(model, ids, NULL, 20, places, 2, attentions, &failure),
+                     RF_ERR_ARGUMENT);
+    assert_int_equal(rf_model_attention(model, ids, NULL, 4000, places, 1, attentions, &failure),
+                     RF_ERR_CONFIG);
+    assert_null(attentions[0]);
+    assert_ok(rf_model_attention(model, ids, NULL, 20, places, 1, attentions, error));
+    assert_int_equal(rf_attention_weights(attentions[0], 20, &row, &failure), RF_ERR_ARGUMENT);
+    assert_non_null(strstr(failure.message, "position 20 is outside the 20 tokens"));
+    rf_attention_destroy(attentions[0]);
+    rf_model_destroy(model);
+}
+
+typedef struct countdown {
+    int left;
+} countdown;
+
+static bool allow(void *user, size_t size)
+{
+    countdown *c = user;
+    (void)size;
+    return c->left-- != 0;
+}
+
+/* Whichever allocation fails, nothing is left behind. */
+static void test_memory(void **state)
+{
+    (void)state;
+    rf_model *model = create(&shapes[2]);
+    int32_t ids[LONGEST] = {0};
+    uint8_t mask[LONGEST] = {1, 1, 1};
+    const rf_attention_place place = {1, 1};
+    size_t before = rf_memory_in_use();
+    rf_status status = RF_ERR_MEMORY;
+    for (int n = 0; status != RF_OK; n++) {
+        countdown c = {n};
+        rf_attention *a = NULL;
+        rf_attention_row row = {0};
+        assert_true(n < 500);
+        rf_memory_set_hook(allow, &c);
+        status = rf_model_attention(model, ids, mask, 40, &place, 1, &a, NULL);
+        if (status == RF_OK) {
+            status = rf_attention_weights(a, 7, &row, NULL);
+        }
+        rf_memory_set_hook(NULL, NULL);
+        rf_attention_row_clear(&row);
+        rf_attention_destroy(a);
+        assert_true(rf_memory_in_use() == before);
+    }
+    rf_model_destroy(model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_self_only),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
