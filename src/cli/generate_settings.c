@@ -25,6 +25,13 @@ bool rf_generate_writes(const rf_settings *settings)
     return !rf_settings_flag(settings, "score") || is_said(settings, "tokens");
 }
 
+bool rf_generate_has_many(const rf_settings *settings)
+{
+    rf_origin origin = rf_settings_origin(settings, "prompts");
+    return is_said(settings, "prompts") && origin >= rf_settings_origin(settings, "prompt") &&
+           origin >= rf_settings_origin(settings, "prompt-file");
+}
+
 static rf_status check_one_prompt(const rf_settings *settings, rf_error *error)
 {
     bool first = false;
@@ -36,26 +43,20 @@ static rf_status check_one_prompt(const rf_settings *settings, rf_error *error)
                            : status;
 }
 
-/* Options of which a call can have one only. */
-static rf_status check_together(const rf_settings *settings, const char *one, const char *other,
-                                rf_error *error)
-{
-    return is_said(settings, one) && is_said(settings, other)
-               ? rf_cli_fail(error, RF_ERR_ARGUMENT,
-                             "--%s and --%s exclude each other; give one of them", one, other)
-               : RF_OK;
-}
+/* What does not go with beams. */
+static const char *const drawing[] = {"temperature", "top-k",   "top-p",
+                                      "min-p",       "best-of", "window"};
+enum { DRAWING_COUNT = sizeof drawing / sizeof drawing[0] };
 
 static rf_status check_beams(const rf_settings *settings, rf_error *error)
 {
-    static const char *const drawing[] = {"temperature", "top-k",   "top-p",
-                                          "min-p",       "best-of", "window"};
     rf_status status = RF_OK;
-    if (!is_said(settings, "beams") || rf_settings_integer(settings, "beams") == 1) {
-        return RF_OK;
-    }
-    for (size_t i = 0; i < sizeof drawing / sizeof drawing[0] && status == RF_OK; i++) {
-        status = check_together(settings, "beams", drawing[i], error);
+    bool first = false;
+    bool has_beams = rf_settings_integer(settings, "beams") > 1;
+    for (size_t i = 0; i < DRAWING_COUNT && status == RF_OK && has_beams; i++) {
+        if (is_said(settings, "beams") && is_said(settings, drawing[i])) {
+            status = rf_settings_either(settings, "beams", drawing[i], &first, error);
+        }
     }
     return status;
 }
@@ -64,7 +65,7 @@ rf_status rf_generate_check(const rf_settings *settings, rf_error *error)
 {
     rf_status status = check_one_prompt(settings, error);
     bool json = rf_settings_flag(settings, "json");
-    bool many = rf_settings_has(settings, "prompts");
+    bool many = rf_generate_has_many(settings);
     if (status == RF_OK && rf_settings_has(settings, "output") && json) {
         return rf_cli_fail(error, RF_ERR_ARGUMENT,
                            "--output and --json exclude each other; give one of them");
@@ -177,7 +178,7 @@ rf_status rf_generate_read_prompts(const rf_settings *settings, rf_generate_call
     const char *path = rf_settings_string(settings, "prompts");
     rf_bytes text = {0};
     rf_status status = RF_OK;
-    if (path != NULL) {
+    if (rf_generate_has_many(settings)) {
         status = rf_bytes_read_file(&text, path, PROMPT_LIMIT, error);
         if (status == RF_OK) {
             status = read_lines(path, &text, call, error);
@@ -321,15 +322,20 @@ static void take_lengths(const rf_settings *settings, rf_generate_options *optio
     take_integer(settings, "logprobs", &options->likeliest);
 }
 
-/* Drawing is asked for here, beams are not: what the model says of beams gives way. */
+/* Of beams and what does not go with them, the nearer source counts; what the model says is the
+ * farthest. */
 static void settle_beams(const rf_settings *settings, rf_generate_options *options)
 {
-    static const char *const drawing[] = {"temperature", "top-k",   "top-p",
-                                          "min-p",       "best-of", "window"};
-    for (size_t i = 0; i < sizeof drawing / sizeof drawing[0] && !is_said(settings, "beams"); i++) {
-        if (is_said(settings, drawing[i])) {
+    for (size_t i = 0; i < DRAWING_COUNT; i++) {
+        bool is_nearer =
+            rf_settings_origin(settings, drawing[i]) > rf_settings_origin(settings, "beams");
+        if (is_said(settings, drawing[i]) && is_nearer) {
             options->beams = 1;
         }
+    }
+    if (options->beams > 1) {
+        options->best_of = 0;
+        options->window = 0;
     }
 }
 

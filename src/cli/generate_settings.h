@@ -24,6 +24,8 @@ typedef struct rf_generate_call {
 
 /* Whether anything is to be written: with --score only where a number of tokens is asked for. */
 bool rf_generate_writes(const rf_settings *settings);
+/* Whether --prompts is what counts. */
+bool rf_generate_has_many(const rf_settings *settings);
 /* The rules between the options. */
 RF_MUST_CHECK rf_status rf_generate_check(const rf_settings *settings, rf_error *error);
 RF_MUST_CHECK rf_status rf_generate_read_prompts(const rf_settings *settings,

@@ -2,6 +2,7 @@
  * others wait for their turn. */
 #include "output.h"
 
+#include "generate_settings.h"
 #include "message.h"
 
 #include <errno.h>
@@ -26,7 +27,7 @@ rf_status rf_output_open(rf_output *output, const rf_settings *settings,
                          const rf_generate_options *options, rf_error *error)
 {
     output->path = rf_settings_string(settings, "output");
-    output->kind = rf_settings_has(settings, "prompts") ? RF_OUTPUT_LINES
+    output->kind = rf_generate_has_many(settings)       ? RF_OUTPUT_LINES
                    : rf_settings_flag(settings, "json") ? RF_OUTPUT_JSON
                    : output->path != NULL               ? RF_OUTPUT_FILE
                                                         : RF_OUTPUT_STANDARD;

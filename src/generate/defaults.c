@@ -1,9 +1,8 @@
 /* What a model's generation_config.json says of how to write with it (Hugging Face's
  * GenerationConfig). Keys that are absent or null change nothing, and so do those that this program
  * has no use for: they stay in the file when the model is saved. */
+#include "generate/request.h"
 #include "io/json.h"
-#include "model/model.h"
-#include "reformer/generate.h"
 
 #include <float.h>
 #include <string.h>
@@ -90,9 +89,18 @@ static rf_status read_beams(const json_t *object, rf_generate_options *options, 
     return read_early_stopping(object, &options->early_stopping, error);
 }
 
+/* In a model of bytes most ids are ordinary bytes, with which no text ends: eos_token_id is there
+ * only because every configuration has one. */
+static bool can_end(const rf_model *model, const rf_tokenizer *bytes, int64_t id)
+{
+    uint8_t byte = 0;
+    bool is_token = id >= 0 && id < model->config.vocabulary;
+    return is_token && (bytes == NULL || rf_tokenizer_decode(bytes, (int32_t)id, &byte, 1) == 0);
+}
+
 /* A number, or a list of them. */
-static rf_status read_ends(const json_t *object, int64_t vocabulary, rf_generate_options *options,
-                           rf_error *error)
+static rf_status read_ends(const json_t *object, const rf_model *model, const rf_tokenizer *bytes,
+                           rf_generate_options *options, rf_error *error)
 {
     const json_t *value = json_object_get(object, "eos_token_id");
     size_t count = json_is_array(value) ? json_array_size(value) : 1;
@@ -112,7 +120,7 @@ static rf_status read_ends(const json_t *object, int64_t vocabulary, rf_generate
                                 "%s: eos_token_id is neither an integer nor a list of integers",
                                 file);
         }
-        if (id >= 0 && id < vocabulary) { /* no other is ever drawn */
+        if (can_end(model, bytes, id)) {
             options->end_tokens[options->end_token_count++] = (int32_t)id;
         }
     }
@@ -131,5 +139,11 @@ rf_status rf_generate_defaults(const rf_model *model, rf_generate_options *optio
     RF_TRY(read_sampling(object, &options->sampling, error));
     RF_TRY(read_lengths(object, options, error));
     RF_TRY(read_beams(object, options, error));
-    return read_ends(object, model->config.vocabulary, options, error);
+    rf_tokenizer *bytes = NULL;
+    if (!rf_tokenizer_files_hold_one(&model->tokenizer_files) && model->config.vocabulary >= 256) {
+        RF_TRY(rf_tokenizer_create(NULL, model->config.vocabulary, &bytes, error));
+    }
+    rf_status status = read_ends(object, model, bytes, options, error);
+    rf_tokenizer_destroy(bytes);
+    return status;
 }

@@ -267,11 +267,14 @@ void rf_request_close(rf_request *request)
 bool rf_request_is_end(const rf_request *request, int32_t token)
 {
     const rf_generate_options *options = request->options;
-    uint8_t byte = 0;
-    bool is_end = options->end_token_count == 0 && token == request->model->config.eos_token;
-    for (size_t i = 0; i < options->end_token_count; i++) {
-        is_end = is_end || token == options->end_tokens[i];
+    if (options->end_token_count == 0) {
+        return token == request->model->config.eos_token &&
+               !rf_tokenizer_is_bytes(request->tokenizer);
     }
-    return is_end && !(rf_tokenizer_is_bytes(request->tokenizer) &&
-                       rf_tokenizer_decode(request->tokenizer, token, &byte, 1) > 0);
+    for (size_t i = 0; i < options->end_token_count; i++) {
+        if (token == options->end_tokens[i]) {
+            return true;
+        }
+    }
+    return false;
 }

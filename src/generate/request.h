@@ -33,7 +33,8 @@ RF_MUST_CHECK rf_status rf_request_open(rf_request *request, rf_model *model,
                                         const rf_generate_options *options, rf_error *error);
 /* Release what open took. */
 void rf_request_close(rf_request *request);
-/* Whether a text ends with this token. In models of bytes an ordinary byte never ends one. */
+/* Whether a text ends with this token: one of those that were asked for, else the model's, which in
+ * models of bytes would be an ordinary byte, and is none. */
 bool rf_request_is_end(const rf_request *request, int32_t token);
 /* The tokenizer of a model; a model that is being trained has its files, but no folder yet. */
 RF_MUST_CHECK rf_status rf_request_tokenizer(const rf_model *model, rf_tokenizer **tokenizer,

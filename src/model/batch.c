@@ -519,11 +519,14 @@ void rf_outcome_add(rf_outcome *total, const rf_outcome *part)
     total->overflow_layer = part->overflow_layer;
 }
 
+double rf_outcome_pair_loss(const rf_outcome *outcome)
+{
+    return outcome->pair_scored > 0 ? outcome->pair_nll_sum / (double)outcome->pair_scored : 0.0;
+}
+
 double rf_outcome_loss(const rf_outcome *outcome)
 {
-    double pairs =
-        outcome->pair_scored > 0 ? outcome->pair_nll_sum / (double)outcome->pair_scored : 0.0;
-    return outcome->nll_sum / (double)outcome->scored + pairs;
+    return outcome->nll_sum / (double)outcome->scored + rf_outcome_pair_loss(outcome);
 }
 
 rf_status rf_runner_read_scores(rf_runner *runner, rf_outcome *outcome, rf_error *error)

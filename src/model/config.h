@@ -115,9 +115,20 @@ RF_MUST_CHECK rf_status rf_config_parse(const char *name, const json_t *object,
 /* FOLDER/config.json, as FOREIGN. */
 RF_MUST_CHECK rf_status rf_config_load(const char *folder, const rf_log *log, rf_config *config,
                                        rf_error *error);
+/* What a token sees: what is before it, or both sides. */
+typedef enum rf_direction {
+    RF_DIRECTION_AS_IS,
+    RF_DIRECTION_CAUSAL,
+    RF_DIRECTION_BIDIRECTIONAL
+} rf_direction;
+/* "causal", "bidirectional", "as-is" (NULL too). */
+RF_MUST_CHECK rf_status rf_direction_parse(const char *text, rf_direction *direction,
+                                           rf_error *error);
 /* What to make of a configuration instead of what it says it is. */
 typedef struct rf_class_choice {
     rf_model_class model_class;
+    bool keeps_class; /* as written, whatever model_class is */
+    rf_direction direction;
     int64_t labels;           /* classifiers; 0: as written */
     const char *const *names; /* [labels]; NULL: LABEL_0, ... */
     bool next_sentence;       /* classifiers and masked language models */
@@ -174,9 +185,6 @@ const char *rf_class_name(rf_model_class model_class);
 const char *rf_class_task(rf_model_class model_class);
 RF_MUST_CHECK rf_status rf_class_of_task(const char *task, rf_model_class *model_class,
                                          rf_error *error);
-/* The same with the tasks that are more than a class: "next-sentence" and
- * "masked-lm,next-sentence". Sets the class and next_sentence of the choice. */
-RF_MUST_CHECK rf_status rf_class_choose(const char *task, rf_class_choice *choice, rf_error *error);
 /* A model's task, as rf_class_choose reads it. */
 const char *rf_config_task(const rf_config *config);
 /* Whether it has the head of a classifier: classifiers, and those with two heads. */
@@ -192,13 +200,21 @@ const char *rf_config_label(const rf_config *config, int64_t label);
 /* Another set of names: id2label and label2id. RF_ERR_CONFIG if two are equal. */
 RF_MUST_CHECK rf_status rf_config_set_labels(rf_config *config, int64_t labels,
                                              const char *const *names, rf_error *error);
+/* The class and the direction that a task and a direction (either may be NULL) ask for; *choice is
+ * pointed at `space`, whose other members stay, or NULL where neither does. Tasks are those of
+ * rf_class_of_task, and "next-sentence" and "masked-lm,next-sentence". */
+RF_MUST_CHECK rf_status rf_class_choose(const char *task, const char *direction,
+                                        rf_class_choice *space, const rf_class_choice **choice,
+                                        rf_error *error);
 /* Of a classifier or a masked language model: the labels are is_next and not_next from now on. */
 RF_MUST_CHECK rf_status rf_config_set_next_sentence(rf_config *config, rf_unit unit,
                                                     rf_error *error);
 /* Make it another class, no longer one of next_sentence, with what the class demands: a masked
- * language model is bidirectional, a causal one looks at nothing after it. What changed is said in
- * the log. */
+ * language model is bidirectional, a causal one looks at nothing after it, others are what
+ * `direction` says. A model that was causal looks at as many chunks after a token as before it.
+ * What changed is said in the log. RF_ERR_ARGUMENT for a direction that the class cannot have. */
 RF_MUST_CHECK rf_status rf_config_set_class(rf_config *config, rf_model_class model_class,
-                                            const rf_log *log, rf_error *error);
+                                            rf_direction direction, const rf_log *log,
+                                            rf_error *error);
 
 #endif

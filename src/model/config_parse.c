@@ -320,19 +320,22 @@ static rf_status read_ours(const char *name, const json_t *object, rf_config *co
 
 /* ---- together ---------------------------------------------------------------------------- */
 
-/* Another class than what is written. */
+/* Another class or direction than what is written. */
 static rf_status choose(const rf_class_choice *choice, const rf_log *log, rf_config *config,
                         rf_error *error)
 {
     if (choice == NULL) {
         return RF_OK;
     }
-    rf_unit unit = config->next_sentence != RF_UNIT_NONE ? config->next_sentence : RF_UNIT_SENTENCE;
+    rf_unit unit = config->next_sentence;
+    bool next = choice->keeps_class ? unit != RF_UNIT_NONE : choice->next_sentence;
+    rf_model_class wanted = choice->keeps_class ? config->model_class : choice->model_class;
     if (choice->labels > 0) {
         RF_TRY(rf_config_set_labels(config, choice->labels, choice->names, error));
     }
-    RF_TRY(rf_config_set_class(config, choice->model_class, log, error));
-    return choice->next_sentence ? rf_config_set_next_sentence(config, unit, error) : RF_OK;
+    RF_TRY(rf_config_set_class(config, wanted, choice->direction, log, error));
+    unit = unit != RF_UNIT_NONE ? unit : RF_UNIT_SENTENCE;
+    return next ? rf_config_set_next_sentence(config, unit, error) : RF_OK;
 }
 
 static rf_status parse(const char *name, rf_config_origin origin, const rf_class_choice *choice,

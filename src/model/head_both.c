@@ -13,6 +13,7 @@ static rf_pass classifier_pass(const rf_pass *pass, rf_hooks *hooks)
     classifier.targets = pass->pair_targets;
     classifier.nll = pass->pair_nll;
     classifier.prediction = pass->pair_prediction;
+    classifier.class_weights = (rf_tensor){0}; /* of a classifier alone */
     classifier.adds_gradients = true;
     return classifier;
 }

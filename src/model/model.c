@@ -182,12 +182,11 @@ static rf_status choose_class(const rf_model_options *options, rf_class_choice *
                               const rf_class_choice **choice, rf_error *error)
 {
     *choice = NULL;
-    if (options == NULL || options->task == NULL) {
+    if (options == NULL) {
         return RF_OK;
     }
     *space = (rf_class_choice){.labels = options->labels, .names = options->label_names};
-    *choice = space;
-    return rf_class_choose(options->task, space, error);
+    return rf_class_choose(options->task, options->direction, space, choice, error);
 }
 
 /* Another class's folder: first values for what it does not have, then what it has. */

@@ -126,8 +126,11 @@ typedef struct rf_runner_options {
                                backward */
     bool store_activations; /* test only: keep both streams at every boundary and use them instead
                                of the inverse */
-    bool bf16_gradient_stream; /* the streams' gradients in bf16 instead of f32 */
-    rf_slices slices;          /* zeros: the planner chooses */
+    bool bf16_gradient_stream;  /* the streams' gradients in bf16 instead of f32 */
+    double label_smoothing;     /* of the loss that is trained on; not of regressions */
+    const float *class_weights; /* the same, of a classifier with one label of many: [labels] on the
+                                   host, copied; NULL: ones */
+    rf_slices slices;           /* zeros: the planner chooses */
     size_t memory_budget; /* bytes that rf_plan_on_device should stay within, by cutting the work
                              finer than `slices` say; 0: no bound */
     rf_hooks hooks;
@@ -148,7 +151,8 @@ typedef struct rf_runner rf_runner;
 
 typedef struct rf_outcome {
     double nll_sum; /* nats (regression: squares), over what is scored: tokens, labels, or starts
-                       and ends (these two weighted so that each half counts one half) */
+                       and ends (these two weighted so that each half counts one half); in training
+                       smoothed and weighted */
     double pair_nll_sum;               /* of a model with two heads: its classifier's, */
     int64_t pair_scored, pair_correct; /* over rows */
     int64_t scored, correct;           /* correct: not of regressions and multi-label classifiers */
@@ -160,6 +164,8 @@ typedef struct rf_outcome {
 
 /* Sums of one more batch; its overflow. */
 void rf_outcome_add(rf_outcome *total, const rf_outcome *part);
+/* The mean over pairs; 0 where none was scored. */
+double rf_outcome_pair_loss(const rf_outcome *outcome);
 /* The mean over what was scored; of two heads the sum of their means. */
 double rf_outcome_loss(const rf_outcome *outcome);
 

@@ -39,9 +39,11 @@ typedef struct rf_pass {
     const int64_t *places;  /* host [batch]: the position that is pooled, or how many are kept; NULL
                                on a dry device */
     double span_weights[2]; /* of the losses of starts and ends */
-    rf_tensor mask;         /* [batch, length] u8, absent: nothing is masked */
-    rf_tensor overflow;     /* [half residuals + 1] i32 */
-    rf_tensor rotations;    /* of hash_seed, absent: drawn by key */
+    double smoothing;       /* of labels, in training */
+    rf_tensor class_weights; /* [labels] f32, in training; absent: ones */
+    rf_tensor mask;          /* [batch, length] u8, absent: nothing is masked */
+    rf_tensor overflow;      /* [half residuals + 1] i32 */
+    rf_tensor rotations;     /* of hash_seed, absent: drawn by key */
     rf_tensor buckets; /* [lsh layers, batch * heads * rounds * length] i32, kept from the forward;
                           absent: hashed again */
     rf_tensor nll;     /* f32, as many as targets or wanted */

@@ -352,14 +352,19 @@ typedef struct rf_combine_rounds {
 
 /* ---- loss, reductions, optimizer --------------------------------------------------------- */
 
-/* Per row: nll = logsumexp(logits) - logits[target], 0 where target is -100 (ignored). logits
- * [rows, vocabulary] f32, targets [rows] i32. nll         [rows] f32 prediction  optional [rows]
- * i32: argmax, lowest index wins logits_gradient  optional, like logits but real: (softmax -
- * onehot) * factor, 0 for ignored rows; it may be the logits where it is f32, a bf16 one must not
- * overlap them */
+/* Per row: nll = logsumexp(logits) - logits[target], 0 where target is -100 (ignored); with
+ * smoothing s (Szegedy et al. 2016) or weights, as torch's cross_entropy sums it,
+ *   nll = sum over j of a_j (logsumexp(logits) - logits[j])
+ *   a_j = (1 - s) w_j [j = target] + s / vocabulary w_j
+ *   logits [rows, vocabulary] f32, targets [rows] i32, nll [rows] f32
+ *   weights optional [vocabulary] f32: w, not negative; else 1
+ *   prediction optional [rows] i32: argmax, lowest index wins
+ *   logits_gradient optional, like logits but real: (softmax * sum(a) - a) * factor, 0 for ignored
+ *   rows; it may be the logits where it is f32, a bf16 one must not overlap them */
 typedef struct rf_cross_entropy {
-    rf_tensor logits, targets, nll, prediction, logits_gradient;
+    rf_tensor logits, targets, nll, prediction, logits_gradient, weights;
     float factor;
+    double smoothing; /* 0 <= s < 1 */
 } rf_cross_entropy;
 
 typedef enum rf_value_loss_kind {
@@ -367,11 +372,13 @@ typedef enum rf_value_loss_kind {
     RF_VALUE_LOSS_BINARY   /* log(1 + exp(x)) - t x: of a yes with log-odds x, t in [0, 1] */
 } rf_value_loss_kind;
 /* Per element: loss(x, target), and optionally x_gradient = its derivative by x, times factor. All
- * f32 of one shape; x_gradient may be x. */
+ * f32 of one shape; x_gradient may be x. With smoothing s (binary only) t (1 - s) + s / 2 stands
+ * for a target t. */
 typedef struct rf_value_loss {
     rf_value_loss_kind kind;
     rf_tensor x, targets, loss, x_gradient;
     float factor;
+    double smoothing; /* 0 <= s < 1 */
 } rf_value_loss;
 
 typedef enum rf_reduce_kind {

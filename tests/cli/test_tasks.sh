@@ -56,6 +56,22 @@ says err "is_decoder: true from now on"
 expect 0 generate --model "$work/lm" --prompt line --tokens 4
 expect 0 train --task masked-lm --init-from "$work/lm" --data "$work/text" --output "$work/again" --steps 1 --length 32 --warmup 0
 says err "is_decoder: false from now on"
+says err "local_num_chunks_after: 1 from now on"
+tr -d ' \n' <"$work/again/config.json" | grep -q '"is_decoder":false.*"lsh_num_chunks_after":1' || fault "config.json has another direction"
+
+# The same without training: there and back the weights are as they were; another head is said.
+expect 0 convert --model "$work/lm" --task masked-lm --output "$work/there"
+says err "is_decoder: false from now on"
+expect 0 fill --model "$work/there" --text 'li[MASK]e'
+expect 0 convert --model "$work/there" --task lm --output "$work/back"
+says err "is_decoder: true from now on"
+cmp -s "$work/lm/model.safetensors" "$work/back/model.safetensors" || fault "other weights after two conversions"
+expect 0 generate --model "$work/back" --prompt line --tokens 4
+expect 0 convert --model "$work/lm" --task classify --direction bidirectional --output "$work/bare"
+says err "left out, not of a ReformerForSequenceClassification: lm_head"
+says err "starts from first values: classifier"
+expect 2 convert --model "$work/lm" --direction bidirectional --output "$work/wrong"
+says err "the task masked-lm can"
 
 # Gaps.
 expect 0 fill --model "$work/a" --text 'li[MASK]e 5[MASK]' --top 3
@@ -115,7 +131,12 @@ for key in loss accuracy macro_f1 matthews; do says out "\"$key\": "; done
 expect 0 train --config "$work/tiny.json" --task classify --output "$work/by" --seed 2 --batch 4 --steps 20 --eval-every 5 --data "$work/moods.jsonl" --best-by accuracy
 says err "macro f1 "
 says err "matthews "
+says out "best by     accuracy "
 grep -q '"macro_f1": ' "$work/by/metrics.jsonl" || fault "metrics.jsonl has no F1"
+expect 0 train --config "$work/tiny.json" --task classify --output "$work/by1" --seed 2 --batch 4 --steps 20 --eval-every 5 --data "$work/moods.jsonl" --best-by accuracy --stop-after 7
+expect 0 train --resume --output "$work/by1"
+for run in by by1; do grep -o '"is_best": [a-z]*' "$work/$run/metrics.jsonl" >"$work/$run.best"; done
+cmp -s "$work/by.best" "$work/by1.best" || fault "a resumed run chooses another best model: $(cat "$work/by.best" "$work/by1.best")"
 expect 2 train --config "$work/tiny.json" --task classify --output "$work/by2" --data "$work/moods.jsonl" --best-by perplexity
 says err 'best_by is "perplexity", expected a figure of the task classify: loss, accuracy, macro_f1, matthews'
 
@@ -231,6 +252,18 @@ says err "spans are for next-sentence"
 
 # Answers.
 expect 0 train --config "$work/tiny.json" --task answer --output "$work/who" --data "$work/who.jsonl" --length 64 --steps 10
+expect 0 train --config "$work/tiny.json" --task answer --output "$work/whose" --data "$work/who.jsonl" --length 64 --steps 10 --stop-after 3
+expect 0 train --resume --output "$work/whose" --stop-after 4
+expect 0 train --resume --output "$work/whose"
+cmp -s "$work/who/model.safetensors" "$work/whose/model.safetensors" || fault "a resumed question answerer is another model"
+expect 0 train --task answer --direction bidirectional --init-from "$work/lm" --output "$work/causal" --steps 4 --length 48 --warmup 0 --data "$work/who.jsonl" \
+    --freeze '*.embeddings.*' --freeze '*.layers.0.*,*.layers.1.*'
+says err "is_decoder: false from now on"
+says err "left out, not of a ReformerForQuestionAnswering: lm_head"
+says err "starts from first values: qa_outputs"
+says err "frozen: "
+expect 2 train --task answer --init-from "$work/lm" --output "$work/frozen" --length 48 --data "$work/who.jsonl" --freeze 'encoder.layer.0.*'
+says err "the nearest are reformer.encoder.layers.0."
 expect 0 answer --model "$work/who" --question 'who?' --text 'then Bob came' --top 2
 if [ "$(wc -l <"$work/out")" -ne 2 ]; then fault "not two answers: $(cat "$work/out")"; fi
 expect 0 answer --model "$work/who" --question 'who?' --text 'then Bob came' --json
