@@ -148,7 +148,7 @@ typedef struct rf_train_options {
 typedef struct rf_train_result {
     int64_t step;
     double loss;                                     /* of the last update, nats */
-    double best_validation_loss, best_bits_per_byte; /* at best_step */
+    double best_validation_loss, best_bits_per_byte; /* at best_step; of two heads by the sum */
     double best_value;                               /* of best_by */
     int64_t best_step;
     uint64_t planned_bytes, peak_bytes; /* planned memory, and the allocator's high-water mark */
