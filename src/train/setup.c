@@ -230,17 +230,17 @@ static void compare_identity(const rf_trainer *trainer, const char *what,
 static rf_runner_options runner_options(rf_trainer *trainer)
 {
     const rf_train_options *options = &trainer->options;
-    return (rf_runner_options){.batch = options->batch,
-                               .length = options->length,
-                               .training = true,
-                               .verify_reversal = options->verify_reversal,
-                               .bf16_gradient_stream =
-                                   options->gradient_stream != NULL &&
-                                   strcmp(options->gradient_stream, "bf16") == 0,
-                               .label_smoothing = options->label_smoothing,
-                               .class_weights = trainer->class_weights,
-                               .slices = trainer->slices,
-                               .hooks = rf_judge_hooks(&trainer->judge, trainer->source.task)};
+    return (rf_runner_options){
+        .batch = options->batch,
+        .length = options->length,
+        .training = true,
+        .verify_reversal = options->verify_reversal,
+        .bf16_gradient_stream =
+            options->gradient_stream != NULL && strcmp(options->gradient_stream, "bf16") == 0,
+        .label_smoothing = options->label_smoothing,
+        .class_weights = trainer->class_weights,
+        .slices = trainer->slices,
+        .hooks = rf_judge_hooks(&trainer->judge, trainer->source.task)};
 }
 
 static rf_model_options model_options(const rf_train_options *options)
@@ -268,7 +268,8 @@ static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
     rf_optimizer_options optimizer;
     rf_step_plan plan;
     size_t text = trainer->corpus.size + trainer->valid_corpus.size + pieces_size(&trainer->train) +
-                  pieces_size(&trainer->valid);
+                  pieces_size(&trainer->valid) + rf_source_pairs_size(&trainer->source) +
+                  rf_source_pairs_size(&trainer->valid_source);
     rf_plan_request request = {.runner = &runner,
                                .optimizer = &optimizer,
                                .beside = text + 2 * rf_source_size(options->batch, options->length),
