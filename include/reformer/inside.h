@@ -79,10 +79,11 @@ RF_API void rf_attention_destroy(rf_attention *attention); /* NULL allowed */
 /* How the tokens stand. In every round they are sorted by (bucket, position) into slots, and the
  * slots are cut into chunks: slot s is in chunk s / chunk. Each query attends to its own chunk,
  * `before` chunks before and `after` chunks after it, and among their tokens to those that
- * causality and the mask allow; in an LSH layer to itself only as a last resort. */
+ * causality and the mask allow; where keys are made of queries (LSH and full_shared layers) to
+ * itself only as a last resort. A full layer has one chunk. */
 typedef struct rf_attention_info {
     rf_attention_place place;
-    const char *kind; /* "local" or "lsh" */
+    const char *kind; /* "local", "lsh", "full" or "full_shared" */
     int64_t length, width;
     int64_t rounds;  /* of hashing; 1 where nothing is hashed */
     int64_t buckets; /* every bucket is below this; 0: nothing is hashed */
@@ -97,7 +98,7 @@ RF_API rf_attention_info rf_attention_describe(const rf_attention *attention);
  * where nothing is hashed: the order is then that of the text. The attention's own memory. */
 RF_API const int32_t *rf_attention_buckets(const rf_attention *attention, int64_t round);
 RF_API const int32_t *rf_attention_order(const rf_attention *attention, int64_t round);
-/* [length, width], the attention's own; keys are NULL in an LSH layer: a key is its token's query q
+/* [length, width], the attention's own; keys are NULL where a key is its token's query q
  * times 1 / sqrt(mean(q^2) + 1e-6) / sqrt(width). */
 RF_API const float *rf_attention_queries(const rf_attention *attention);
 RF_API const float *rf_attention_keys(const rf_attention *attention);

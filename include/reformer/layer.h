@@ -33,7 +33,8 @@ extern "C" {
 typedef struct rf_layer rf_layer;
 
 typedef struct rf_layer_options {
-    const char *kind; /* "lsh" (NULL) or "local" */
+    const char *kind; /* "lsh" (NULL), "local", or without chunks and in time of the length's square
+                         "full", and "full_shared", which LSH approximates */
     int64_t hidden, heads;
     int64_t head_width;    /* 0: hidden / heads */
     int64_t chunk;         /* tokens of a chunk, at least 1 */
@@ -55,8 +56,9 @@ RF_API void rf_layer_destroy(rf_layer *layer); /* NULL allowed */
 typedef enum rf_layer_weight {
     RF_LAYER_NORM_GAIN, /* [hidden] */
     RF_LAYER_NORM_BIAS, /* [hidden] */
-    RF_LAYER_QUERY,     /* [heads * head_width, hidden]; of queries and keys in an LSH layer */
-    RF_LAYER_KEY,       /* [heads * head_width, hidden]; none in an LSH layer */
+    RF_LAYER_QUERY,     /* [heads * head_width, hidden]; of queries and keys in LSH and full_shared
+                           layers */
+    RF_LAYER_KEY,       /* [heads * head_width, hidden]; none where keys are queries */
     RF_LAYER_VALUE,     /* [heads * head_width, hidden] */
     RF_LAYER_OUTPUT     /* [hidden, heads * head_width] */
 } rf_layer_weight;

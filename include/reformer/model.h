@@ -39,6 +39,10 @@ typedef struct rf_model_options {
      * says. Where the folder holds another class, its head is left out and the new one starts from
      * first values of `seed`; both are said in the log. */
     const char *task;
+    /* "causal": a token sees what is before it; "bidirectional": both sides, the windows of a model
+     * that was causal reach as far ahead as back; "as-is" or NULL: as the task demands, else as
+     * config.json says. What changes is said in the log. */
+    const char *direction;
     int64_t labels;                 /* of "classify"; 0 = as config.json says */
     const char *const *label_names; /* [labels]; NULL: LABEL_0, ... */
     uint64_t seed;

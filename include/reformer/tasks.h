@@ -5,7 +5,8 @@
  *     rf_model_embed(model, ids, NULL, 1, length, &options, vector, &error);
  *
  * Common to all: ids [batch, length], each in [0, vocabulary); mask [batch, length], 1 keep, 0
- * padding, NULL = all kept. Rows of different lengths are padded on the right. Any length up to
+ * padding, NULL = all kept. Rows of different lengths are padded on the right; where
+ * their layouts agree (rf_model_layout) each gives what it would give alone. Any length up to
  * rf_model_max_length; there is no sliding window. Outputs are the caller's. Errors:
  * RF_ERR_ARGUMENT (also for a model of another task, by name), RF_ERR_MEMORY, RF_ERR_DEVICE. */
 #ifndef REFORMER_TASKS_H

@@ -43,15 +43,19 @@ typedef struct rf_plan_options {
     uint64_t memory_limit;       /* bytes: the work is cut so as to stay within; 0 = none */
     uint64_t fit;                /* bytes: search the largest `maximize` that fits; 0 = no search */
     const char *maximize;        /* "length" (NULL) or "batch"; the other is as given */
+    bool estimate; /* also the time of a step, from a short one; the device must be there */
     int threads;
 } rf_plan_options;
 /* Bytes of the device by purpose, measured by a dry run of the same code: {"batch", "length",
  * "device", "parameters", "gradients", "optimizer", "streams", "stream_gradients", "buckets",
  * "workspace", "batch_data", "other", "peak_bytes", "full_attention_stored_bytes",
- * "parameter_count", "slices": {"rows", "heads", "head_rows"}}, "peak_bytes" being the sum of those
- * before it; after a search "fit_bytes" and "limited_by": "memory", "positions" or "batch" (the
- * most there may be). full_attention_stored_bytes: the same layers with full attention and every
- * activation stored, by the formula of docs/numerics.md. RF_ERR_MEMORY where nothing fits. */
+ * "parameter_count", "slices": {"rows", "heads", "head_rows"}, "flops", "bytes_moved",
+ * "generation_cache", "alternatives": [{"change", "peak_bytes"}]}, "peak_bytes" being the sum of
+ * those before it, "flops" of the products of a step, "bytes_moved" each operand of an operation
+ * once, "generation_cache" of one sequence; "estimated_seconds" where asked for; after a search
+ * "fit_bytes" and "limited_by": "memory", "positions" or "batch" (the most there may be).
+ * full_attention_stored_bytes: the same layers with full attention and every activation stored, by
+ * the formula of docs/numerics.md. RF_ERR_MEMORY where nothing fits. */
 RF_API RF_MUST_CHECK rf_status rf_plan(const rf_plan_options *options, char **report,
                                        rf_error *error);
 
@@ -80,7 +84,8 @@ RF_API RF_MUST_CHECK rf_status rf_bench_step(const rf_bench_options *options, ch
                                              rf_error *error);
 
 typedef struct rf_bench_attention_options {
-    const char *kind; /* "lsh" (NULL): buckets by the automatic rule; "local", "full", "full_shared" */
+    const char
+        *kind; /* "lsh" (NULL): buckets by the automatic rule; "local", "full", "full_shared" */
     int64_t length, batch;
     int64_t heads, head_width, hidden;
     int64_t chunk, rounds; /* rounds of LSH attention */

@@ -29,7 +29,7 @@ typedef struct rf_figures {
 
 typedef struct rf_train_progress {
     int64_t step, steps; /* step: updates done */
-    double loss;         /* nats a token, mean over the last update */
+    double loss;         /* nats a token, mean over the last update; as trained on */
     double bits_per_token;
     double bits_per_byte; /* by the mean number of bytes a token of the training text stands for */
     double gradient_norm, rate; /* before clipping; learning rate of the last update */
@@ -38,7 +38,7 @@ typedef struct rf_train_progress {
         seconds_left; /* of this run; estimate to the end, or to the time limit if that is nearer */
     bool has_validation; /* this call follows an evaluation */
     double validation_loss, validation_bits_per_byte, validation_accuracy;
-    rf_figures validation; /* all of the task's */
+    rf_figures validation; /* all of the task's, those above among them (accuracy NaN without) */
     bool is_best;
 } rf_train_progress;
 
@@ -58,6 +58,7 @@ typedef struct rf_train_options {
     const char *task; /* "lm", "masked-lm", "classify", "answer"; NULL: what the configuration says.
                          A model directory of another task loses its head and gets a new one, which
                          is said in the log */
+    const char *direction; /* "causal", "bidirectional", "as-is" (NULL), as in rf_model_options */
     const char *text_field, *pair_field, *label_field; /* classify: names in the data; NULL: "text",
                                                           "text_pair", "label" */
     double mask_rate;      /* masked-lm: share of the tokens that are to be told */
@@ -77,19 +78,30 @@ typedef struct rf_train_options {
     /* batches */
     int64_t batch, length, accumulate; /* length 0: all positions, at most 4096 */
     bool sequential;                   /* windows in order instead of uniform random starts */
+    int64_t overfit_batches; /* train on the first so many batches alone, again and again; 0: no */
     uint64_t seed;
     /* optimizer */
-    const char *optimizer;                                  /* "adamw" or "adafactor" */
+    const char *freeze; /* names of tensors that are not trained, with commas between them and * and
+                           ? as in a shell; NULL: none, or as the resumed run has it */
+    double label_smoothing; /* share of the loss that goes to all classes alike; not of regressions;
+                               evaluations are without, and without class_weights */
+    const char *class_weights; /* classifiers with one label of many: "auto" (inverse frequency) or
+                                  a number for each label, with commas; NULL: none */
+    const char *optimizer;     /* "adamw" or "adafactor" */
     double rate, beta1, beta2, epsilon, weight_decay, clip; /* clip 0 = none; betas and epsilon are
                                                                AdamW's */
     bool adafactor_relative_step;    /* steps in proportion to a parameter's own size */
     const char *adafactor_semantics; /* "usual" (the paper's) or "trax" */
     double adafactor_clip;           /* of the root mean square of an update; 0 = none */
     double adafactor_beta1;          /* 0 = without a first moment */
-    const char *schedule;            /* "constant", "linear", "cosine", "inverse-square-root" */
-    int64_t warmup;                  /* updates */
-    double final_rate;               /* as a fraction of rate, for linear and cosine */
-    const char *on_nan;              /* "stop" or "skip" */
+    const char *schedule;  /* "constant", "linear", "cosine", "inverse-square-root", "wsd" */
+    int64_t warmup;        /* updates */
+    double final_rate;     /* as a fraction of rate, for linear, cosine and wsd */
+    int64_t decay_steps;   /* wsd: the last updates, in which the rate falls; 0: */
+    double decay_fraction; /* this part of those after the warm-up */
+    double spike_guard; /* an update whose loss or gradient norm is above so many times its median
+                           over the last 64 is skipped; 0: none is */
+    const char *on_nan; /* "stop", "skip" or "rollback" (to the last checkpoint) */
     /* model */
     const char *initialisation;  /* "reformer" or "huggingface" */
     const char *num_buckets;     /* "auto", "N", "N,M"; NULL = as the model's config says */
@@ -98,14 +110,15 @@ typedef struct rf_train_options {
     const char *gradient_stream; /* "f32" (NULL) or "bf16": the streams' gradients */
     bool verify_reversal;        /* per-layer checksums of the streams, forward against backward */
     /* evaluation and records */
-    int64_t eval_every;   /* updates; 0 = only at the end */
-    int64_t eval_tokens;  /* at most so many tokens an evaluation; 0 = all */
-    const char *best_by;  /* the figure by which the best model is chosen; NULL: "loss" */
-    int64_t patience;     /* evaluations without improvement before stopping; 0 = never */
-    int64_t save_every;   /* updates; 0 = only at evaluations and at the end */
-    int64_t keep;         /* last N checkpoints */
-    int64_t log_every;    /* updates */
-    int64_t sample_every; /* updates; 0 = none */
+    int64_t eval_every;      /* updates; 0 = only at the end */
+    int64_t eval_tokens;     /* at most so many tokens an evaluation; 0 = all */
+    const char *best_by;     /* the figure by which the best model is chosen; NULL: "loss" */
+    int64_t patience;        /* evaluations without improvement before stopping; 0 = never */
+    int64_t save_every;      /* updates; 0 = only at evaluations and at the end */
+    int64_t keep;            /* last N checkpoints */
+    int64_t milestone_every; /* updates between checkpoints that are kept for ever; 0: none */
+    int64_t log_every;       /* updates */
+    int64_t sample_every;    /* updates; 0 = none */
     int64_t sample_tokens;
     double sample_temperature;
     const char *sample_prompt; /* NULL: the first 64 bytes of the held-out text */
@@ -131,7 +144,7 @@ typedef struct rf_train_options {
 
 typedef struct rf_train_result {
     int64_t step;
-    double loss; /* of the last update, nats */
+    double loss;                                     /* of the last update, nats */
     double best_validation_loss, best_bits_per_byte; /* at best_step */
     double best_value;                               /* of best_by */
     int64_t best_step;
@@ -167,9 +180,9 @@ typedef struct rf_evaluate_options {
 typedef struct rf_evaluation {
     double loss;                                 /* nats a scored token */
     double perplexity, bits_per_token, accuracy; /* of a masked language model: of masked tokens;
-                                                  of a classifier: of texts (0 where labels are
-                                                  several or numbers); of question answering: of
-                                                  starts and ends */
+                                                  of a classifier: of texts (NaN where labels
+                                                  are several or numbers); of question answering:
+                                                  of starts and ends */
     double bits_per_byte;    /* by the mean number of bytes a token of this text stands for */
     int64_t tokens, windows; /* scored tokens; windows */
     const char *task;        /* of the model: "lm", "masked-lm", ... */

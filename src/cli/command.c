@@ -46,6 +46,17 @@ static const struct shared_option {
       .key = "lines",
       .group = "what",
       .help = "every line is a text of its own"}},
+    {RF_SHARED_TEXT,
+     {.name = "batch",
+      .letter = 'b',
+      .kind = RF_OPTION_INTEGER,
+      .argument = "N",
+      .preset = "1",
+      .low = 1,
+      .high = 1 << 20,
+      .key = "batch",
+      .group = "how",
+      .help = "texts computed at once, of like length; what a text gives does not depend on it"}},
     {RF_SHARED_MODEL,
      {.name = "num-hashes",
       .kind = RF_OPTION_INTEGER,
@@ -177,7 +188,7 @@ rf_status rf_command_unknown(const char *name, rf_error *error)
 
 size_t rf_command_option_count(const rf_command *command)
 {
-    size_t count = command->option_count;
+    size_t count = command->option_count + command->more_count;
     for (size_t row = 0; row < SHARED_COUNT; row++) {
         count += has_shared(command, row) ? 1 : 0;
     }
@@ -190,6 +201,10 @@ const rf_option *rf_command_option(const rf_command *command, size_t index)
         return &command->options[index];
     }
     index -= command->option_count;
+    if (index < command->more_count) {
+        return &command->more_options[index];
+    }
+    index -= command->more_count;
     for (size_t row = 0; row < SHARED_COUNT; row++) {
         if (has_shared(command, row) && index-- == 0) {
             return &shared_options[row].option;

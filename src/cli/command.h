@@ -37,6 +37,8 @@ typedef struct rf_command {
     const char *choices; /* of the first argument, "bash|zsh"; NULL = any text */
     const rf_option *options;
     size_t option_count;
+    const rf_option *more_options; /* go on from `options`; NULL = none */
+    size_t more_count;
     unsigned shared;
     bool hidden; /* left out of the list of commands */
     /* Rules between options, after all sources are merged; RF_ERR_ARGUMENT with a message. May be

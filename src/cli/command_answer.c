@@ -1,6 +1,6 @@
 /* reformer answer: the parts of a text that answer a question. */
+#include "batches.h"
 #include "message.h"
-#include "task.h"
 
 #include <string.h>
 
@@ -32,7 +32,7 @@ static const rf_option options[] = {
 };
 
 typedef struct answering {
-    const char *question;
+    const json_t *questions;
     int64_t top, longest;
     json_t *results; /* with --json */
 } answering;
@@ -46,57 +46,80 @@ static json_t *span_json(const rf_span *span, const char *answer, int64_t begin,
                      rf_cli_json_number((double)span->probability));
 }
 
-static void show(const answering *a, const rf_encoding *encoding, const char *text,
-                 const rf_span *spans)
+static const char *question_of(const answering *a, const rf_item *item)
 {
+    return json_string_value(json_array_get(a->questions, (size_t)item->repeat));
+}
+
+static rf_status show(rf_task *task, rf_item *item, void *user, rf_error *error)
+{
+    const answering *a = user;
+    const char *question = question_of(a, item);
+    const void *memory = item->result.data;
+    const rf_span *spans = memory;
     json_t *list = json_array();
+    (void)task;
+    (void)error;
     for (int64_t i = 0; i < a->top && spans[i].start >= 0; i++) {
-        int64_t begin = encoding->begins[spans[i].start];
-        int64_t end = encoding->ends[spans[i].end];
+        int64_t begin = item->encoding.begins[spans[i].start];
+        int64_t end = item->encoding.ends[spans[i].end];
         if (a->results != NULL) {
-            json_array_append_new(list, span_json(&spans[i], text, begin, end));
+            json_array_append_new(list, span_json(&spans[i], item->text, begin, end));
             continue;
         }
-        rf_cli_print_visible(stdout, text + begin, (size_t)(end - begin), "");
+        rf_cli_print_visible(stdout, item->text + begin, (size_t)(end - begin), "");
         printf("\t%.4f\n", (double)spans[i].probability);
     }
     if (a->results != NULL) {
-        json_array_append_new(a->results,
-                              json_pack("{s:o, s:O}", "question",
-                                        rf_cli_json_text(a->question, strlen(a->question)),
-                                        "answers", list));
+        json_array_append_new(a->results, json_pack("{s:o, s:O}", "question",
+                                                    rf_cli_json_text(question, strlen(question)),
+                                                    "answers", list));
     }
     json_decref(list);
+    return RF_OK;
 }
 
-static rf_status answer_text(rf_task *task, int64_t number, const char *text, size_t size,
-                             void *user, rf_error *error)
+static rf_status encode(rf_task *task, rf_item *item, void *user, rf_error *error)
 {
-    answering *a = user;
-    rf_encoding encoding = {0};
+    const char *question = question_of(user, item);
+    rf_status status = rf_tokenizer_tokenize_pair(
+        task->tokenizer, (const uint8_t *)question, strlen(question), (const uint8_t *)item->text,
+        item->size, &item->encoding, &item->second, error);
+    item->ids = item->encoding.ids;
+    item->count = item->encoding.count;
+    if (status == RF_OK && item->count == item->second) {
+        return rf_cli_fail(error, RF_ERR_ARGUMENT, "the text to search has no token");
+    }
+    return status;
+}
+
+static rf_status compute(rf_task *task, const rf_item_batch *batch, void *user, rf_error *error)
+{
+    const answering *a = user;
+    size_t each = (size_t)a->top * sizeof(rf_span);
     rf_bytes space = {0};
-    int64_t first = 0;
-    (void)number;
-    rf_status status = rf_tokenizer_tokenize_pair(task->tokenizer, (const uint8_t *)a->question,
-                                                  strlen(a->question), (const uint8_t *)text, size,
-                                                  &encoding, &first, error);
-    if (status == RF_OK && encoding.count == first) {
-        status = rf_cli_fail(error, RF_ERR_ARGUMENT, "the text to search has no token");
-    }
+    rf_bytes seconds = {0};
+    rf_status status = rf_task_space(&space, batch->batch * a->top, sizeof(rf_span), error);
     if (status == RF_OK) {
-        status = rf_task_space(&space, a->top, sizeof(rf_span), error);
+        status = rf_task_space(&seconds, batch->batch, sizeof(int64_t), error);
     }
-    void *spans = space.data; /* as an allocator gives it */
-    rf_answer_options options_of = {.first = &first, .longest = a->longest};
-    if (status == RF_OK) {
-        status = rf_model_answer(task->model, encoding.ids, NULL, 1, encoding.count, &options_of,
-                                 a->top, spans, error);
+    void *spans = space.data; /* both as an allocator gives them */
+    void *memory = seconds.data;
+    int64_t *first = memory;
+    for (int64_t row = 0; row < batch->batch && status == RF_OK; row++) {
+        first[row] = batch->items[row]->second;
     }
+    const rf_answer_options options_of = {.first = first, .longest = a->longest};
     if (status == RF_OK) {
-        show(a, &encoding, text, spans);
+        status = rf_model_answer(task->model, batch->ids, batch->mask, batch->batch, batch->length,
+                                 &options_of, a->top, spans, error);
+    }
+    for (int64_t row = 0; row < batch->batch && status == RF_OK; row++) {
+        status = rf_bytes_append(&batch->items[row]->result, space.data + (size_t)row * each, each,
+                                 error);
     }
     rf_bytes_clear(&space);
-    rf_encoding_clear(&encoding);
+    rf_bytes_clear(&seconds);
     return status;
 }
 
@@ -104,14 +127,18 @@ static int run(const rf_settings *settings)
 {
     rf_error error = {0};
     rf_task task = {0};
-    const json_t *questions = rf_settings_value(settings, "question");
-    answering a = {.top = rf_settings_integer(settings, "top"),
+    answering a = {.questions = rf_settings_value(settings, "question"),
+                   .top = rf_settings_integer(settings, "top"),
                    .longest = rf_settings_integer(settings, "longest")};
     a.results = rf_settings_flag(settings, "json") ? json_array() : NULL;
     rf_status status = rf_task_open(&task, settings, &error);
-    for (size_t i = 0; i < json_array_size(questions) && status == RF_OK; i++) {
-        a.question = json_string_value(json_array_get(questions, i));
-        status = rf_task_each(&task, answer_text, &a, &error);
+    const rf_batching how = {.repeats = (int64_t)json_array_size(a.questions),
+                             .encode = encode,
+                             .compute = compute,
+                             .show = show,
+                             .user = &a};
+    if (status == RF_OK) {
+        status = rf_task_batches(&task, &how, &error);
     }
     return rf_task_finish(&task, settings, a.results, status, &error);
 }

@@ -1,6 +1,6 @@
 /* reformer classify: labels of texts with their probabilities. */
+#include "batches.h"
 #include "message.h"
-#include "task.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -81,23 +81,25 @@ static void print_result(rf_task *task, const ranked *list, int64_t count)
     putchar('\n');
 }
 
-static rf_status show(rf_task *task, int64_t number, const float *scores,
-                      const float *probabilities, json_t *results, rf_error *error)
+static rf_status show(rf_task *task, rf_item *item, void *user, rf_error *error)
 {
+    json_t *results = user;
     int64_t count = rf_model_labels(task->model);
     rf_bytes space = {0};
+    const void *made = item->result.data;
+    const float *scores = made; /* then probabilities */
     rf_status status = rf_task_space(&space, count, sizeof(ranked), error);
     if (status == RF_OK) {
         void *memory = space.data;
         ranked *list = memory;
         for (int64_t i = 0; i < count; i++) {
-            list[i] = (ranked){i, (double)scores[i], (double)probabilities[i]};
+            list[i] = (ranked){i, (double)scores[i], (double)scores[count + i]};
         }
         if (strcmp(rf_model_problem(task->model), "regression") != 0) {
             qsort(list, (size_t)count, sizeof *list, by_score);
         }
         if (results != NULL) {
-            json_array_append_new(results, result_json(task, number, list, count));
+            json_array_append_new(results, result_json(task, item->number, list, count));
         } else {
             print_result(task, list, count);
         }
@@ -146,77 +148,88 @@ static rf_status read_object(rf_task *task, int64_t number, const char *line, si
     return RF_OK;
 }
 
-static rf_status tokens(rf_task *task, const texts *found, rf_encoding *encoding, int64_t *second,
-                        rf_error *error)
+static rf_status tokens(rf_task *task, const texts *found, rf_item *item, rf_error *error)
 {
-    if (found->second == NULL) {
-        rf_status status = rf_task_tokens(task, found->first, found->first_size, encoding, error);
-        *second = encoding->count;
-        return status;
-    }
-    return rf_tokenizer_tokenize_pair(task->tokenizer, (const uint8_t *)found->first,
-                                      found->first_size, (const uint8_t *)found->second,
-                                      found->second_size, encoding, second, error);
-}
-
-/* scores [2 * labels]: scores, then probabilities; types is scratch. */
-static rf_status judge(rf_task *task, const rf_encoding *encoding, int64_t second, float *scores,
-                       rf_bytes *types, rf_error *error)
-{
-    int64_t labels = rf_model_labels(task->model);
-    rf_status status = rf_task_space(types, encoding->count, sizeof(int32_t), error);
-    if (status != RF_OK) {
-        return status;
-    }
-    void *memory = types->data;
-    int32_t *type = memory;
-    for (int64_t i = second; i < encoding->count; i++) {
-        type[i] = 1;
-    }
-    const rf_pair_batch pairs = {
-        .ids = encoding->ids, .token_types = type, .batch = 1, .length = encoding->count};
-    return rf_model_classify_pairs(task->model, &pairs, scores, scores + labels, error);
-}
-
-static rf_status classify_texts(rf_task *task, int64_t number, const texts *found, json_t *results,
-                                rf_error *error)
-{
-    rf_encoding encoding = {0};
-    rf_bytes space = {0};
-    rf_bytes types = {0};
-    int64_t second = 0;
-    int64_t labels = rf_model_labels(task->model);
-    rf_status status = tokens(task, found, &encoding, &second, error);
-    if (status == RF_OK) {
-        status = rf_task_space(&space, 2 * labels, sizeof(float), error);
-    }
-    void *memory = space.data;
-    float *scores = memory;
-    if (status == RF_OK) {
-        status = judge(task, &encoding, second, scores, &types, error);
-    }
-    if (status == RF_OK) {
-        status = show(task, number, scores, scores + labels, results, error);
-    }
-    rf_bytes_clear(&types);
-    rf_bytes_clear(&space);
-    rf_encoding_clear(&encoding);
+    rf_status status =
+        found->second == NULL
+            ? rf_task_tokens(task, found->first, found->first_size, &item->encoding, error)
+            : rf_tokenizer_tokenize_pair(task->tokenizer, (const uint8_t *)found->first,
+                                         found->first_size, (const uint8_t *)found->second,
+                                         found->second_size, &item->encoding, &item->second, error);
+    item->ids = item->encoding.ids;
+    item->count = item->encoding.count;
+    item->second = found->second == NULL ? item->count : item->second;
     return status;
 }
 
-static rf_status classify_text(rf_task *task, int64_t number, const char *text, size_t size,
-                               void *user, rf_error *error)
+static rf_status encode(rf_task *task, rf_item *item, void *user, rf_error *error)
 {
     const char *pair = rf_settings_string(task->settings, "text-pair");
-    texts found = {.first = text, .first_size = size, .second = pair};
+    texts found = {.first = item->text, .first_size = item->size, .second = pair};
     found.second_size = pair != NULL ? strlen(pair) : 0;
+    (void)user;
     rf_status status = reads_objects(task->settings)
-                           ? read_object(task, number, text, size, &found, error)
+                           ? read_object(task, item->number, item->text, item->size, &found, error)
                            : RF_OK;
     if (status == RF_OK) {
-        status = classify_texts(task, number, &found, user, error);
+        status = tokens(task, &found, item, error);
     }
     json_decref(found.row);
+    return status;
+}
+
+/* Tokens of a second text are of type 1. types [batch, length] */
+static void fill_types(const rf_item_batch *batch, int32_t *types)
+{
+    for (int64_t i = 0; i < batch->batch * batch->length; i++) {
+        const rf_item *item = batch->items[i / batch->length];
+        int64_t position = i % batch->length;
+        types[i] = position >= item->second && position < item->count ? 1 : 0;
+    }
+}
+
+/* Scores and probabilities side by side for each item. */
+static rf_status take_results(const rf_item_batch *batch, const float *scores, int64_t labels,
+                              rf_error *error)
+{
+    rf_status status = RF_OK;
+    for (int64_t i = 0; i < 2 * batch->batch && status == RF_OK; i++) {
+        int64_t row = i / 2;
+        const float *from = scores + (i % 2 * batch->batch + row) * labels;
+        status = rf_bytes_append(&batch->items[row]->result, (const char *)from,
+                                 (size_t)labels * sizeof *from, error);
+    }
+    return status;
+}
+
+static rf_status compute(rf_task *task, const rf_item_batch *batch, void *user, rf_error *error)
+{
+    int64_t labels = rf_model_labels(task->model);
+    rf_bytes space = {0};
+    rf_bytes types = {0};
+    (void)user;
+    rf_status status = rf_task_space(&types, batch->batch * batch->length, sizeof(int32_t), error);
+    if (status == RF_OK) {
+        status = rf_task_space(&space, 2 * batch->batch * labels, sizeof(float), error);
+    }
+    void *type = types.data; /* both as an allocator gives them */
+    void *memory = space.data;
+    float *scores = memory;
+    if (status == RF_OK) {
+        fill_types(batch, type);
+        const rf_pair_batch pairs = {.ids = batch->ids,
+                                     .token_types = type,
+                                     .mask = batch->mask,
+                                     .batch = batch->batch,
+                                     .length = batch->length};
+        status = rf_model_classify_pairs(task->model, &pairs, scores,
+                                         scores + batch->batch * labels, error);
+    }
+    if (status == RF_OK) {
+        status = take_results(batch, scores, labels, error);
+    }
+    rf_bytes_clear(&types);
+    rf_bytes_clear(&space);
     return status;
 }
 
@@ -246,7 +259,9 @@ static int run(const rf_settings *settings)
                              rf_settings_string(settings, "model"), rf_model_task(task.model));
     }
     if (status == RF_OK) {
-        status = rf_task_each(&task, classify_text, results, &error);
+        const rf_batching how = {
+            .repeats = 1, .encode = encode, .compute = compute, .show = show, .user = results};
+        status = rf_task_batches(&task, &how, &error);
     }
     return rf_task_finish(&task, settings, results, status, &error);
 }

@@ -39,6 +39,21 @@ static const rf_option options[] = {
      .key = "to",
      .group = "what",
      .help = "model.safetensors, or PyTorch's pytorch_model.bin"},
+    {.name = "task",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "TASK",
+     .choices = "lm|masked-lm|classify|answer|embed",
+     .key = "task",
+     .group = "what",
+     .help = "another head: the old one is left out, the new one has first values; else as it is"},
+    {.name = "direction",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "WHICH",
+     .choices = "as-is|causal|bidirectional",
+     .preset = "as-is",
+     .key = "direction",
+     .group = "what",
+     .help = "what a token sees: what is before it, or both sides; lm and masked-lm have theirs"},
     {.name = "shard-size",
      .kind = RF_OPTION_SIZE,
      .argument = "SIZE",
@@ -51,7 +66,11 @@ static const rf_option options[] = {
 static rf_status convert(const rf_settings *settings, rf_error *error)
 {
     rf_model *model = NULL;
-    rf_model_options load = {.device = "cpu", .lm_head_bias = "on", .log = rf_cli_log(settings)};
+    rf_model_options load = {.device = "cpu",
+                             .lm_head_bias = "on",
+                             .task = rf_settings_string(settings, "task"),
+                             .direction = rf_settings_string(settings, "direction"),
+                             .log = rf_cli_log(settings)};
     rf_save_options save = {.dtype = rf_settings_string(settings, "dtype"),
                             .format = rf_settings_string(settings, "to"),
                             .shard_size = (uint64_t)rf_settings_integer(settings, "shard-size")};
@@ -76,7 +95,7 @@ static int run(const rf_settings *settings)
 
 const rf_command rf_command_convert = {
     .name = "convert",
-    .purpose = "Write a model directory in another format, type of number, or in shards",
+    .purpose = "Write a model directory in another format, type of number, class, or in shards",
     .description =
         "Reads what 'inspect' reads: model.safetensors, PyTorch's pytorch_model.bin (both "
         "of its containers; nothing in them is executed), each in shards too, and Trax's "

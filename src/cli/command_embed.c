@@ -1,6 +1,6 @@
 /* reformer embed: vectors of texts, or of each of their tokens. */
+#include "batches.h"
 #include "message.h"
-#include "task.h"
 #include "vectors.h"
 
 #include <string.h>
@@ -40,11 +40,10 @@ static const rf_option options[] = {
 typedef struct embedding {
     rf_embed_options how;
     bool each_token;
-    const char *shown; /* the text whose vectors are shown, borrowed */
-    bool gathers;      /* into `all`, instead of JSON lines */
-    rf_bytes all;      /* floats */
-    int64_t vectors;   /* in `all` */
-    json_t *results;   /* with --json */
+    bool gathers;    /* into `all`, instead of JSON lines */
+    rf_bytes all;    /* floats */
+    int64_t vectors; /* in `all` */
+    json_t *results; /* with --json */
 } embedding;
 
 static json_t *vector_json(const float *values, int64_t width)
@@ -58,11 +57,12 @@ static json_t *vector_json(const float *values, int64_t width)
 
 /* {"text": 0, "embedding": [...]}, and for a token which it is, its bytes in the text and what they
  * are. */
-static json_t *line_json(const embedding *e, int64_t number, const rf_encoding *encoding,
-                         int64_t token, const float *values, int64_t width)
+static json_t *line_json(const embedding *e, const rf_item *item, int64_t token,
+                         const float *values, int64_t width)
 {
+    const rf_encoding *encoding = &item->encoding;
     json_t *line = json_object();
-    json_object_set_new(line, "text", json_integer((json_int_t)number));
+    json_object_set_new(line, "text", json_integer((json_int_t)item->number));
     if (e->each_token) {
         json_object_set_new(line, "token", json_integer((json_int_t)token));
         json_object_set_new(line, "id", json_integer(encoding->ids[token]));
@@ -70,7 +70,7 @@ static json_t *line_json(const embedding *e, int64_t number, const rf_encoding *
         json_object_set_new(line, "end", json_integer((json_int_t)encoding->ends[token]));
         json_object_set_new(
             line, "string",
-            rf_cli_json_text(e->shown + encoding->begins[token],
+            rf_cli_json_text(item->text + encoding->begins[token],
                              (size_t)(encoding->ends[token] - encoding->begins[token])));
     }
     json_object_set_new(line, "embedding", vector_json(values, width));
@@ -90,17 +90,19 @@ static rf_status print_line(json_t *line, rf_error *error)
     return status;
 }
 
-static rf_status show(embedding *e, int64_t number, const rf_encoding *encoding,
-                      const float *values, int64_t width, rf_error *error)
+static rf_status show(rf_task *task, rf_item *item, void *user, rf_error *error)
 {
-    int64_t count = e->each_token ? encoding->count : 1;
+    embedding *e = user;
+    int64_t width = rf_model_embedding_width(task->model, &e->how);
+    int64_t count = e->each_token ? item->count : 1;
+    const void *memory = item->result.data;
+    const float *values = memory;
     if (e->gathers) {
         e->vectors += count;
-        return rf_bytes_append(&e->all, (const char *)values,
-                               (size_t)(count * width) * sizeof *values, error);
+        return rf_bytes_append(&e->all, item->result.data, item->result.size, error);
     }
     for (int64_t i = 0; i < count; i++) {
-        json_t *line = line_json(e, number, encoding, i, values + i * width, width);
+        json_t *line = line_json(e, item, i, values + i * width, width);
         if (e->results != NULL) {
             json_array_append_new(e->results, line);
             continue;
@@ -113,29 +115,25 @@ static rf_status show(embedding *e, int64_t number, const rf_encoding *encoding,
     return RF_OK;
 }
 
-static rf_status embed_text(rf_task *task, int64_t number, const char *text, size_t size,
-                            void *user, rf_error *error)
+static rf_status compute(rf_task *task, const rf_item_batch *batch, void *user, rf_error *error)
 {
     embedding *e = user;
-    rf_encoding encoding = {0};
-    rf_bytes space = {0};
     int64_t width = rf_model_embedding_width(task->model, &e->how);
-    rf_status status = rf_task_tokens(task, text, size, &encoding, error);
-    if (status == RF_OK) {
-        status = rf_task_space(&space, e->each_token ? encoding.count * width : width,
-                               sizeof(float), error);
-    }
+    int64_t each = e->each_token ? batch->length * width : width; /* of a row */
+    rf_bytes space = {0};
+    rf_status status = rf_task_space(&space, batch->batch * each, sizeof(float), error);
     void *values = space.data; /* as an allocator gives it */
     if (status == RF_OK) {
-        status = rf_model_embed(task->model, encoding.ids, NULL, 1, encoding.count, &e->how, values,
-                                error);
+        status = rf_model_embed(task->model, batch->ids, batch->mask, batch->batch, batch->length,
+                                &e->how, values, error);
     }
-    e->shown = text;
-    if (status == RF_OK) {
-        status = show(e, number, &encoding, values, width, error);
+    for (int64_t row = 0; row < batch->batch && status == RF_OK; row++) {
+        rf_item *item = batch->items[row];
+        int64_t count = e->each_token ? item->count * width : width;
+        status = rf_bytes_append(&item->result, space.data + (size_t)(row * each) * sizeof(float),
+                                 (size_t)count * sizeof(float), error);
     }
     rf_bytes_clear(&space);
-    rf_encoding_clear(&encoding);
     return status;
 }
 
@@ -157,9 +155,11 @@ static rf_status check(const rf_settings *settings, rf_error *error)
 
 static rf_status embed(const rf_settings *settings, rf_task *task, embedding *e, rf_error *error)
 {
+    const rf_batching how = {
+        .repeats = 1, .encode = rf_item_encode, .compute = compute, .show = show, .user = e};
     rf_status status = rf_task_open(task, settings, error);
     if (status == RF_OK) {
-        status = rf_task_each(task, embed_text, e, error);
+        status = rf_task_batches(task, &how, error);
     }
     if (status == RF_OK && e->gathers) {
         const void *values = e->all.data;
@@ -187,7 +187,7 @@ static int run(const rf_settings *settings)
 const rf_command rf_command_embed = {
     .name = "embed",
     .purpose = "Vectors of texts, or of each of their tokens",
-    .description = "Any model will do. Every text is computed by itself, without padding.",
+    .description = "Any model will do. What a text gives does not depend on the other texts.",
     .examples = {"embed --model runs/book --data lines.txt --lines --normalize --output lines.npy",
                  "embed --model runs/book --text 'king' --pool none --layer 4"},
     .options = options,

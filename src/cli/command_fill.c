@@ -1,6 +1,6 @@
 /* reformer fill: what a masked language model thinks is missing. */
+#include "batches.h"
 #include "message.h"
-#include "task.h"
 
 #include <string.h>
 
@@ -148,22 +148,29 @@ static rf_status filled_text(rf_task *task, const int32_t *ids, int64_t count, c
     return rf_tokenizer_detokenize(task->tokenizer, ids, count, text, size, error);
 }
 
-static rf_status show(rf_task *task, const filling *f, int32_t *ids, int64_t length,
-                      const int64_t *places, int64_t count, const rf_candidate *candidates,
-                      rf_error *error)
+/* The item's own ids become the filled text. */
+static rf_status show(rf_task *task, rf_item *item, void *user, rf_error *error)
 {
+    const filling *f = user;
+    const void *memory = item->result.data;
+    const rf_candidate *best = memory;
+    void *own = item->own.data; /* both as an allocator gives them */
+    int32_t *ids = own;
     json_t *list = json_array();
     char *text = NULL;
     size_t size = 0;
     rf_status status = RF_OK;
-    for (int64_t i = 0; i < count && status == RF_OK; i++) {
-        const rf_candidate *best = candidates + i * f->top;
-        ids[places[i]] = best->id;
-        status = f->results != NULL ? place_json(task, f, places[i], best, list, error)
+    for (int64_t i = 0; i < item->count && status == RF_OK; i++) {
+        if (ids[i] != f->mask) {
+            continue;
+        }
+        status = f->results != NULL ? place_json(task, f, i, best, list, error)
                                     : print_place(task, f, best, error);
+        ids[i] = best->id;
+        best += f->top;
     }
     if (status == RF_OK) {
-        status = filled_text(task, ids, length, &text, &size, error);
+        status = filled_text(task, ids, item->count, &text, &size, error);
     }
     if (status == RF_OK && f->results != NULL) {
         json_array_append_new(f->results, json_pack("{s:o, s:O}", "text",
@@ -177,58 +184,63 @@ static rf_status show(rf_task *task, const filling *f, int32_t *ids, int64_t len
     return status;
 }
 
-typedef struct work {
-    rf_bytes ids, places, candidates;
-} work;
-
-static rf_status find_places(const filling *f, work *w, int64_t *count, rf_error *error)
+static rf_status encode(rf_task *task, rf_item *item, void *user, rf_error *error)
 {
-    const void *memory = w->ids.data;
-    const int32_t *ids = memory;
-    int64_t length = (int64_t)(w->ids.size / sizeof *ids);
-    rf_status status = RF_OK;
-    *count = 0;
-    for (int64_t i = 0; i < length && status == RF_OK; i++) {
-        if (ids[i] == f->mask) {
-            status = rf_bytes_append(&w->places, (const char *)&i, sizeof i, error);
-            (*count)++;
-        }
+    const filling *f = user;
+    bool missing = false;
+    rf_status status = tokens(task, f, item->text, item->size, &item->own, error);
+    const void *memory = item->own.data; /* as an allocator gives it */
+    item->ids = memory;
+    item->count = (int64_t)(item->own.size / sizeof *item->ids);
+    for (int64_t i = 0; i < item->count && status == RF_OK; i++) {
+        missing = missing || item->ids[i] == f->mask;
     }
-    if (status == RF_OK && *count == 0) {
+    if (status == RF_OK && !missing) {
         return rf_cli_fail(error, RF_ERR_ARGUMENT,
                            "nothing is missing: put --marker where a token should be found");
     }
     return status;
 }
 
-static rf_status fill_text(rf_task *task, int64_t number, const char *text, size_t size, void *user,
-                           rf_error *error)
+/* Places of all rows, in order. */
+static rf_status find_places(const filling *f, const rf_item_batch *batch, rf_bytes *places,
+                             rf_error *error)
 {
-    filling *f = user;
-    work w = {0};
-    int64_t count = 0;
-    (void)number;
-    rf_status status = tokens(task, f, text, size, &w.ids, error);
-    if (status == RF_OK) {
-        status = find_places(f, &w, &count, error);
+    rf_status status = RF_OK;
+    for (int64_t i = 0; i < batch->batch * batch->length && status == RF_OK; i++) {
+        bool kept = i % batch->length < batch->items[i / batch->length]->count;
+        if (kept && batch->ids[i] == f->mask) {
+            status = rf_bytes_append(places, (const char *)&i, sizeof i, error);
+        }
     }
+    return status;
+}
+
+static rf_status compute(rf_task *task, const rf_item_batch *batch, void *user, rf_error *error)
+{
+    const filling *f = user;
+    rf_bytes where = {0};
+    rf_bytes found = {0};
+    size_t each = (size_t)f->top * sizeof(rf_candidate);
+    rf_status status = find_places(f, batch, &where, error);
+    int64_t count = (int64_t)(where.size / sizeof(int64_t));
     if (status == RF_OK) {
-        status = rf_task_space(&w.candidates, count * f->top, sizeof(rf_candidate), error);
+        status = rf_task_space(&found, count * f->top, sizeof(rf_candidate), error);
     }
-    void *ids = w.ids.data; /* all three as an allocator gives them */
-    const void *places = w.places.data;
-    void *candidates = w.candidates.data;
-    int64_t length = (int64_t)(w.ids.size / sizeof(int32_t));
+    const void *memory = where.data; /* both as an allocator gives them */
+    const int64_t *places = memory;
+    void *candidates = found.data;
     if (status == RF_OK) {
         const rf_fill_options what = {.places = places, .count = count, .top = f->top};
-        status = rf_model_fill(task->model, ids, NULL, 1, length, &what, candidates, error);
+        status = rf_model_fill(task->model, batch->ids, batch->mask, batch->batch, batch->length,
+                               &what, candidates, error);
     }
-    if (status == RF_OK) {
-        status = show(task, f, ids, length, places, count, candidates, error);
+    for (int64_t i = 0; i < count && status == RF_OK; i++) {
+        rf_item *item = batch->items[places[i] / batch->length];
+        status = rf_bytes_append(&item->result, found.data + (size_t)i * each, each, error);
     }
-    rf_bytes_clear(&w.ids);
-    rf_bytes_clear(&w.places);
-    rf_bytes_clear(&w.candidates);
+    rf_bytes_clear(&where);
+    rf_bytes_clear(&found);
     return status;
 }
 
@@ -243,7 +255,9 @@ static int run(const rf_settings *settings)
         status = find_mask(&task, &f.mask, &error);
     }
     if (status == RF_OK) {
-        status = rf_task_each(&task, fill_text, &f, &error);
+        const rf_batching how = {
+            .repeats = 1, .encode = encode, .compute = compute, .show = show, .user = &f};
+        status = rf_task_batches(&task, &how, &error);
     }
     return rf_task_finish(&task, settings, f.results, status, &error);
 }

@@ -20,8 +20,8 @@ static const rf_option options[] = {
      .choices = "table|context",
      .key = "vectors",
      .group = "how",
-     .help = "of a word: the mean of its tokens' rows in the input table, or of their vectors "
-             "wherever it stands in the text; without it context where there is --data"},
+     .help = "the mean of a word's tokens in the input table, or of its places in the text, which "
+             "is the default with --data"},
     {.name = "pool",
      .kind = RF_OPTION_CHOICE,
      .argument = "HOW",

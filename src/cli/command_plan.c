@@ -88,6 +88,12 @@ static const rf_option options[] = {
      .key = "adafactor_beta1",
      .group = "what",
      .help = "decay of Adafactor's mean update; 0 to keep none"},
+    {.name = "time",
+     .kind = RF_OPTION_FLAG,
+     .preset = "no",
+     .key = "time",
+     .group = "what",
+     .help = "also estimate how long a step takes, from short ones on the device"},
     {.name = "stream",
      .kind = RF_OPTION_CHOICE,
      .argument = "KIND",
@@ -159,6 +165,32 @@ static void print_findings(const rf_settings *settings, const json_t *reports)
     }
 }
 
+static double real_of(const json_t *report, const char *key)
+{
+    return json_number_value(json_object_get(report, key));
+}
+
+/* A line for each length: the work, the time where it was estimated, caches, and what takes less.
+ */
+static void print_work(const json_t *report)
+{
+    char size[32];
+    size_t i = 0;
+    const json_t *change = NULL;
+    rf_cli_write_size(real_of(report, "generation_cache"), size, sizeof size);
+    printf("length %lld: %.3g FLOP, %.3g bytes moved", number_of(report, "length"),
+           real_of(report, "flops"), real_of(report, "bytes_moved"));
+    if (json_object_get(report, "estimated_seconds") != NULL) {
+        printf(", about %.3g s", real_of(report, "estimated_seconds"));
+    }
+    printf("; caches of a generated sequence %s\n", size);
+    json_array_foreach(json_object_get(report, "alternatives"), i, change)
+    {
+        rf_cli_write_size(real_of(change, "peak_bytes"), size, sizeof size);
+        printf("  %s with %s\n", size, json_string_value(json_object_get(change, "change")));
+    }
+}
+
 static void print_reports(const rf_settings *settings, const json_t *reports)
 {
     static const char *const head[] = {
@@ -174,6 +206,9 @@ static void print_reports(const rf_settings *settings, const json_t *reports)
            rf_settings_flag(settings, "inference") ? "evaluation" : "one training step");
     rf_cli_print_table(head, KEYS + 1, rows);
     print_findings(settings, reports);
+    for (size_t i = 0; i < json_array_size(reports); i++) {
+        print_work(json_array_get(reports, i));
+    }
     json_decref(rows);
 }
 
@@ -199,6 +234,7 @@ static rf_status plan_one(const rf_settings *settings, const char *section, int6
         .fit = (uint64_t)rf_settings_integer(settings, "fit"),
         .threads = (int)rf_settings_integer(settings, "threads"),
     };
+    plan.estimate = rf_settings_flag(settings, "time");
     plan.maximize = plan.fit > 0 ? rf_settings_string(settings, "maximize") : NULL;
     rf_status status = rf_plan(&plan, &text, error);
     if (status == RF_OK && json_array_append_new(reports, json_loads(text, 0, NULL)) != 0) {
@@ -274,8 +310,9 @@ const rf_command rf_command_plan = {
     .purpose = "Show the memory that a model takes at given lengths, before it is taken",
     .description = "The figures come from a dry run of the code that trains; the device need not "
                    "be in the machine. The last column is what the same layers would take with "
-                   "full attention and every activation stored.",
-    .examples = {"plan --config quickstart --length 2048,16384,65536",
+                   "full attention and every activation stored. Below the table: work, and what "
+                   "would take less memory, in order of what it costs.",
+    .examples = {"plan --config quickstart --length 2048,16384,65536 --time",
                  "plan --config crime-and-punishment --fit 8GiB --optimizer adafactor"},
     .options = options,
     .option_count = sizeof options / sizeof options[0],

@@ -204,7 +204,7 @@ static const rf_option options[] = {
      .kind = RF_OPTION_CHOICE,
      .argument = "NAME",
      .preset = "cosine",
-     .choices = "constant|linear|cosine|inverse-square-root",
+     .choices = "constant|linear|cosine|inverse-square-root|wsd",
      .key = "schedule",
      .group = "optimizer",
      .help = "how the learning rate falls after the warm-up"},
@@ -222,7 +222,7 @@ static const rf_option options[] = {
      .high = 1,
      .key = "final_rate",
      .group = "optimizer",
-     .help = "what linear and cosine end at, as a fraction of the rate"},
+     .help = "what linear, cosine and wsd end at, as a fraction of the rate"},
     {.name = "beta1",
      .kind = RF_OPTION_NUMBER,
      .argument = "X",
@@ -295,10 +295,11 @@ static const rf_option options[] = {
      .kind = RF_OPTION_CHOICE,
      .argument = "WHAT",
      .preset = "stop",
-     .choices = "stop|skip",
+     .choices = "stop|skip|rollback",
      .key = "on_nan",
      .group = "optimizer",
-     .help = "what to do with an update that is not a number"},
+     .help =
+         "at an update that is no number: end, pass it over, or go back and on with other data"},
     {.name = "initialisation",
      .kind = RF_OPTION_CHOICE,
      .argument = "NAME",
@@ -450,14 +451,15 @@ static int print_result(const rf_settings *settings, const rf_train_options *tra
     char peak[32];
     if (rf_settings_flag(settings, "json")) {
         return rf_cli_print_json(json_pack(
-            "{s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:b, s:o}", "step", (json_int_t)result->step,
-            "loss", rf_cli_json_number(result->loss), "best_validation_loss",
-            rf_cli_json_number(result->best_validation_loss), "best_bits_per_byte",
-            rf_cli_json_number(result->best_bits_per_byte), "best_step",
-            (json_int_t)result->best_step, "planned_bytes", (json_int_t)result->planned_bytes,
-            "peak_bytes", (json_int_t)result->peak_bytes, "seconds",
-            rf_cli_json_number(result->seconds), "stopped_early", result->stopped_early ? 1 : 0,
-            "output", rf_cli_json_text(train->output, strlen(train->output))));
+            "{s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:b, s:o}", "step",
+            (json_int_t)result->step, "loss", rf_cli_json_number(result->loss),
+            "best_validation_loss", rf_cli_json_number(result->best_validation_loss),
+            "best_bits_per_byte", rf_cli_json_number(result->best_bits_per_byte), "best_value",
+            rf_cli_json_number(result->best_value), "best_step", (json_int_t)result->best_step,
+            "planned_bytes", (json_int_t)result->planned_bytes, "peak_bytes",
+            (json_int_t)result->peak_bytes, "seconds", rf_cli_json_number(result->seconds),
+            "stopped_early", result->stopped_early ? 1 : 0, "output",
+            rf_cli_json_text(train->output, strlen(train->output))));
     }
     rf_cli_write_duration(result->seconds, time, sizeof time);
     rf_cli_write_size((double)result->planned_bytes, planned, sizeof planned);
@@ -469,6 +471,9 @@ static int print_result(const rf_settings *settings, const rf_train_options *tra
         printf("validation  %.4f nats, %.4f bits a byte, best at step %lld\n",
                result->best_validation_loss, result->best_bits_per_byte,
                (long long)result->best_step);
+    }
+    if (result->best_step >= 0 && strcmp(train->best_by, "loss") != 0) {
+        printf("best by     %s %.6g\n", train->best_by, result->best_value);
     }
     printf("memory      %s planned, %s at the peak\n", planned, peak);
     printf("model       %s\n", train->output);
@@ -482,6 +487,7 @@ static int run(const rf_settings *settings)
     rf_error error = {0};
     rf_bytes model = {0};
     rf_bytes record = {0};
+    rf_bytes freeze = {0};
     json_t *effective = rf_settings_record(settings);
     rf_train_view view = {.log_every = rf_settings_integer(settings, "log-every"),
                           .quiet = rf_settings_flag(settings, "quiet")};
@@ -493,6 +499,10 @@ static int run(const rf_settings *settings)
     train.should_stop = on_stop;
     train.user = &view;
     rf_status status = rf_bytes_append_json(&record, effective, true, &error);
+    if (status == RF_OK) {
+        status = rf_train_settings_freeze(settings, &freeze, &error);
+        train.freeze = freeze.data;
+    }
     if (status == RF_OK && settings->model != NULL) {
         status = rf_bytes_append_json(&model, settings->model, true, &error);
     }
@@ -508,6 +518,7 @@ static int run(const rf_settings *settings)
     json_decref(effective);
     rf_bytes_clear(&model);
     rf_bytes_clear(&record);
+    rf_bytes_clear(&freeze);
     return code;
 }
 
@@ -557,6 +568,8 @@ const rf_command rf_command_train = {
                  "train --resume --output runs/book --steps 2000"},
     .options = options,
     .option_count = sizeof options / sizeof options[0],
+    .more_options = rf_train_more_options,
+    .more_count = RF_TRAIN_MORE_OPTIONS,
     .shared =
         RF_SHARED_CONFIG | RF_SHARED_DEVICE | RF_SHARED_THREADS | RF_SHARED_JSON | RF_SHARED_QUIET,
     .check = check,

@@ -2,6 +2,7 @@
 #include "dispatch.h"
 
 #include "config_file.h"
+#include "environment.h"
 #include "help.h"
 #include "message.h"
 #include "show_config.h"
@@ -37,6 +38,7 @@ static int run_command(const rf_command *command, size_t count, const char *cons
     } else if (help) {
         rf_cli_print_help(stdout, command);
     } else {
+        rf_cli_check_environment(command);
         code = show ? rf_cli_show_config(&settings) : command->run(&settings);
     }
     rf_settings_clear(&settings);

@@ -80,11 +80,10 @@ static void print_option(FILE *file, const rf_option *option)
     print_wrapped(file, text, HELP_COLUMN, HELP_COLUMN);
 }
 
-/* Whether a group was already met before this option. */
-static bool group_seen(const rf_command *command, size_t before)
+bool rf_cli_group_seen(const rf_command *command, size_t index)
 {
-    const char *group = rf_command_option(command, before)->group;
-    for (size_t i = 0; i < before; i++) {
+    const char *group = rf_command_option(command, index)->group;
+    for (size_t i = 0; i < index; i++) {
         if (strcmp(rf_command_option(command, i)->group, group) == 0) {
             return true;
         }
@@ -113,7 +112,7 @@ void rf_cli_print_help(FILE *file, const rf_command *command)
     }
     print_examples(file, command);
     for (size_t i = 0; i < count; i++) {
-        if (group_seen(command, i)) {
+        if (rf_cli_group_seen(command, i)) {
             continue;
         }
         const char *group = rf_command_option(command, i)->group;
@@ -141,6 +140,8 @@ void rf_cli_print_overview(FILE *file)
     fputs("\nexamples:\n"
           "  reformer train --config quickstart --data book.txt --output runs/book\n"
           "  reformer generate --model runs/book --prompt \"In the beginning\"\n\n"
-          "'reformer COMMAND --help' shows what a command takes.\n",
+          "'reformer COMMAND --help' shows what a command takes. Every option has a\n"
+          "variable of the environment, REFORMER_LENGTH for --length; the command line\n"
+          "counts before it, and it before the configuration file and the default.\n",
           file);
 }

@@ -11,6 +11,8 @@ void rf_cli_print_overview(FILE *file);
 /* A command: purpose, two examples, options under their headings, each with its current default in
  * brackets. */
 void rf_cli_print_help(FILE *file, const rf_command *command);
+/* Whether an option before this one has the same heading. */
+bool rf_cli_group_seen(const rf_command *command, size_t index);
 /* "--steps N", "--[no-]text", "--memory-limit SIZE" into text[size]. */
 void rf_cli_option_usage(const rf_option *option, char *text, size_t size);
 /* Write reformer.1 and reformer-COMMAND.1 into an existing folder. */

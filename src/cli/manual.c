@@ -63,16 +63,20 @@ static void print_option(FILE *file, const rf_option *option)
 
 static void print_options(FILE *file, const rf_command *command)
 {
-    const char *group = "";
-    for (size_t i = 0; i < rf_command_option_count(command); i++) {
-        const rf_option *option = rf_command_option(command, i);
-        if (strcmp(option->group, group) != 0) {
-            group = option->group;
-            fputs(".SS \"", file);
-            print_plain(file, group);
-            fputs("\"\n", file);
+    size_t count = rf_command_option_count(command);
+    for (size_t i = 0; i < count; i++) {
+        const char *group = rf_command_option(command, i)->group;
+        if (rf_cli_group_seen(command, i)) {
+            continue;
         }
-        print_option(file, option);
+        fputs(".SS \"", file);
+        print_plain(file, group);
+        fputs("\"\n", file);
+        for (size_t j = i; j < count; j++) {
+            if (strcmp(rf_command_option(command, j)->group, group) == 0) {
+                print_option(file, rf_command_option(command, j));
+            }
+        }
     }
 }
 
@@ -92,9 +96,14 @@ static void print_tail(FILE *file)
         ".SH \"EXIT STATUS\"\n"
         "0 done, 1 failed, 2 misused, 3 a check that was asked for did not hold, 130 interrupted.\n"
         ".SH PRECEDENCE\n"
+        "Every option has an environment variable, REFORMER_ and its name in capitals with _ for "
+        "\\-.\n"
         "An option of the command line counts before its environment variable, that before the "
         "configuration file, and that\n"
-        "before the default. \\fB\\-\\-print\\-config\\fR shows which won.\n",
+        "before the default. \\fB\\-\\-print\\-config\\fR shows which won. An empty variable "
+        "counts as "
+        "absent; one that looks like a mistyped\n"
+        "option is warned of.\n",
         file);
 }
 

@@ -2,6 +2,7 @@
  * others wait for their turn. */
 #include "output.h"
 
+#include "generate_settings.h"
 #include "message.h"
 
 #include <errno.h>
@@ -11,32 +12,44 @@
 static const char base64_digits[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-rf_status rf_output_open(rf_output *output, const rf_settings *settings, uint64_t seed,
-                         rf_error *error)
-{
-    bool json = rf_settings_flag(settings, "json");
-    output->path = rf_settings_string(settings, "output");
-    output->kind =
-        json ? RF_OUTPUT_JSON : (output->path != NULL ? RF_OUTPUT_FILE : RF_OUTPUT_STANDARD);
-    output->terminal = output->kind == RF_OUTPUT_STANDARD && isatty(STDOUT_FILENO) == 1;
-    output->whole_characters =
-        rf_settings_has(settings, "text") ? rf_settings_flag(settings, "text") : output->terminal;
-    output->seed = seed;
-    output->samples = rf_settings_integer(settings, "samples");
-    output->texts = rf_bytes_array((size_t)output->samples);
-    if (output->texts == NULL) {
-        return rf_cli_fail(error, RF_ERR_MEMORY, "out of memory for %lld samples",
-                           (long long)output->samples);
-    }
-    if (output->kind == RF_OUTPUT_STANDARD && output->samples > 1) {
-        printf("--- sample 1 ---\n");
-    }
-    return RF_OK;
-}
-
 static rf_status write_failed(rf_error *error, const char *name)
 {
     return rf_cli_fail(error, RF_ERR_FILE, "cannot write to %.300s: %s", name, strerror(errno));
+}
+
+static rf_status open_lines(rf_output *output, rf_error *error)
+{
+    output->file = output->path != NULL ? fopen(output->path, "wb") : stdout;
+    return output->file != NULL ? RF_OK : write_failed(error, output->path);
+}
+
+rf_status rf_output_open(rf_output *output, const rf_settings *settings,
+                         const rf_generate_options *options, rf_error *error)
+{
+    output->path = rf_settings_string(settings, "output");
+    output->kind = rf_generate_has_many(settings)       ? RF_OUTPUT_LINES
+                   : rf_settings_flag(settings, "json") ? RF_OUTPUT_JSON
+                   : output->path != NULL               ? RF_OUTPUT_FILE
+                                                        : RF_OUTPUT_STANDARD;
+    output->terminal = output->kind == RF_OUTPUT_STANDARD && isatty(STDOUT_FILENO) == 1;
+    output->whole_characters =
+        rf_settings_has(settings, "text") ? rf_settings_flag(settings, "text") : output->terminal;
+    output->seed = options->sampling.seed;
+    output->has_scores = options->log_probabilities;
+    output->samples = options->samples;
+    output->count = options->samples * (int64_t)options->prompt_count;
+    output->texts = rf_bytes_array((size_t)output->count);
+    output->entries = json_array();
+    output->tokens = json_array();
+    for (int64_t i = 0; i < output->count; i++) {
+        json_array_append_new(output->entries, json_null());
+        json_array_append_new(output->tokens, json_null());
+    }
+    if (output->texts == NULL) {
+        return rf_cli_fail(error, RF_ERR_MEMORY, "out of memory for %lld texts",
+                           (long long)output->count);
+    }
+    return output->kind == RF_OUTPUT_LINES ? open_lines(output, error) : RF_OK;
 }
 
 /* Bytes on standard output, now. */
@@ -44,6 +57,9 @@ static rf_status show(rf_output *output, const char *bytes, size_t size, rf_erro
 {
     if (size == 0) {
         return RF_OK;
+    }
+    if (output->samples > 1 && output->last_byte == '\0') {
+        printf("--- sample 1 ---\n");
     }
     if (output->terminal) {
         rf_cli_print_visible(stdout, bytes, size, "");
@@ -75,8 +91,8 @@ static rf_status show_rest(rf_output *output, rf_error *error)
 {
     rf_status status = RF_OK;
     bool separate = output->samples > 1 || output->terminal;
-    for (int64_t i = 0; status == RF_OK && i < output->samples; i++) {
-        if (i > 0) {
+    for (int64_t i = 0; status == RF_OK && i < output->count; i++) {
+        if (i > 0 || (separate && output->samples > 1 && output->last_byte == '\0')) {
             printf("--- sample %lld ---\n", (long long)i + 1);
             output->last_byte = '\n';
             status = show(output, output->texts[i].data, output->texts[i].size, error);
@@ -91,7 +107,7 @@ static rf_status show_rest(rf_output *output, rf_error *error)
 static rf_status write_files(const rf_output *output, rf_error *error)
 {
     char path[RF_PATH_BYTES];
-    for (int64_t i = 0; i < output->samples; i++) {
+    for (int64_t i = 0; i < output->count; i++) {
         int length = output->samples == 1
                          ? snprintf(path, sizeof path, "%s", output->path)
                          : snprintf(path, sizeof path, "%s.%lld", output->path, (long long)i + 1);
@@ -144,43 +160,200 @@ static json_t *base64(const rf_bytes *text)
     return value;
 }
 
-/* One object for one sample, an array of them for several. Text that is no UTF-8 comes with its
- * exact bytes in base 64. */
-static rf_status print_json(const rf_output *output, const rf_generate_result *result,
-                            rf_error *error)
+/* ---- JSON -------------------------------------------------------------------------------- */
+
+/* A token as its piece, or its text. */
+static json_t *token_text(const rf_output *output, int32_t id)
 {
-    json_t *texts = json_array();
-    for (int64_t i = 0; i < output->samples; i++) {
-        const rf_bytes *text = &output->texts[i];
-        json_t *entry = json_object();
-        json_object_set_new(entry, "text",
-                            rf_cli_json_text(text->data != NULL ? text->data : "", text->size));
-        if (!is_utf8(text)) {
-            json_object_set_new(entry, "base64", base64(text));
-        }
-        json_array_append_new(texts, entry);
+    char *decoded = NULL;
+    size_t size = 0;
+    json_t *text = NULL;
+    const char *piece = rf_tokenizer_piece(output->tokenizer, id, &size);
+    if (piece != NULL) {
+        return rf_cli_json_text(piece, size);
     }
-    json_t *all =
-        json_pack("{s:o, s:I, s:I, s:I, s:f, s:f}", "samples", texts, "seed",
-                  (json_int_t)output->seed, "prompt_tokens", (json_int_t)result->prompt_tokens,
-                  "new_tokens", (json_int_t)result->new_tokens, "prefill_seconds",
-                  result->prefill_seconds, "decode_seconds", result->decode_seconds);
+    if (rf_tokenizer_detokenize(output->tokenizer, &id, 1, &decoded, &size, NULL) == RF_OK) {
+        text = rf_cli_json_text(decoded, size);
+    }
+    rf_text_release(decoded);
+    return text;
+}
+
+static json_t *token_object(const rf_output *output, const rf_generated_token *token)
+{
+    json_t *object =
+        json_pack("{s:i, s:o, s:o}", "id", (int)token->id, "token", token_text(output, token->id),
+                  "logprob", rf_cli_json_number(token->log_probability));
+    if (token->likeliest_count == 0) {
+        return object;
+    }
+    json_t *likeliest = json_array();
+    for (int64_t i = 0; i < token->likeliest_count; i++) {
+        const rf_likely_token *one = &token->likeliest[i];
+        json_array_append_new(likeliest, json_pack("{s:i, s:o, s:o}", "id", (int)one->id, "token",
+                                                   token_text(output, one->id), "logprob",
+                                                   rf_cli_json_number(one->log_probability)));
+    }
+    json_object_set_new(object, "likeliest", likeliest);
+    return object;
+}
+
+int rf_output_token(rf_output *output, const rf_generated_token *token)
+{
+    size_t index = (size_t)token->sample;
+    if (!output->has_scores) {
+        return 0;
+    }
+    if (json_is_null(json_array_get(output->tokens, index))) {
+        json_array_set_new(output->tokens, index, json_array());
+    }
+    json_array_append_new(json_array_get(output->tokens, index), token_object(output, token));
+    return 0;
+}
+
+/* The lines of texts that are finished, as far as all before them are. */
+static rf_status write_lines(rf_output *output, rf_error *error)
+{
+    rf_status status = RF_OK;
+    while (output->current < output->count && status == RF_OK) {
+        json_t *entry = json_array_get(output->entries, (size_t)output->current);
+        rf_bytes line = {0};
+        if (json_is_null(entry)) {
+            break;
+        }
+        status = rf_bytes_append_json(&line, entry, false, error);
+        if (status == RF_OK && (fwrite(line.data, 1, line.size, output->file) != line.size ||
+                                fputc('\n', output->file) == EOF || fflush(output->file) != 0)) {
+            status = write_failed(error, output->path != NULL ? output->path : "standard output");
+        }
+        rf_bytes_clear(&line);
+        json_array_set_new(output->entries, (size_t)output->current++, json_null());
+    }
+    return status;
+}
+
+/* Text that is no UTF-8 comes with its exact bytes in base 64. */
+static json_t *text_entry(rf_output *output, int64_t sample)
+{
+    const rf_bytes *text = &output->texts[sample];
+    json_t *entry = json_object();
+    json_object_set_new(entry, "text",
+                        rf_cli_json_text(text->data != NULL ? text->data : "", text->size));
+    if (!is_utf8(text)) {
+        json_object_set_new(entry, "base64", base64(text));
+    }
+    return entry;
+}
+
+int rf_output_finish(rf_output *output, const rf_generated_text *text)
+{
+    static const char *const ends[] = {"length", "end", "stop"};
+    size_t index = (size_t)text->sample;
+    if (output->kind != RF_OUTPUT_JSON && output->kind != RF_OUTPUT_LINES) {
+        return 0;
+    }
+    json_t *entry = text_entry(output, text->sample);
+    json_object_set_new(entry, "new_tokens", json_integer(text->new_tokens));
+    json_object_set_new(entry, "end", json_string(ends[text->end]));
+    if (output->has_scores) {
+        json_object_set_new(entry, "logprob", rf_cli_json_number(text->log_probability));
+        json_object_set(entry, "tokens", json_array_get(output->tokens, index));
+        json_array_set_new(output->tokens, index, json_null());
+    }
+    if (output->kind == RF_OUTPUT_JSON) {
+        json_array_set_new(output->entries, index, entry);
+        return 0;
+    }
+    json_t *line =
+        json_pack("{s:I, s:I, s:I}", "prompt", (json_int_t)(text->sample / output->samples),
+                  "sample", (json_int_t)(text->sample % output->samples), "prompt_tokens",
+                  (json_int_t)text->prompt_tokens);
+    json_object_update(line, entry);
+    json_decref(entry);
+    json_array_set_new(output->entries, index, line);
+    output->status = write_lines(output, &output->error);
+    return output->status != RF_OK ? 1 : 0;
+}
+
+int rf_output_prompt_token(rf_output *output, const rf_generated_token *token)
+{
+    if (output->kind != RF_OUTPUT_JSON) {
+        return 0;
+    }
+    if (output->prompt == NULL) {
+        output->prompt = json_pack("{s:[]}", "tokens");
+    }
+    json_array_append_new(json_object_get(output->prompt, "tokens"), token_object(output, token));
+    return 0;
+}
+
+void rf_output_prompt(rf_output *output, const rf_score_result *score)
+{
+    if (output->kind != RF_OUTPUT_JSON) {
+        FILE *to = output->kind == RF_OUTPUT_STANDARD ? stdout : stderr;
+        fprintf(to,
+                "prompt: log-probability %.4f of %lld tokens, %.4f bits a token, %.4f bits a "
+                "byte\n",
+                score->log_probability, (long long)score->scored_tokens, score->bits_per_token,
+                score->bits_per_byte);
+        return;
+    }
+    json_object_set_new(output->prompt, "logprob", rf_cli_json_number(score->log_probability));
+    json_object_set_new(output->prompt, "scored_tokens", json_integer(score->scored_tokens));
+    json_object_set_new(output->prompt, "scored_bytes", json_integer(score->scored_bytes));
+    json_object_set_new(output->prompt, "bits_per_token",
+                        rf_cli_json_number(score->bits_per_token));
+    json_object_set_new(output->prompt, "bits_per_byte", rf_cli_json_number(score->bits_per_byte));
+}
+
+/* All there is as one object. A text that was interrupted has no more than its beginning. */
+static rf_status print_json(rf_output *output, const rf_generate_result *result, rf_error *error)
+{
+    json_t *all = json_object();
+    for (int64_t i = 0; i < output->count && result != NULL; i++) {
+        if (json_is_null(json_array_get(output->entries, (size_t)i))) {
+            json_array_set_new(output->entries, (size_t)i, text_entry(output, i));
+        }
+    }
+    if (result != NULL) {
+        json_object_set(all, "samples", output->entries);
+        json_object_set_new(all, "seed", json_integer((json_int_t)output->seed));
+        json_object_set_new(all, "prompt_tokens", json_integer(result->prompt_tokens));
+        json_object_set_new(all, "new_tokens", json_integer(result->new_tokens));
+        json_object_set_new(all, "prefill_seconds", json_real(result->prefill_seconds));
+        json_object_set_new(all, "decode_seconds", json_real(result->decode_seconds));
+    }
+    if (output->prompt != NULL) {
+        json_object_set(all, "prompt", output->prompt);
+    }
     return rf_cli_print_json(all) == RF_EXIT_DONE
                ? RF_OK
                : rf_cli_fail(error, RF_ERR_MEMORY, "the result cannot be written");
 }
 
+static rf_status close_lines(rf_output *output, rf_error *error)
+{
+    bool failed = output->file != NULL && output->file != stdout && fclose(output->file) != 0;
+    return failed ? write_failed(error, output->path) : RF_OK;
+}
+
 rf_status rf_output_close(rf_output *output, const rf_generate_result *result, rf_error *error)
 {
     rf_status status = RF_OK;
-    if (output->status == RF_OK && output->kind == RF_OUTPUT_STANDARD) {
-        status = show_rest(output, error);
-    } else if (output->status == RF_OK && output->kind == RF_OUTPUT_FILE) {
-        status = write_files(output, error);
-    } else if (output->status == RF_OK) {
+    bool went_well = output->status == RF_OK && output->texts != NULL;
+    if (output->kind == RF_OUTPUT_LINES) {
+        status = close_lines(output, error);
+    } else if (went_well && output->kind == RF_OUTPUT_JSON) {
         status = print_json(output, result, error);
+    } else if (went_well && result != NULL && output->kind == RF_OUTPUT_STANDARD) {
+        status = show_rest(output, error);
+    } else if (went_well && result != NULL && output->kind == RF_OUTPUT_FILE) {
+        status = write_files(output, error);
     }
-    rf_bytes_array_clear(output->texts, (size_t)output->samples);
+    rf_bytes_array_clear(output->texts, (size_t)output->count);
+    json_decref(output->entries);
+    json_decref(output->tokens);
+    json_decref(output->prompt);
     output->texts = NULL;
     return status;
 }

@@ -1,5 +1,75 @@
-/* The settings of `reformer train` as the library's options. */
+/* The settings of `reformer train` as the library's options, and the options of fine-tuning. */
 #include "train_settings.h"
+
+#include <string.h>
+
+const rf_option rf_train_more_options[RF_TRAIN_MORE_OPTIONS] = {
+    {.name = "direction",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "WHICH",
+     .choices = "as-is|causal|bidirectional",
+     .preset = "as-is",
+     .key = "direction",
+     .group = "fine-tuning",
+     .help = "what a token sees: what is before it, or both sides; lm and masked-lm have theirs"},
+    {.name = "freeze",
+     .kind = RF_OPTION_STRINGS,
+     .argument = "PATTERN",
+     .key = "freeze",
+     .group = "fine-tuning",
+     .help = "tensors that stay as they are, such as '*.embeddings.*'; repeated or with commas"},
+    {.name = "label-smoothing",
+     .kind = RF_OPTION_NUMBER,
+     .argument = "X",
+     .preset = "0",
+     .high = 1,
+     .key = "label_smoothing",
+     .group = "fine-tuning",
+     .help = "share of the loss that goes to all classes alike; evaluations are without it"},
+    {.name = "class-weights",
+     .kind = RF_OPTION_STRING,
+     .argument = "W",
+     .key = "class_weights",
+     .group = "fine-tuning",
+     .help = "classify: auto (inverse frequency) or a number a label, with commas"},
+    {.name = "decay-steps",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .key = "decay_steps",
+     .group = "optimizer",
+     .help = "wsd: the last updates, over which the rate falls; 0 for --decay-fraction of them"},
+    {.name = "decay-fraction",
+     .kind = RF_OPTION_NUMBER,
+     .argument = "X",
+     .preset = "0.2",
+     .high = 1,
+     .key = "decay_fraction",
+     .group = "optimizer",
+     .help = "wsd: the last part of the updates after the warm-up, in which the rate falls"},
+    {.name = "spike-guard",
+     .kind = RF_OPTION_NUMBER,
+     .argument = "X",
+     .preset = "0",
+     .key = "spike_guard",
+     .group = "optimizer",
+     .help = "pass over updates of loss or gradient above X times their recent median; 0 for none"},
+    {.name = "milestone-every",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .key = "milestone_every",
+     .group = "evaluation and records",
+     .help = "updates between checkpoints that are kept for ever, milestone-N; 0 for none"},
+    {.name = "overfit-batches",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .key = "overfit_batches",
+     .group = "batches",
+     .help =
+         "a check: train on the first N batches alone, whose loss must fall to near 0; 0 for no"},
+};
 
 static void set_data(const rf_settings *settings, rf_train_options *train)
 {
@@ -10,6 +80,7 @@ static void set_data(const rf_settings *settings, rf_train_options *train)
     train->resume = rf_settings_flag(settings, "resume");
     train->init_from = rf_settings_string(settings, "init-from");
     train->tokenizer = rf_settings_string(settings, "tokenizer");
+    train->direction = rf_settings_string(settings, "direction");
     train->task = rf_settings_string(settings, "task");
     train->text_field = rf_settings_string(settings, "text-field");
     train->pair_field = rf_settings_string(settings, "pair-field");
@@ -27,6 +98,9 @@ static void set_data(const rf_settings *settings, rf_train_options *train)
     train->length = rf_settings_integer(settings, "length");
     train->accumulate = rf_settings_integer(settings, "accumulate");
     train->sequential = rf_settings_flag(settings, "sequential");
+    train->label_smoothing = rf_settings_number(settings, "label-smoothing");
+    train->overfit_batches = rf_settings_integer(settings, "overfit-batches");
+    train->class_weights = rf_settings_string(settings, "class-weights");
     train->seed = (uint64_t)rf_settings_integer(settings, "seed");
 }
 
@@ -40,6 +114,9 @@ static void set_optimizer_and_model(const rf_settings *settings, rf_train_option
     train->rate = rf_settings_number(settings, "rate");
     train->schedule = rf_settings_string(settings, "schedule");
     train->warmup = rf_settings_integer(settings, "warmup");
+    train->decay_steps = rf_settings_integer(settings, "decay-steps");
+    train->decay_fraction = rf_settings_number(settings, "decay-fraction");
+    train->spike_guard = rf_settings_number(settings, "spike-guard");
     train->final_rate = rf_settings_number(settings, "final-rate");
     train->beta1 = rf_settings_number(settings, "beta1");
     train->beta2 = rf_settings_number(settings, "beta2");
@@ -60,6 +137,7 @@ static void set_records_and_machine(const rf_settings *settings, rf_train_option
     train->eval_every = rf_settings_integer(settings, "eval-every");
     train->eval_tokens = rf_settings_integer(settings, "eval-tokens");
     train->save_every = rf_settings_integer(settings, "save-every");
+    train->milestone_every = rf_settings_integer(settings, "milestone-every");
     train->keep = rf_settings_integer(settings, "keep");
     train->log_every = rf_settings_integer(settings, "log-every");
     train->sample_every = rf_settings_integer(settings, "sample-every");
@@ -79,4 +157,18 @@ void rf_train_settings(const rf_settings *settings, rf_train_options *train)
     set_data(settings, train);
     set_optimizer_and_model(settings, train);
     set_records_and_machine(settings, train);
+}
+
+rf_status rf_train_settings_freeze(const rf_settings *settings, rf_bytes *list, rf_error *error)
+{
+    const json_t *patterns = rf_settings_value(settings, "freeze");
+    rf_status status = RF_OK;
+    for (size_t i = 0; status == RF_OK && i < json_array_size(patterns); i++) {
+        const char *pattern = json_string_value(json_array_get(patterns, i));
+        status = i > 0 ? rf_bytes_append(list, ",", 1, error) : RF_OK;
+        if (status == RF_OK) {
+            status = rf_bytes_append(list, pattern, strlen(pattern), error);
+        }
+    }
+    return status;
 }

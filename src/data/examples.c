@@ -45,7 +45,7 @@ static rf_status read_tsv_line(const char *name, size_t number, const char *line
 {
     json_t *row = json_object();
     size_t column = 0;
-    bool fits = row != NULL;
+    bool fits = row != NULL && memchr(line, 0, size) == NULL; /* no text of ours has a NUL */
     for (size_t at = 0; at <= size && fits; column++) {
         const char *tab = memchr(line + at, '\t', size - at);
         size_t end = tab != NULL ? (size_t)(tab - line) : size;
@@ -57,8 +57,8 @@ static rf_status read_tsv_line(const char *name, size_t number, const char *line
     if (!fits || column != json_array_size(header)) {
         json_decref(row);
         return rf_error_set(error, RF_ERR_FORMAT,
-                            "%s: line %zu: expected %zu cells of UTF-8 with tabs between, as the "
-                            "first line has",
+                            "%s: line %zu: expected %zu cells of UTF-8 (and no NUL) with tabs "
+                            "between, as the first line has",
                             name, number, json_array_size(header));
     }
     return json_array_append_new(rows, row) == 0 ? RF_OK : no_memory(name, error);

@@ -44,6 +44,16 @@ rf_status rf_cache_take(rf_layer_cache *cache, const rf_config *config, int64_t 
     return has_lists ? take_lists(cache, block, error) : RF_OK;
 }
 
+rf_layer_cache rf_cache_rows(const rf_layer_cache *cache, int64_t first, int64_t count)
+{
+    rf_layer_cache view = *cache;
+    view.rows = rf_tensor_rows(&cache->rows, first, count);
+    if (!rf_tensor_is_absent(&cache->lists)) {
+        view.lists = rf_tensor_rows(&cache->lists, first, count);
+    }
+    return view;
+}
+
 int64_t rf_cache_longest_window(const rf_layer_cache *cache)
 {
     return rf_cpu_cache_longest_window(cache);

@@ -19,6 +19,8 @@ typedef struct rf_cache_part {
 RF_MUST_CHECK rf_status rf_cache_take(rf_layer_cache *cache, const rf_config *config, int64_t layer,
                                       int64_t batch, int64_t capacity, rf_workspace *block,
                                       rf_error *error);
+/* The cache of rows first ... first + count alone: a view. */
+rf_layer_cache rf_cache_rows(const rf_layer_cache *cache, int64_t first, int64_t count);
 /* Most tokens in a window of this cache. */
 int64_t rf_cache_longest_window(const rf_layer_cache *cache);
 /* Words of the lists of one row, head and round; 0 without lists. */

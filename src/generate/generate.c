@@ -1,299 +1,165 @@
-/* Text from a prompt: several samples side by side in one session, each with its own draws, stop
- * strings and bytes held back. The prompt runs through the model once, whatever the number of
- * samples. */
-#include "generate/sampler.h"
-#include "generate/session.h"
-#include "generate/stop.h"
-#include "generate/utf8.h"
+/* Texts from prompts: rows of one session write them side by side, each with its own length, draws,
+ * stop strings and bytes held back; a row that is done takes the next prompt. A prompt runs through
+ * the model once, whatever the number of its texts that begin together. */
+#include "generate/beam.h"
+#include "generate/chooser.h"
+#include "generate/writer.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "tokenizer/tokenizer.h"
 
-#include <string.h>
+enum { DEFAULT_BATCH = 16 };
 
-enum {
-    CHUNK_BYTES = 256,
-    TOKEN_BYTES = 1024,
-    BYTES_PER_BYTE = 6 /* out of the UTF-8 filter, at most */
-};
-
-/* One text in the making. */
-typedef struct sample {
-    rf_stop stop;
-    rf_utf8_filter filter;
-    uint8_t chunk[CHUNK_BYTES]; /* bytes on their way to the caller */
-    size_t chunk_size;
-    bool is_done;
-    bool at_start; /* of the text: the blank that its first token may begin with is not of the text
-                    */
-} sample;
+/* A text that a row of the session writes. */
+typedef struct slot {
+    rf_draft draft;
+    rf_writer writer;
+    int64_t of_try; /* number of the text among those of its prompt */
+    bool is_busy;
+} slot;
 
 typedef struct generation {
-    rf_model *model;
-    const rf_generate_options *options;
-    rf_tokenizer *tokenizer;
-    int32_t *prompt; /* [prompt_count], owned */
-    int64_t prompt_count;
-    bool starts_text; /* there was nothing in the prompt */
-    int64_t samples_count;
-    sample *samples;    /* [samples_count], owned */
-    uint8_t *stop_text; /* [longest stop string + 1], owned: what a byte lets go */
-    uint8_t *seen;      /* [vocabulary], owned: tokens of the prompt; NULL without a penalty */
-    int32_t *next;      /* [samples_count], owned: the tokens drawn last */
+    rf_request request;
     rf_session *session;
+    rf_chooser chooser;
+    slot *slots; /* [batch], owned */
+    int64_t batch;
+    int64_t next_job;   /* job: try j of prompt p is number p x tries + j */
+    rf_draft *finished; /* [prompts x tries], owned: texts that wait for the others of their prompt;
+                           NULL where nothing is chosen among them */
+    int32_t *next;      /* [batch], owned: the tokens to be read next */
+    rf_generate_result *result;
+    double prefill_seconds;
 } generation;
 
-/* ---- from tokens to the caller's bytes --------------------------------------------------- */
-
-static rf_status cancelled(rf_error *error)
+static int64_t job_count(const generation *of)
 {
-    return rf_error_set(error, RF_ERR_CANCELLED, "generation was stopped on request");
-}
-
-static rf_status hand_over(const generation *of, sample *text, rf_error *error)
-{
-    size_t size = text->chunk_size;
-    text->chunk_size = 0;
-    if (size == 0 || of->options->write == NULL) {
-        return RF_OK;
-    }
-    int refused = of->options->write(of->options->user, text - of->samples, text->chunk, size);
-    return refused != 0 ? cancelled(error) : RF_OK;
-}
-
-static rf_status put_byte(const generation *of, sample *text, uint8_t byte, rf_error *error)
-{
-    if (text->chunk_size + BYTES_PER_BYTE > CHUNK_BYTES) {
-        RF_TRY(hand_over(of, text, error));
-    }
-    if (of->options->whole_characters) {
-        text->chunk_size += rf_utf8_feed(&text->filter, byte, text->chunk + text->chunk_size);
-    } else {
-        text->chunk[text->chunk_size++] = byte;
-    }
-    return RF_OK;
-}
-
-static rf_status put_bytes(const generation *of, sample *text, const uint8_t *bytes, size_t size,
-                           rf_error *error)
-{
-    for (size_t i = 0; i < size; i++) {
-        RF_TRY(put_byte(of, text, bytes[i], error));
-    }
-    return RF_OK;
-}
-
-/* The end of a sample: what was held back goes out. */
-static rf_status finish_text(const generation *of, sample *text, rf_error *error)
-{
-    text->is_done = true;
-    RF_TRY(put_bytes(of, text, of->stop_text, rf_stop_finish(&text->stop, of->stop_text), error));
-    if (of->options->whole_characters) {
-        if (text->chunk_size + BYTES_PER_BYTE > CHUNK_BYTES) {
-            RF_TRY(hand_over(of, text, error));
-        }
-        text->chunk_size += rf_utf8_finish(&text->filter, text->chunk + text->chunk_size);
-    }
-    return hand_over(of, text, error);
-}
-
-static rf_status put_token(const generation *of, sample *text, int32_t token, rf_error *error)
-{
-    uint8_t bytes[TOKEN_BYTES];
-    size_t size = rf_tokenizer_decode(of->tokenizer, token, bytes, sizeof bytes);
-    size_t first = text->at_start && size > 0 && bytes[0] == ' ' ? 1 : 0;
-    text->at_start = text->at_start && size == 0;
-    for (size_t i = first; i < size && !text->stop.is_found; i++) {
-        size_t count = rf_stop_feed(&text->stop, bytes[i], of->stop_text);
-        RF_TRY(put_bytes(of, text, of->stop_text, count, error));
-    }
-    return text->stop.is_found ? finish_text(of, text, error) : hand_over(of, text, error);
+    return of->request.prompt_count * of->request.tries;
 }
 
 /* ---- preparation ------------------------------------------------------------------------- */
 
-static rf_status check_request(const generation *of, rf_error *error)
+static rf_status take(size_t count, size_t size, void **memory, rf_error *error)
 {
-    const rf_generate_options *options = of->options;
-    int64_t positions = rf_config_max_length(&of->model->config);
-    if (options->max_new_tokens < 0) {
-        return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "%lld new tokens were asked for; expected 0 or more",
-                            (long long)options->max_new_tokens);
-    }
-    if (options->samples < 0 || options->samples > INT32_MAX) {
-        return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "%lld samples were asked for; expected 1 or more (0 = 1)",
-                            (long long)options->samples);
-    }
-    if (of->prompt_count > positions) {
-        return rf_error_set(
-            error, RF_ERR_ARGUMENT,
-            "the prompt has %lld tokens and the model has %lld positions; shorten the prompt",
-            (long long)of->prompt_count, (long long)positions);
-    }
-    if (options->max_new_tokens - 1 >
-        positions - of->prompt_count) { /* the last token is never read */
-        return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "a prompt of %lld tokens and %lld new ones do not fit into the model's "
-                            "%lld positions; ask for at most "
-                            "%lld new tokens, or shorten the prompt",
-                            (long long)of->prompt_count, (long long)options->max_new_tokens,
-                            (long long)positions, (long long)(positions - of->prompt_count + 1));
-    }
-    return RF_OK;
+    return rf_allocate_zeroed(count * size, "texts side by side", memory, error);
 }
 
-/* A text from nothing begins after the token that texts end with. */
-static rf_status start_from_end(generation *of, rf_error *error)
+static rf_status create_slots(generation *of, rf_error *error)
 {
-    const rf_config *config = &of->model->config;
+    const rf_generate_options *options = of->request.options;
+    int64_t most = options->batch > 0 ? options->batch : DEFAULT_BATCH;
     void *memory = NULL;
-    if (config->eos_token < 0 || config->eos_token >= config->vocabulary) {
-        return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "the prompt is empty and the model has no end-of-text token to "
-                            "start from (eos_token_id); give a prompt");
-    }
-    RF_TRY(rf_allocate(sizeof *of->prompt, "prompt", &memory, error));
-    rf_release(of->prompt);
-    of->prompt = memory;
-    of->prompt[0] = (int32_t)config->eos_token;
-    of->prompt_count = 1;
-    of->starts_text = true;
-    return RF_OK;
-}
-
-/* Ids of the prompt; an empty one (for pieces, also one of blanks only) is replaced by what texts
- * begin after. */
-static rf_status encode_prompt(generation *of, rf_error *error)
-{
-    const rf_generate_options *options = of->options;
-    static const uint8_t newline = '\n';
-    bool is_empty = options->prompt_size == 0;
-    bool is_bytes = rf_tokenizer_is_bytes(of->tokenizer);
-    if (is_bytes || !is_empty) {
-        RF_TRY(rf_tokenizer_encode(of->tokenizer, is_empty ? &newline : options->prompt,
-                                   is_empty ? 1 : options->prompt_size, &of->prompt,
-                                   &of->prompt_count, error));
-    }
-    return of->prompt_count > 0 ? RF_OK : start_from_end(of, error);
-}
-
-static rf_status note_prompt(generation *of, rf_error *error)
-{
-    void *memory = NULL;
-    if (of->options->sampling.repetition_penalty == 1.0) {
-        return RF_OK;
-    }
-    RF_TRY(rf_allocate_zeroed((size_t)of->model->config.vocabulary, "seen tokens", &memory, error));
-    of->seen = memory;
-    for (int64_t i = 0; i < of->prompt_count; i++) {
-        of->seen[of->prompt[i]] = 1;
-    }
-    return RF_OK;
-}
-
-static rf_status create_samples(generation *of, rf_error *error)
-{
-    const rf_generate_options *options = of->options;
-    size_t count = (size_t)of->samples_count;
-    void *memory = NULL;
-    RF_TRY(rf_allocate_zeroed(count * sizeof *of->samples, "samples", &memory, error));
-    of->samples = memory;
-    size_t longest = 0;
-    for (size_t i = 0; i < count; i++) {
-        RF_TRY(rf_stop_init(&of->samples[i].stop, options->stop, options->stop_count, error));
-        longest = of->samples[i].stop.longest;
-        of->samples[i].at_start = of->starts_text;
-    }
-    RF_TRY(rf_allocate(longest + 1, "stop strings", &memory, error));
-    of->stop_text = memory;
-    RF_TRY(rf_allocate(count * sizeof *of->next, "next tokens", &memory, error));
+    of->batch = job_count(of) < most ? job_count(of) : most;
+    RF_TRY(take((size_t)of->batch, sizeof *of->slots, &memory, error));
+    of->slots = memory;
+    RF_TRY(take((size_t)of->batch, sizeof *of->next, &memory, error));
     of->next = memory;
-    return note_prompt(of, error);
-}
-
-/* A model that is being trained has its tokenizer's files, but no folder yet. */
-static rf_status create_tokenizer(generation *of, rf_error *error)
-{
-    const rf_model *model = of->model;
-    int64_t vocabulary = model->config.vocabulary;
-    return rf_tokenizer_files_hold_one(&model->tokenizer_files)
-               ? rf_tokenizer_from_files(model->folder != NULL ? model->folder : "the model",
-                                         &model->tokenizer_files, vocabulary, &of->tokenizer, error)
-               : rf_tokenizer_create(model->folder, vocabulary, &of->tokenizer, error);
+    if (options->best_of > 0) {
+        RF_TRY(take((size_t)job_count(of), sizeof *of->finished, &memory, error));
+        of->finished = memory;
+    }
+    return RF_OK;
 }
 
 static rf_status prepare(generation *of, rf_error *error)
 {
-    rf_model *model = of->model;
-    of->samples_count = of->options->samples > 0 ? of->options->samples : 1;
-    RF_TRY(create_tokenizer(of, error));
-    RF_TRY(encode_prompt(of, error));
-    RF_TRY(check_request(of, error));
-    rf_sample unused;
-    RF_TRY(rf_sampler_arguments(&of->options->sampling, &unused, error));
-    RF_TRY(create_samples(of, error));
-    int64_t fresh = of->options->max_new_tokens > 1 ? of->options->max_new_tokens - 1 : 0;
-    rf_session_options options = {.batch = of->samples_count,
-                                  .capacity = of->prompt_count + fresh,
-                                  .seed = of->options->sampling.seed,
-                                  .log = of->options->log};
-    return rf_session_create(model, &options, &of->session, error);
+    const rf_generate_options *options = of->request.options;
+    rf_session_options session = {
+        .capacity = of->request.capacity, .seed = options->sampling.seed, .log = options->log};
+    RF_TRY(create_slots(of, error));
+    session.batch = of->batch;
+    RF_TRY(rf_session_create(of->request.model, &session, &of->session, error));
+    return rf_chooser_init(&of->chooser, &of->request, of->session, error);
 }
 
 static void clear(generation *of)
 {
-    rf_session_destroy(of->session);
-    for (int64_t i = 0; of->samples != NULL && i < of->samples_count; i++) {
-        rf_stop_clear(&of->samples[i].stop);
+    for (int64_t i = 0; of->slots != NULL && i < of->batch; i++) {
+        rf_draft_clear(&of->slots[i].draft);
+        rf_writer_clear(&of->slots[i].writer);
     }
-    rf_release(of->samples);
-    rf_release(of->stop_text);
-    rf_release(of->seen);
+    for (int64_t i = 0; of->finished != NULL && i < job_count(of); i++) {
+        rf_draft_clear(&of->finished[i]);
+    }
+    rf_release(of->finished);
+    rf_release(of->slots);
     rf_release(of->next);
-    rf_release(of->prompt);
-    rf_tokenizer_destroy(of->tokenizer);
+    rf_chooser_clear(&of->chooser);
+    rf_session_destroy(of->session);
 }
 
-/* ---- the loop ---------------------------------------------------------------------------- */
+/* ---- the end of a text ------------------------------------------------------------------- */
 
-/* The token drawn for one sample, to text. A byte model has no end-of-text token: its id would be
- * an ordinary byte. */
+static double mean(const rf_draft *draft)
+{
+    int64_t count = rf_draft_new_tokens(draft);
+    return count > 0 ? draft->log_probability / (double)count : 0.0;
+}
+
+/* The best of a prompt's texts, best first; of equal ones the earlier. */
+static rf_status hand_out_best(const generation *of, int64_t prompt, rf_error *error)
+{
+    const rf_request *request = &of->request;
+    rf_draft *drafts = of->finished + prompt * request->tries;
+    for (int64_t text = 0; text < request->texts; text++) {
+        rf_draft *best = NULL;
+        for (int64_t i = 0; i < request->tries; i++) {
+            bool is_left = drafts[i].request != NULL;
+            best = is_left && (best == NULL || mean(&drafts[i]) > mean(best)) ? &drafts[i] : best;
+        }
+        RF_TRY(rf_draft_hand_out(best, prompt * request->texts + text, error));
+        rf_draft_clear(best);
+    }
+    return RF_OK;
+}
+
+/* Keep a text until its prompt has all of them. */
+static rf_status keep_finished(generation *of, slot *at, rf_error *error)
+{
+    int64_t prompt = at->draft.prompt;
+    rf_draft *drafts = of->finished + prompt * of->request.tries;
+    bool has_all = true;
+    drafts[at->of_try] = at->draft;
+    at->draft = (rf_draft){0};
+    for (int64_t i = 0; i < of->request.tries; i++) {
+        has_all = has_all && drafts[i].request != NULL;
+    }
+    return has_all ? hand_out_best(of, prompt, error) : RF_OK;
+}
+
+static rf_status finish(generation *of, slot *at, rf_text_end end, rf_error *error)
+{
+    at->is_busy = false;
+    at->draft.end = end;
+    if (of->finished != NULL) {
+        return keep_finished(of, at, error);
+    }
+    RF_TRY(rf_writer_finish(&at->writer, error));
+    return rf_draft_tell_end(&at->draft, at->writer.sample, error);
+}
+
+/* ---- tokens ------------------------------------------------------------------------------ */
+
+/* The next token of a row, to text. */
 static rf_status take_token(generation *of, int64_t row, rf_error *error)
 {
-    sample *text = &of->samples[row];
-    int32_t token = of->next[row];
-    if (token == of->model->config.eos_token && !rf_tokenizer_is_bytes(of->tokenizer)) {
-        return finish_text(of, text, error);
+    slot *at = &of->slots[row];
+    bool is_stopped = false;
+    int32_t *token = &of->next[row];
+    RF_TRY(rf_chooser_take(&of->chooser, row, at->of_try, &at->draft, token, error));
+    of->result->new_tokens++;
+    int64_t count = rf_draft_new_tokens(&at->draft);
+    if (of->finished == NULL) {
+        RF_TRY(rf_draft_tell_token(&at->draft, at->writer.sample, count - 1, error));
     }
-    return put_token(of, text, token, error);
-}
-
-/* One token for every sample that is not done; `left` is how many of those remain. */
-static rf_status take_tokens(generation *of, rf_generate_result *result, int64_t *left,
-                             rf_error *error)
-{
-    *left = 0;
-    for (int64_t row = 0; row < of->samples_count; row++) {
-        if (!of->samples[row].is_done) {
-            RF_TRY(take_token(of, row, error));
-            result->new_tokens++;
-            *left += of->samples[row].is_done ? 0 : 1;
-        }
+    if (rf_request_is_end(&of->request, *token)) {
+        return finish(of, at, RF_TEXT_END_TOKEN, error);
     }
-    return RF_OK;
-}
-
-static rf_status finish_all(generation *of, rf_error *error)
-{
-    for (int64_t row = 0; row < of->samples_count; row++) {
-        if (!of->samples[row].is_done) {
-            RF_TRY(finish_text(of, &of->samples[row], error));
-        }
+    RF_TRY(rf_writer_put(&at->writer, *token, &is_stopped, error));
+    if (is_stopped) {
+        return finish(of, at, RF_TEXT_END_STOP, error);
     }
-    return RF_OK;
+    return count == rf_draft_limit(&at->draft) ? finish(of, at, RF_TEXT_END_LENGTH, error) : RF_OK;
 }
 
 static bool is_stopped(const rf_generate_options *options)
@@ -301,34 +167,143 @@ static bool is_stopped(const rf_generate_options *options)
     return options->should_stop != NULL && options->should_stop(options->user) != 0;
 }
 
-static rf_status decode(generation *of, rf_generate_result *result, rf_error *error)
+/* What is written so far goes out. */
+static rf_status cancel(generation *of, rf_error *error)
 {
-    int64_t left = of->samples_count;
-    for (int64_t number = 0; number < of->options->max_new_tokens && left > 0; number++) {
-        if (is_stopped(of->options)) {
-            RF_TRY(finish_all(of, error));
-            return cancelled(error);
+    for (int64_t row = 0; row < of->batch && of->finished == NULL; row++) {
+        if (of->slots[row].is_busy) {
+            RF_TRY(finish(of, &of->slots[row], RF_TEXT_END_LENGTH, error));
         }
-        /* A sample that is done goes on, unread. */
-        RF_TRY(number == 0 ? rf_session_draw(of->session, of->next, error)
-                           : rf_session_advance(of->session, of->next, error));
-        RF_TRY(take_tokens(of, result, &left, error));
     }
-    return finish_all(of, error);
+    return rf_error_set(error, RF_ERR_CANCELLED, "generation was stopped on request");
 }
 
-static rf_status run(generation *of, rf_generate_result *result, rf_error *error)
+/* Begin rows with tokens that are theirs alike. */
+static rf_status read_rows(generation *of, const rf_prompt *tokens, rf_error *error)
+{
+    double start = rf_clock_seconds();
+    RF_TRY(rf_session_start(of->session, tokens, error));
+    of->prefill_seconds += rf_clock_seconds() - start;
+    return RF_OK;
+}
+
+static rf_status open_slot(generation *of, int64_t row, int64_t job, rf_error *error)
+{
+    slot *at = &of->slots[row];
+    const rf_request *request = &of->request;
+    int64_t prompt = job / request->tries;
+    rf_draft_clear(&at->draft);
+    rf_writer_clear(&at->writer);
+    at->of_try = job % request->tries;
+    at->is_busy = true;
+    RF_TRY(rf_draft_init(&at->draft, request, prompt, error));
+    int64_t sample = of->finished != NULL ? -1 : prompt * request->texts + at->of_try;
+    return rf_writer_init(&at->writer, request, sample, request->prompts[prompt].starts_text,
+                          error);
+}
+
+/* Begin the next jobs of one prompt, as many as there are free rows from `row` on. */
+static rf_status begin_jobs(generation *of, int64_t row, rf_error *error)
+{
+    const rf_request *request = &of->request;
+    int64_t job = of->next_job;
+    if (is_stopped(request->options)) {
+        return cancel(of, error);
+    }
+    const rf_request_prompt *prompt = &request->prompts[job / request->tries];
+    int64_t left = request->tries - job % request->tries;
+    rf_chooser_rows begun = {.first_row = row, .first_try = job % request->tries, .prompt = prompt};
+    while (begun.rows < left && row + begun.rows < of->batch &&
+           !of->slots[row + begun.rows].is_busy) {
+        RF_TRY(open_slot(of, row + begun.rows, job + begun.rows, error));
+        begun.rows++;
+    }
+    of->next_job += begun.rows;
+    of->result->prompt_tokens += begun.first_try == 0 ? prompt->count : 0;
+    int64_t read = prompt->count > of->request.capacity ? request->options->window : prompt->count;
+    rf_prompt tokens = {.ids = prompt->ids + prompt->count - read,
+                        .count = read,
+                        .first_row = row,
+                        .rows = begun.rows,
+                        .shared = true};
+    RF_TRY(read_rows(of, &tokens, error));
+    if (prompt->limit == 0) {
+        for (int64_t i = 0; i < begun.rows; i++) {
+            RF_TRY(finish(of, &of->slots[row + i], RF_TEXT_END_LENGTH, error));
+        }
+        return RF_OK;
+    }
+    RF_TRY(rf_chooser_begin(&of->chooser, &begun, of->next + row, error));
+    for (int64_t i = 0; i < begun.rows; i++) {
+        RF_TRY(take_token(of, row + i, error));
+    }
+    return RF_OK;
+}
+
+/* Give work to free rows while there is any; a text may be over with its first token. */
+static rf_status fill_slots(generation *of, int64_t *busy, rf_error *error)
+{
+    *busy = 0;
+    for (int64_t row = 0; row < of->batch; row++) {
+        while (!of->slots[row].is_busy && of->next_job < job_count(of)) {
+            RF_TRY(begin_jobs(of, row, error));
+        }
+        *busy += of->slots[row].is_busy ? 1 : 0;
+    }
+    return RF_OK;
+}
+
+/* Rows that are full and must read one token more: a text goes on from its last tokens; a row
+ * without a text goes on too, unread, from anything. */
+static rf_status make_room(generation *of, rf_error *error)
+{
+    for (int64_t row = 0; row < of->batch; row++) {
+        const slot *at = &of->slots[row];
+        int64_t window = of->request.options->window;
+        rf_prompt tokens = {.ids = of->next + row, .count = 1, .first_row = row, .rows = 1};
+        if (of->session->rows[row].length < of->request.capacity) {
+            continue;
+        }
+        if (at->is_busy) { /* its last token is the one that comes next */
+            tokens.ids = at->draft.ids + at->draft.count - 1 - window;
+            tokens.count = window;
+        }
+        RF_TRY(read_rows(of, &tokens, error));
+        if (at->is_busy) {
+            RF_TRY(rf_chooser_resume(&of->chooser, row, at->of_try, &at->draft, error));
+        }
+    }
+    return RF_OK;
+}
+
+static rf_status write_texts(generation *of, rf_error *error)
+{
+    for (;;) {
+        int64_t busy = 0;
+        RF_TRY(fill_slots(of, &busy, error));
+        if (busy == 0) {
+            return RF_OK;
+        }
+        if (is_stopped(of->request.options)) {
+            return cancel(of, error);
+        }
+        RF_TRY(make_room(of, error));
+        RF_TRY(rf_chooser_step(&of->chooser, of->next, error));
+        for (int64_t row = 0; row < of->batch; row++) {
+            if (of->slots[row].is_busy) {
+                RF_TRY(take_token(of, row, error));
+            }
+        }
+    }
+}
+
+static rf_status run(generation *of, rf_error *error)
 {
     RF_TRY(prepare(of, error));
-    result->prompt_tokens = of->prompt_count;
     double start = rf_clock_seconds();
-    rf_prompt prompt = {.ids = of->prompt, .count = of->prompt_count, .shared = true};
-    RF_TRY(rf_session_append_prompt(of->session, &prompt, error));
-    RF_TRY(rf_session_set_sampling(of->session, &of->options->sampling, of->seen, error));
-    double middle = rf_clock_seconds();
-    result->prefill_seconds = middle - start;
-    rf_status status = decode(of, result, error);
-    result->decode_seconds = rf_clock_seconds() - middle;
+    rf_status status = write_texts(of, error);
+    of->result->prefill_seconds = of->prefill_seconds;
+    of->result->decode_seconds = rf_clock_seconds() - start - of->prefill_seconds;
     return status;
 }
 
@@ -336,10 +311,14 @@ rf_status rf_generate(rf_model *model, const rf_generate_options *options,
                       rf_generate_result *result, rf_error *error)
 {
     rf_generate_result unread = {0};
-    rf_generate_result *figures = result != NULL ? result : &unread;
-    *figures = (rf_generate_result){0};
-    generation of = {.model = model, .options = options};
-    rf_status status = run(&of, figures, error);
+    generation of = {.result = result != NULL ? result : &unread};
+    *of.result = (rf_generate_result){0};
+    rf_status status = rf_request_open(&of.request, model, options, error);
+    if (status == RF_OK) {
+        status = of.request.beams > 1 ? rf_beam_generate(&of.request, of.result, error)
+                                      : run(&of, error);
+    }
     clear(&of);
+    rf_request_close(&of.request);
     return status;
 }

@@ -1,6 +1,6 @@
-/* The prompt of an empty session: one forward pass of the training kernels, whose attention inputs
- * fill the caches on the way, on the device. Time and memory are those of the forward pass; its
- * memory is given back at the end. */
+/* The prompt of some rows of a session: one forward pass of the training kernels, whose attention
+ * inputs fill the caches on the way, on the device. Time and memory are those of the forward pass;
+ * its memory is given back at the end. */
 #include "generate/session.h"
 #include "model/pass.h"
 
@@ -17,7 +17,13 @@ typedef struct prefill {
 
 static int64_t prompt_rows(const prefill *of)
 {
-    return of->prompt->shared ? 1 : of->session->batch;
+    return of->prompt->shared ? 1 : of->prompt->rows;
+}
+
+/* What the prompt's rows keep of a layer. */
+static rf_layer_cache cache_of(const prefill *of, int64_t layer)
+{
+    return rf_cache_rows(&of->session->caches[layer], of->prompt->first_row, of->prompt->rows);
 }
 
 /* First token that a later token of a local layer may see. */
@@ -50,7 +56,7 @@ static rf_status hash(prefill *of, int64_t layer, int64_t first_head, const rf_t
 static rf_status keep_lists(prefill *of, int64_t layer, int64_t first_head, const rf_tensor *query,
                             const rf_tensor *given, rf_error *error)
 {
-    const rf_layer_cache *cache = &of->session->caches[layer];
+    const rf_layer_cache cache = cache_of(of, layer);
     size_t mark = rf_workspace_mark(&of->workspace);
     rf_tensor buckets = *given;
     if (rf_tensor_is_absent(given)) {
@@ -58,14 +64,14 @@ static rf_status keep_lists(prefill *of, int64_t layer, int64_t first_head, cons
     }
     bool is_masked = !rf_tensor_is_absent(&of->mask);
     rf_bucket_sort sort = {.buckets = buckets,
-                           .bucket_count = cache->bucket_count + (is_masked ? 1 : 0)};
+                           .bucket_count = cache.bucket_count + (is_masked ? 1 : 0)};
     RF_TRY(
         rf_workspace_take(&of->workspace, "order", RF_I32, 4, buckets.shape, &sort.order, error));
     RF_TRY(rf_op_bucket_sort(&of->context, &sort, error));
     RF_TRY(rf_op_lists_fill(
         &of->context,
         &(rf_lists_fill){
-            .cache = *cache, .buckets = buckets, .order = sort.order, .first_head = first_head},
+            .cache = cache, .buckets = buckets, .order = sort.order, .first_head = first_head},
         error));
     rf_workspace_release(&of->workspace, mark);
     return RF_OK;
@@ -77,15 +83,15 @@ static rf_status capture_attention(void *user, int64_t layer, int64_t first_head
                                    rf_error *error)
 {
     prefill *of = user;
-    const rf_layer_cache *cache = &of->session->caches[layer];
+    const rf_layer_cache cache = cache_of(of, layer);
     RF_TRY(rf_op_cache_fill(&of->context,
-                            &(rf_cache_fill){.cache = *cache,
-                                             .key = cache->is_lsh ? *query : *key,
+                            &(rf_cache_fill){.cache = cache,
+                                             .key = cache.is_lsh ? *query : *key,
                                              .value = *value,
                                              .first_head = first_head,
-                                             .first_token = first_seen(cache, of->prompt->count)},
+                                             .first_token = first_seen(&cache, of->prompt->count)},
                             error));
-    if (rf_tensor_is_absent(&cache->lists)) {
+    if (rf_tensor_is_absent(&cache.lists)) {
         return RF_OK;
     }
     return keep_lists(of, layer, first_head, query, buckets, error);
@@ -99,12 +105,12 @@ static rf_status capture_logits(void *user, int64_t first_row, const rf_tensor *
     const rf_session *session = of->session;
     int64_t count = of->prompt->count;
     for (int64_t i = 0; i < logits->shape[0]; i++) {
-        int64_t row = (first_row + i) / count;
+        int64_t row = of->prompt->first_row + (first_row + i) / count;
         if ((first_row + i) % count != count - 1) {
             continue;
         }
         rf_tensor from = rf_tensor_rows(logits, i, 1);
-        int64_t copies = of->prompt->shared ? session->batch : 1;
+        int64_t copies = of->prompt->shared ? of->prompt->rows : 1;
         for (int64_t copy = 0; copy < copies; copy++) {
             rf_tensor to = rf_tensor_rows(&session->logits, row + copy, 1);
             RF_TRY(rf_device_copy(session->model->device, to.data, from.data, rf_tensor_size(&to),
@@ -165,8 +171,10 @@ static rf_status create_workspace(prefill *of, rf_error *error)
 
 static rf_status note_mask(rf_session *session, const rf_prompt *prompt, rf_error *error)
 {
-    for (int64_t row = 0; row < session->batch; row++) {
-        uint8_t *kept = session->host_kept + row * session->capacity;
+    rf_tensor rows = rf_tensor_rows(&session->kept, prompt->first_row, prompt->rows);
+    uint8_t *host = session->host_kept + prompt->first_row * session->capacity;
+    for (int64_t row = 0; row < prompt->rows; row++) {
+        uint8_t *kept = host + row * session->capacity;
         int64_t from = prompt->shared ? 0 : row;
         memset(kept, 0, (size_t)session->capacity);
         for (int64_t token = 0; token < prompt->count; token++) {
@@ -178,21 +186,26 @@ static rf_status note_mask(rf_session *session, const rf_prompt *prompt, rf_erro
     if (session->host_kept == session->kept.data) {
         return RF_OK;
     }
-    return rf_device_upload(session->model->device, session->kept.data, session->host_kept,
-                            rf_tensor_size(&session->kept), error);
+    return rf_device_upload(session->model->device, rows.data, host, rf_tensor_size(&rows), error);
 }
 
 /* Where the first step begins. */
-static rf_status set_state(rf_session *session, int64_t count, rf_error *error)
+static rf_status set_state(rf_session *session, const rf_prompt *prompt, rf_error *error)
 {
     const rf_config *config = &session->model->config;
-    session->length = count;
-    session->uses_lists = rf_config_lsh_layers(config) > 0 &&
-                          rf_config_padded_length(config, count) > config->lsh.chunk_length;
-    const int32_t state[RF_STEP_WORDS] = {[RF_STEP_POSITION] = (int32_t)(count - 1),
-                                          [RF_STEP_LISTED_NEXT] = session->uses_lists ? 1 : 0};
-    return rf_device_upload(session->model->device, session->state.data, state, sizeof state,
-                            error);
+    int64_t count = prompt->count;
+    bool uses_lists = rf_config_lsh_layers(config) > 0 &&
+                      rf_config_padded_length(config, count) > config->lsh.chunk_length;
+    for (int64_t row = prompt->first_row; row < prompt->first_row + prompt->rows; row++) {
+        const int32_t words[RF_STEP_WORDS] = {[RF_STEP_POSITION] = (int32_t)(count - 1),
+                                              [RF_STEP_LISTED_NEXT] = uses_lists ? 1 : 0,
+                                              [RF_STEP_FIRST] = (int32_t)(count - 1),
+                                              [RF_STEP_STREAM] = (int32_t)row};
+        rf_tensor to = rf_tensor_rows(&session->state, row, 1);
+        session->rows[row] = (rf_session_row){.length = count, .uses_lists = uses_lists};
+        RF_TRY(rf_device_upload(session->model->device, to.data, words, sizeof words, error));
+    }
+    return RF_OK;
 }
 
 static rf_status forward(prefill *of, rf_outcome *outcome, rf_error *error)
@@ -237,5 +250,5 @@ rf_status rf_session_prefill(rf_session *session, const rf_prompt *prompt, rf_er
                             (long long)outcome.overflow_layer);
     }
     session->is_broken = false;
-    return set_state(session, prompt->count, error);
+    return set_state(session, prompt, error);
 }

@@ -1,4 +1,5 @@
-/* Options of sampling; the arithmetic is the operation's (ops/cpu/sample.c). */
+/* Options of sampling; the arithmetic is the operation's (ops/cpu/sample.c), that of rules which
+ * need the text in generate/processors.c. */
 #include "generate/sampler.h"
 
 #include <math.h>
@@ -36,9 +37,41 @@ static rf_status check_options(const rf_sampling *options, rf_error *error)
     return RF_OK;
 }
 
+/* Rules that need the text; the sampling operation does not have them. */
+static rf_status check_rules(const rf_sampling *options, rf_error *error)
+{
+    if (!isfinite(options->presence_penalty) || !isfinite(options->frequency_penalty)) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "presence penalty is %g and frequency penalty %g; expected numbers "
+                            "(0 = off)",
+                            options->presence_penalty, options->frequency_penalty);
+    }
+    if (options->no_repeat_ngram < 0) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "no-repeat n-grams of %lld tokens; expected 0 (off) or more",
+                            (long long)options->no_repeat_ngram);
+    }
+    return RF_OK;
+}
+
+rf_status rf_sampler_check_bias(const rf_sampling *options, int64_t vocabulary, rf_error *error)
+{
+    for (size_t i = 0; i < options->bias_count; i++) {
+        const rf_logit_bias *bias = &options->bias[i];
+        if (bias->token < 0 || bias->token >= vocabulary || !isfinite(bias->value)) {
+            return rf_error_set(error, RF_ERR_ARGUMENT,
+                                "a bias of %g for token %ld; the model has tokens 0 to %lld",
+                                (double)bias->value, (long)bias->token,
+                                (long long)(vocabulary - 1));
+        }
+    }
+    return RF_OK;
+}
+
 rf_status rf_sampler_arguments(const rf_sampling *options, rf_sample *sample, rf_error *error)
 {
     RF_TRY(check_options(options, error));
+    RF_TRY(check_rules(options, error));
     *sample = (rf_sample){.temperature = options->temperature,
                           .top_p = options->top_p,
                           .min_p = options->min_p,

@@ -3,7 +3,6 @@
 #include "generate/session.h"
 
 #include "base/memory.h"
-#include "generate/sampler.h"
 
 /* ---- creation ---------------------------------------------------------------------------- */
 
@@ -143,7 +142,8 @@ static rf_status take_block(rf_session *session, rf_error *error)
                              block, error));
     }
     RF_TRY(take_rotations(session, error));
-    RF_TRY(rf_workspace_take_1(block, "state", RF_I32, RF_STEP_WORDS, &session->state, error));
+    RF_TRY(
+        rf_workspace_take_2(block, "state", RF_I32, batch, RF_STEP_WORDS, &session->state, error));
     RF_TRY(
         rf_workspace_take_2(block, "mask", RF_U8, batch, session->capacity, &session->kept, error));
     RF_TRY(rf_workspace_take_1(block, "report", RF_I32, 1 + batch, &session->report, error));
@@ -255,21 +255,13 @@ static rf_status create_buffers(rf_session *session, rf_error *error)
     return create_copies(session, list_words, error);
 }
 
-static rf_status run_step(void *user, rf_error *error)
+static rf_status create_rows(rf_session *session, rf_error *error)
 {
-    return rf_session_step(user, error);
-}
-
-static rf_status run_draw(void *user, rf_error *error)
-{
-    rf_session *session = user;
-    return rf_op_sample(&session->context, &session->sample, error);
-}
-
-static rf_status run_step_and_draw(void *user, rf_error *error)
-{
-    RF_TRY(run_step(user, error));
-    return run_draw(user, error);
+    void *memory = NULL;
+    RF_TRY(rf_allocate_zeroed((size_t)session->batch * sizeof *session->rows,
+                              "sequences of a session", &memory, error));
+    session->rows = memory;
+    return RF_OK;
 }
 
 /* Run a step dry to learn what memory it needs, then take that. */
@@ -277,7 +269,8 @@ static rf_status create_workspace(rf_session *session, rf_error *error)
 {
     rf_workspace_init(&session->workspace, &session->dry);
     session->context = (rf_context){.device = &session->dry, .workspace = &session->workspace};
-    RF_TRY(run_step_and_draw(session, error));
+    RF_TRY(rf_session_step(session, error));
+    RF_TRY(rf_op_sample(&session->context, &session->sample, error));
     size_t needed = session->workspace.high;
     rf_workspace_init(&session->workspace, session->model->device);
     session->context.device = session->model->device;
@@ -289,12 +282,13 @@ static rf_status fill_session(rf_session *session, rf_error *error)
     rf_sampling sampling;
     session->dry = *session->model->device;
     session->dry.dry = true;
+    RF_TRY(create_rows(session, error));
     RF_TRY(find_weights(session, error));
     RF_TRY(create_block(session, error));
     RF_TRY(create_rotations(session, error));
     RF_TRY(create_buffers(session, error));
     rf_sampling_default(&sampling);
-    RF_TRY(rf_session_set_sampling(session, &sampling, NULL, error));
+    RF_TRY(rf_session_set_sampling(session, &sampling, error));
     return create_workspace(session, error);
 }
 
@@ -336,6 +330,7 @@ void rf_session_destroy(rf_session *session)
     rf_release(session->host_lists);
     rf_release(session->host_report);
     rf_release(session->attended);
+    rf_release(session->rows);
     rf_release(session->rotations);
     rf_release(session->caches);
     rf_release(session->weights);
@@ -345,231 +340,8 @@ void rf_session_destroy(rf_session *session)
     if (session->block.device != NULL) {
         rf_workspace_clear(&session->block);
     }
+    if (session->spare.device != NULL) {
+        rf_workspace_clear(&session->spare);
+    }
     rf_release(session);
-}
-
-/* ---- use --------------------------------------------------------------------------------- */
-
-static rf_status check_state(const rf_session *session, const rf_prompt *prompt, rf_error *error)
-{
-    if (session->is_broken) {
-        return rf_error_set(
-            error, RF_ERR_ARGUMENT,
-            "an earlier append to this session failed half way; create a new session");
-    }
-    if (prompt->count < 1) {
-        return rf_error_set(
-            error, RF_ERR_ARGUMENT,
-            "an append of %lld tokens; expected at least 1 (an empty prompt has nothing to "
-            "go on from)",
-            (long long)prompt->count);
-    }
-    if (prompt->count > session->capacity - session->length) {
-        return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "%lld tokens do not fit: the session holds %lld of at most %lld; "
-                            "create it with a larger capacity "
-                            "(the model has %lld positions)",
-                            (long long)prompt->count, (long long)session->length,
-                            (long long)session->capacity,
-                            (long long)rf_config_max_length(&session->model->config));
-    }
-    if (prompt->mask != NULL && session->length > 0) {
-        return rf_error_set(
-            error, RF_ERR_ARGUMENT,
-            "a mask can only come with the first append, and the session holds %lld tokens",
-            (long long)session->length);
-    }
-    return RF_OK;
-}
-
-static rf_status check_ids(const rf_session *session, const rf_prompt *prompt, rf_error *error)
-{
-    int64_t vocabulary = session->model->config.vocabulary;
-    int64_t rows = prompt->shared ? 1 : session->batch;
-    for (int64_t i = 0; i < rows * prompt->count; i++) {
-        if (prompt->ids[i] < 0 || prompt->ids[i] >= vocabulary) {
-            return rf_error_set(
-                error, RF_ERR_ARGUMENT,
-                "id %ld at token %lld of sequence %lld; the model has ids 0 to %lld",
-                (long)prompt->ids[i], (long long)(i % prompt->count),
-                (long long)(i / prompt->count), (long long)(vocabulary - 1));
-        }
-    }
-    return RF_OK;
-}
-
-/* One token for every row by `work`, which steps. */
-static rf_status step_once(rf_session *session, rf_replay *replay, rf_work work, rf_error *error)
-{
-    const rf_config *config = &session->model->config;
-    rf_device *device = session->model->device;
-    session->is_broken = true;
-    RF_TRY(rf_replay_run(replay, device, work, session, error));
-    RF_TRY(rf_device_download(device, session->host_report, session->report.data,
-                              rf_tensor_size(&session->report), error));
-    if (session->host_report[0] != 0) {
-        return rf_error_set(error, RF_ERR_RANGE,
-                            "token %lld: a stream left the range of its numbers; load the model "
-                            "with stream float32, or check its weights",
-                            (long long)session->length);
-    }
-    for (int64_t row = 0; row < session->batch; row++) {
-        session->host_kept[row * session->capacity + session->length] = 1;
-    }
-    session->is_broken = false;
-    session->has_stepped = true;
-    session->used_lists = session->uses_lists;
-    session->length++;
-    if (rf_config_lsh_layers(config) > 0 && session->length >= config->lsh.chunk_length) {
-        session->uses_lists = true;
-    }
-    return RF_OK;
-}
-
-/* ids [batch, count], column `column`. */
-static rf_status append_one(rf_session *session, const rf_prompt *prompt, int64_t column,
-                            rf_error *error)
-{
-    int32_t *ids = session->host_report + 1;
-    for (int64_t row = 0; row < session->batch; row++) {
-        ids[row] = prompt->ids[row * prompt->count + column];
-    }
-    RF_TRY(rf_device_upload(session->model->device, session->ids.data, ids,
-                            rf_tensor_size(&session->ids), error));
-    return step_once(session, &session->step, run_step, error);
-}
-
-rf_status rf_session_append_prompt(rf_session *session, const rf_prompt *prompt, rf_error *error)
-{
-    RF_TRY(check_state(session, prompt, error));
-    RF_TRY(check_ids(session, prompt, error));
-    if (session->length == 0) {
-        return rf_session_prefill(session, prompt, error);
-    }
-    for (int64_t column = 0; column < prompt->count; column++) {
-        RF_TRY(append_one(session, prompt, column, error));
-    }
-    return RF_OK;
-}
-
-rf_status rf_session_fetch_logits(rf_session *session, rf_error *error)
-{
-    rf_device *device = session->model->device;
-    return device->table->host_readable
-               ? RF_OK
-               : rf_device_download(device, session->host_logits, session->logits.data,
-                                    rf_tensor_size(&session->logits), error);
-}
-
-rf_status rf_session_append(rf_session *session, const int32_t *ids, const uint8_t *mask,
-                            int64_t count, rf_error *error)
-{
-    RF_TRY(rf_session_append_prompt(session, &(rf_prompt){.ids = ids, .mask = mask, .count = count},
-                                    error));
-    return rf_session_fetch_logits(session, error);
-}
-
-rf_status rf_session_set_sampling(rf_session *session, const rf_sampling *options,
-                                  const uint8_t *seen, rf_error *error)
-{
-    rf_device *device = session->model->device;
-    size_t vocabulary = (size_t)session->model->config.vocabulary;
-    rf_sample sample;
-    RF_TRY(rf_sampler_arguments(options, &sample, error));
-    sample.logits = session->logits;
-    sample.state = session->state;
-    sample.tokens = session->ids;
-    sample.first_position = session->length - 1;
-    if (options->repetition_penalty != 1.0) {
-        sample.seen = session->seen;
-        for (size_t row = 0; row < (size_t)session->batch; row++) {
-            RF_TRY(rf_device_upload(device, (char *)session->seen.data + row * vocabulary, seen,
-                                    vocabulary, error));
-        }
-    }
-    rf_replay_clear(&session->step_and_draw, device);
-    session->sample = sample;
-    return RF_OK;
-}
-
-/* The tokens that stand in host_report. */
-static rf_status hand_out(const rf_session *session, int32_t *tokens, rf_error *error)
-{
-    for (int64_t row = 0; row < session->batch; row++) {
-        tokens[row] = session->host_report[1 + row];
-        if (tokens[row] < 0) {
-            return rf_error_set(
-                error, RF_ERR_NUMERIC,
-                "the score of token %ld is not finite; the model's weights are damaged",
-                -1L - (long)tokens[row]);
-        }
-    }
-    return RF_OK;
-}
-
-rf_status rf_session_draw(rf_session *session, int32_t *tokens, rf_error *error)
-{
-    RF_TRY(run_draw(session, error));
-    RF_TRY(rf_device_download(session->model->device, session->host_report, session->report.data,
-                              rf_tensor_size(&session->report), error));
-    return hand_out(session, tokens, error);
-}
-
-rf_status rf_session_advance(rf_session *session, int32_t *tokens, rf_error *error)
-{
-    RF_TRY(check_state(session, &(rf_prompt){.count = 1}, error));
-    RF_TRY(step_once(session, &session->step_and_draw, run_step_and_draw, error));
-    return hand_out(session, tokens, error);
-}
-
-const float *rf_session_logits(const rf_session *session, int64_t row)
-{
-    bool is_there = session->length > 0 && row >= 0 && row < session->batch;
-    return is_there ? session->host_logits + row * session->model->config.vocabulary : NULL;
-}
-
-int64_t rf_session_length(const rf_session *session)
-{
-    return session->length;
-}
-
-/* The lists of a part, where the host can read them; NULL if they can not be had. */
-static int32_t *lists_of(const rf_session *session, const rf_layer_cache *cache, rf_cache_part part)
-{
-    rf_device *device = session->model->device;
-    size_t words = (size_t)rf_cache_list_words(cache);
-    int64_t index = (part.row * cache->rows.shape[1] + part.head) * cache->rounds + part.round;
-    int32_t *lists = (int32_t *)cache->lists.data + (size_t)index * words;
-    if (device->table->host_readable) {
-        return lists;
-    }
-    rf_status status =
-        rf_device_download(device, session->host_lists, lists, words * sizeof *lists, NULL);
-    return status == RF_OK ? session->host_lists : NULL;
-}
-
-int64_t rf_session_attended(const rf_session *session, int64_t row, int64_t layer, int64_t head,
-                            int64_t round, int64_t *tokens, int64_t limit)
-{
-    if (!session->has_stepped || layer < 0 || layer >= session->model->config.layers || row < 0 ||
-        row >= session->batch) {
-        return -1;
-    }
-    const rf_layer_cache *cache = &session->caches[layer];
-    if (head < 0 || head >= cache->rows.shape[1] || round < 0 || round >= cache->rounds) {
-        return -1;
-    }
-    rf_window_source source = {.cache = cache,
-                               .kept = session->host_kept + row * session->capacity};
-    if (session->used_lists && rf_cache_list_words(cache) > 0) {
-        source.lists = lists_of(session, cache, (rf_cache_part){row, head, round});
-        if (source.lists == NULL) {
-            return -1;
-        }
-    }
-    int64_t count = rf_cache_window(&source, session->length - 1, session->attended);
-    for (int64_t i = 0; i < count && i < limit; i++) {
-        tokens[i] = session->attended[i];
-    }
-    return count;
 }

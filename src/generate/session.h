@@ -14,18 +14,28 @@ typedef struct rf_layer_weights {
         outer_bias;
 } rf_layer_weights;
 
+/* What the host knows of a sequence. */
+typedef struct rf_session_row {
+    int64_t length;
+    bool uses_lists;  /* the next token's LSH windows come from bucket lists */
+    bool used_lists;  /* the last token's did */
+    bool has_stepped; /* the last append was of one token, not of a prompt */
+} rf_session_row;
+
 /* Tensors lie on the model's device. Host copies are the device's own memory where the host can
  * read that (the CPU), else owned. */
 struct rf_session {
     rf_model *model;
-    int64_t batch, capacity, length;
+    int64_t batch, capacity;
     uint64_t seed;
+    rf_session_row *rows;      /* [batch], owned */
     rf_layer_weights *weights; /* [layers], owned */
     rf_layer_cache *caches;    /* [layers], owned */
     rf_tensor *rotations;      /* [layers] [heads, width, rounds, columns], absent where nothing is
                                   hashed; owned */
     rf_workspace block;        /* what all these tensors lie in */
-    rf_tensor state;           /* [RF_STEP_WORDS] i32 */
+    rf_workspace spare;        /* the largest row of a cache: rf_session_reorder */
+    rf_tensor state;           /* [batch, RF_STEP_WORDS] i32 */
     rf_tensor kept;            /* [batch, capacity] u8 */
     rf_tensor report;          /* [1 + batch] i32: what the host reads after a step, namely */
     rf_tensor overflow;        /* [1] whether a stream has left its range, and */
@@ -42,37 +52,48 @@ struct rf_session {
     rf_context context;
     rf_workspace workspace;
     rf_replay step, step_and_draw;
-    bool uses_lists;  /* the next token's LSH windows come from bucket lists */
-    bool used_lists;  /* the last token's did */
-    bool has_stepped; /* the last append was of one token, not of a prompt */
-    bool is_broken;   /* an append failed half way */
+    bool is_broken; /* an append failed half way */
 };
 
-/* One prompt for all rows where `shared`: ids [1, count] then, else [batch, count]. mask like ids,
- * or NULL. */
+/* A prompt of rows first_row ... first_row + rows of a session: one for all of them where `shared`
+ * (ids [1, count]), else ids [rows, count]. mask like ids, or NULL. */
 typedef struct rf_prompt {
     const int32_t *ids;
     const uint8_t *mask;
     int64_t count;
+    int64_t first_row, rows;
     bool shared;
 } rf_prompt;
 
-/* rf_session_append with a prompt that may be shared by all rows (only on an empty session). The
- * scores stay on the device: rf_session_fetch_logits brings them. */
-RF_MUST_CHECK rf_status rf_session_append_prompt(rf_session *session, const rf_prompt *prompt,
-                                                 rf_error *error);
+/* Begin rows with a prompt; what they held before is forgotten, the others stay as they are. Draws
+ * of a row then count from 0 in the stream of its number. The scores stay on the device:
+ * rf_session_fetch_logits brings them. */
+RF_MUST_CHECK rf_status rf_session_start(rf_session *session, const rf_prompt *prompt,
+                                         rf_error *error);
 RF_MUST_CHECK rf_status rf_session_fetch_logits(rf_session *session, rf_error *error);
-/* How the calls below draw. seen  [vocabulary], 1 where a token stands in the context that is there
- * now; read only with a repetition penalty */
+/* How the calls below draw. */
 RF_MUST_CHECK rf_status rf_session_set_sampling(rf_session *session, const rf_sampling *options,
-                                                const uint8_t *seen, rf_error *error);
-/* Draw the next token of every row; tokens [batch], written. RF_ERR_NUMERIC if a score is not
+                                                rf_error *error);
+/* What a row has seen: [vocabulary], 1 where a token stands in its context. Read only with a
+ * repetition penalty; draws keep it up to date. */
+RF_MUST_CHECK rf_status rf_session_set_seen(rf_session *session, int64_t row, const uint8_t *seen,
+                                            rf_error *error);
+/* The next draw of a row is number `number` of `stream`. */
+RF_MUST_CHECK rf_status rf_session_set_stream(rf_session *session, int64_t row, int64_t stream,
+                                              int64_t number, rf_error *error);
+/* Draw the next token of `rows` rows; tokens [rows], written. RF_ERR_NUMERIC if a score is not
  * finite. */
-RF_MUST_CHECK rf_status rf_session_draw(rf_session *session, int32_t *tokens, rf_error *error);
-/* Append the tokens drawn last, then draw again. */
+RF_MUST_CHECK rf_status rf_session_draw(rf_session *session, int64_t first_row, int64_t rows,
+                                        int32_t *tokens, rf_error *error);
+/* Append to every row the token drawn last, then draw again; tokens [batch]. */
 RF_MUST_CHECK rf_status rf_session_advance(rf_session *session, int32_t *tokens, rf_error *error);
+/* Row i becomes what row sources[i] was: caches, mask and length; scores and draws stay. sources
+ * [batch]. The first `alike` tokens are the same in all rows, and are not copied. Takes, once,
+ * the memory of the largest cache of one row in one layer. */
+RF_MUST_CHECK rf_status rf_session_reorder(rf_session *session, const int32_t *sources,
+                                           int64_t alike, rf_error *error);
 
-/* Run the prompt of an empty session through the training kernels and fill caches and logits. */
+/* Run a checked prompt through the training kernels and fill caches and logits of its rows. */
 RF_MUST_CHECK rf_status rf_session_prefill(rf_session *session, const rf_prompt *prompt,
                                            rf_error *error);
 /* A layer's (-1: the model's) weight as products read it; absent where there is none. */

@@ -50,18 +50,26 @@ static rf_matrix group_columns(const rf_pass *pass, const group *g, const rf_ten
                              g->heads * pass->config->head_width);
 }
 
-static rf_status project_one(rf_pass *pass, const group *g, rf_parameter_role role,
-                             const rf_tensor *x, const rf_tensor *output, rf_row_slice slice,
-                             rf_error *error)
+/* One of the products of `project_slice`. */
+static rf_product product_of(const rf_pass *pass, const group *g, rf_parameter_role role,
+                             const rf_tensor *output, rf_row_slice slice)
 {
-    rf_tensor weight = group_rows(pass, g, rf_pass_weight(pass, role, g->layer, 0));
-    rf_tensor rows = head_rows(pass, g, output, slice);
-    return rf_op_gemm(&pass->context,
-                      &(rf_gemm){.a = rf_matrix_of(x),
-                                 .b = rf_matrix_of(&weight),
-                                 .c = rf_matrix_of(&rows),
-                                 .transpose_b = true},
-                      error);
+    const rf_tensor weight = group_rows(pass, g, rf_pass_weight(pass, role, g->layer, 0));
+    return (rf_product){.weight = rf_matrix_of(&weight), .y = head_rows(pass, g, output, slice)};
+}
+
+static rf_status project_slice(rf_pass *pass, const group *g, const rf_tensor *context,
+                               rf_row_slice slice, rf_error *error)
+{
+    rf_project project = {
+        .norm = rf_pass_norm(pass, context, slice, RF_PARAMETER_ATTENTION_NORM_GAIN, g->layer),
+        .count = g->shared ? 2 : 3,
+        .products = {product_of(pass, g, RF_PARAMETER_QUERY, &g->query, slice),
+                     product_of(pass, g, RF_PARAMETER_VALUE, &g->value, slice)}};
+    if (!g->shared) {
+        project.products[2] = product_of(pass, g, RF_PARAMETER_KEY, &g->key, slice);
+    }
+    return rf_op_project(&pass->context, &project, error);
 }
 
 static rf_status project(rf_pass *pass, group *g, const rf_tensor *context, rf_error *error)
@@ -71,19 +79,9 @@ static rf_status project(rf_pass *pass, group *g, const rf_tensor *context, rf_e
     if (!g->shared) {
         RF_TRY(take_heads(pass, "keys", g, &g->key, error));
     }
-    size_t mark = rf_workspace_mark(pass->context.workspace);
     for (rf_row_slice slice = {0};
          rf_row_slice_next(pass, &slice, pass->rows, pass->slices.rows);) {
-        rf_tensor x;
-        RF_TRY(rf_pass_take(pass, "attention input", slice.count, pass->config->hidden, &x, error));
-        RF_TRY(rf_pass_norm(pass, context, slice, RF_PARAMETER_ATTENTION_NORM_GAIN, g->layer, &x,
-                            error));
-        RF_TRY(project_one(pass, g, RF_PARAMETER_QUERY, &x, &g->query, slice, error));
-        RF_TRY(project_one(pass, g, RF_PARAMETER_VALUE, &x, &g->value, slice, error));
-        if (!g->shared) {
-            RF_TRY(project_one(pass, g, RF_PARAMETER_KEY, &x, &g->key, slice, error));
-        }
-        rf_workspace_release(pass->context.workspace, mark);
+        RF_TRY(project_slice(pass, g, context, slice, error));
     }
     return RF_OK;
 }
@@ -167,21 +165,16 @@ static rf_status share(rf_pass *pass, const group *g, const rf_tensor *accumulat
                        rf_residual_mode mode, rf_error *error)
 {
     rf_tensor weight = rf_pass_weight(pass, RF_PARAMETER_ATTENTION_OUTPUT, g->layer, 0);
-    size_t mark = rf_workspace_mark(pass->context.workspace);
     for (rf_row_slice slice = {0};
          rf_row_slice_next(pass, &slice, pass->rows, pass->slices.rows);) {
-        rf_tensor y;
-        rf_tensor merged = head_rows(pass, g, &g->merged, slice);
-        RF_TRY(rf_pass_take(pass, "attention share", slice.count, pass->config->hidden, &y, error));
-        RF_TRY(rf_op_gemm(&pass->context,
-                          &(rf_gemm){.a = rf_matrix_of(&merged),
-                                     .b = group_columns(pass, g, &weight),
-                                     .c = rf_matrix_of(&y),
-                                     .transpose_b = true},
-                          error));
-        RF_TRY(rf_pass_residual(pass, accumulator, slice, &y, mode, 2 * g->layer,
-                                RF_PURPOSE_ATTENTION_OUTPUT_DROPOUT, error));
-        rf_workspace_release(pass->context.workspace, mark);
+        RF_TRY(rf_op_project(
+            &pass->context,
+            &(rf_project){.x = head_rows(pass, g, &g->merged, slice),
+                          .count = 1,
+                          .products = {{.weight = group_columns(pass, g, &weight)}},
+                          .residual = rf_pass_residual(pass, accumulator, slice, mode, 2 * g->layer,
+                                                       RF_PURPOSE_ATTENTION_OUTPUT_DROPOUT)},
+            error));
     }
     return RF_OK;
 }
@@ -224,8 +217,7 @@ static rf_status output_backward(rf_pass *pass, const group *g,
          rf_row_slice_next(pass, &slice, pass->rows, pass->slices.rows);) {
         rf_tensor incoming;
         RF_TRY(rf_pass_incoming(pass, accumulator_gradient, slice,
-                                RF_PURPOSE_ATTENTION_OUTPUT_DROPOUT, g->layer, NULL, &incoming,
-                                error));
+                                RF_PURPOSE_ATTENTION_OUTPUT_DROPOUT, g->layer, &incoming, error));
         rf_tensor merged = head_rows(pass, g, &g->merged, slice);
         rf_tensor out = head_rows(pass, g, merged_gradient, slice);
         RF_TRY(rf_op_gemm(ops,
@@ -282,8 +274,10 @@ static rf_status project_backward(rf_pass *pass, const group *g,
         RF_TRY(rf_pass_take(pass, "attention input", slice.count, pass->config->hidden, &x, error));
         RF_TRY(rf_pass_take(pass, "attention input gradient", slice.count, pass->config->hidden,
                             &x_gradient, error));
-        RF_TRY(rf_pass_norm(pass, context, slice, RF_PARAMETER_ATTENTION_NORM_GAIN, g->layer, &x,
-                            error));
+        rf_layer_norm norm =
+            rf_pass_norm(pass, context, slice, RF_PARAMETER_ATTENTION_NORM_GAIN, g->layer);
+        norm.y = x;
+        RF_TRY(rf_op_layer_norm(&pass->context, &norm, error));
         RF_TRY(projection_backward(pass, g, RF_PARAMETER_QUERY, slice, &gradients->query_gradient,
                                    &x, &x_gradient, error));
         RF_TRY(projection_backward(pass, g, RF_PARAMETER_VALUE, slice, &gradients->value_gradient,

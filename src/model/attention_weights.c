@@ -201,6 +201,7 @@ rf_status rf_model_attention(rf_model *model, const int32_t *ids, const uint8_t 
         bool hashes = attentions[i]->buckets != NULL;
         int64_t all = rf_config_bucket_count(&model->config) + (mask != NULL ? 1 : 0);
         attentions[i]->bucket_count = hashes ? all : 0;
+        attentions[i]->kind = model->config.kinds[places[i].layer];
     }
 done:
     for (int64_t i = 0; i < count && status != RF_OK; i++) {
@@ -232,7 +233,7 @@ rf_attention_info rf_attention_describe(const rf_attention *a)
     static const char *const wraps[] = {
         [RF_WRAP_NONE] = "none", [RF_WRAP_PART] = "round", [RF_WRAP_ALL_PARTS] = "rounds"};
     return (rf_attention_info){.place = a->place,
-                               .kind = a->plan.normalise_keys ? "lsh" : "local",
+                               .kind = rf_layer_kind_name(a->kind),
                                .length = a->plan.length,
                                .width = a->width,
                                .rounds = a->plan.parts,

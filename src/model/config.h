@@ -104,9 +104,20 @@ RF_MUST_CHECK rf_status rf_config_parse(const char *name, const json_t *object,
 /* FOLDER/config.json, as FOREIGN. */
 RF_MUST_CHECK rf_status rf_config_load(const char *folder, const rf_log *log, rf_config *config,
                                        rf_error *error);
+/* What a token sees: what is before it, or both sides. */
+typedef enum rf_direction {
+    RF_DIRECTION_AS_IS,
+    RF_DIRECTION_CAUSAL,
+    RF_DIRECTION_BIDIRECTIONAL
+} rf_direction;
+/* "causal", "bidirectional", "as-is" (NULL too). */
+RF_MUST_CHECK rf_status rf_direction_parse(const char *text, rf_direction *direction,
+                                           rf_error *error);
 /* What to make of a configuration instead of what it says it is. */
 typedef struct rf_class_choice {
     rf_model_class model_class;
+    bool keeps_class; /* as written, whatever model_class is */
+    rf_direction direction;
     int64_t labels;           /* classifiers; 0: as written */
     const char *const *names; /* [labels]; NULL: LABEL_0, ... */
 } rf_class_choice;
@@ -170,9 +181,17 @@ const char *rf_config_label(const rf_config *config, int64_t label);
 /* Another set of names: id2label and label2id. RF_ERR_CONFIG if two are equal. */
 RF_MUST_CHECK rf_status rf_config_set_labels(rf_config *config, int64_t labels,
                                              const char *const *names, rf_error *error);
+/* The class and the direction that a task and a direction (either may be NULL) ask for; *choice is
+ * pointed at `space`, whose other members stay, or NULL where neither does. */
+RF_MUST_CHECK rf_status rf_class_choose(const char *task, const char *direction,
+                                        rf_class_choice *space, const rf_class_choice **choice,
+                                        rf_error *error);
 /* Make it another class, with what the class demands: a masked language model is bidirectional, a
- * causal one looks at nothing after it. What changed is said in the log. */
+ * causal one looks at nothing after it, others are what `direction` says. A model that was causal
+ * looks at as many chunks after a token as before it. What changed is said in the log.
+ * RF_ERR_ARGUMENT for a direction that the class cannot have. */
 RF_MUST_CHECK rf_status rf_config_set_class(rf_config *config, rf_model_class model_class,
-                                            const rf_log *log, rf_error *error);
+                                            rf_direction direction, const rf_log *log,
+                                            rf_error *error);
 
 #endif

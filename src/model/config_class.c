@@ -324,11 +324,40 @@ rf_status rf_config_set_labels(rf_config *config, int64_t labels, const char *co
     return RF_OK;
 }
 
+rf_status rf_direction_parse(const char *text, rf_direction *direction, rf_error *error)
+{
+    static const char *const words[] = {"as-is", "causal", "bidirectional"};
+    int found = text == NULL ? 0 : find_word(words, 3, text);
+    if (found == 3) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "direction is \"%.60s\", expected as-is, causal or bidirectional",
+                            text);
+    }
+    *direction = (rf_direction)found;
+    return RF_OK;
+}
+
+rf_status rf_class_choose(const char *task, const char *direction, rf_class_choice *space,
+                          const rf_class_choice **choice, rf_error *error)
+{
+    *choice = NULL;
+    RF_TRY(rf_direction_parse(direction, &space->direction, error));
+    space->keeps_class = task == NULL;
+    if (task == NULL && space->direction == RF_DIRECTION_AS_IS) {
+        return RF_OK;
+    }
+    *choice = space;
+    return task != NULL ? rf_class_of_task(task, &space->model_class, error) : RF_OK;
+}
+
 static void make_causal(rf_config *config, const rf_log *log)
 {
     if (!config->causal) {
         rf_log_write(log, RF_LOG_NOTICE,
-                     "is_decoder: true from now on, since a language model predicts what follows");
+                     "is_decoder: true from now on: every token sees only what is before it%s",
+                     config->model_class == RF_CLASS_CAUSAL_LM
+                         ? ", since a language model predicts what follows"
+                         : "");
     }
     if (config->local.chunks_after > 0 || config->lsh.chunks_after > 0) {
         rf_log_write(log, RF_LOG_NOTICE,
@@ -339,24 +368,63 @@ static void make_causal(rf_config *config, const rf_log *log)
     config->lsh.chunks_after = 0;
 }
 
-rf_status rf_config_set_class(rf_config *config, rf_model_class model_class, const rf_log *log,
-                              rf_error *error)
+/* As far ahead as back, where a causal model could not look ahead. */
+static void look_ahead(rf_config *config, rf_layer_kind kind, const char *key,
+                       rf_window_config *window, const rf_log *log)
 {
-    if (model_class == RF_CLASS_CAUSAL_LM) {
+    if (rf_config_kind_count(config, kind) > 0 && window->chunks_after < window->chunks_before) {
+        window->chunks_after = window->chunks_before;
+        rf_log_write(log, RF_LOG_NOTICE, "%s: %lld from now on", key,
+                     (long long)window->chunks_after);
+    }
+}
+
+static void make_bidirectional(rf_config *config, const rf_log *log)
+{
+    if (!config->causal) {
+        return;
+    }
+    look_ahead(config, RF_LAYER_LOCAL, "local_num_chunks_after", &config->local, log);
+    look_ahead(config, RF_LAYER_LSH, "lsh_num_chunks_after", &config->lsh, log);
+    rf_log_write(log, RF_LOG_NOTICE,
+                 "is_decoder: false from now on: every token sees both sides; weights that were "
+                 "trained to look back only need more training");
+    config->causal = false;
+}
+
+static rf_status check_direction(rf_model_class model_class, rf_direction direction,
+                                 rf_error *error)
+{
+    if (model_class == RF_CLASS_CAUSAL_LM && direction == RF_DIRECTION_BIDIRECTIONAL) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "direction is bidirectional, but a model that predicts what follows "
+                            "cannot see it; the task masked-lm can");
+    }
+    if (model_class == RF_CLASS_MASKED_LM && direction == RF_DIRECTION_CAUSAL) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "direction is causal, but a ReformerForMaskedLM tells a masked token "
+                            "by both sides; the task lm is causal");
+    }
+    return RF_OK;
+}
+
+rf_status rf_config_set_class(rf_config *config, rf_model_class model_class, rf_direction direction,
+                              const rf_log *log, rf_error *error)
+{
+    rf_model_class before = config->model_class;
+    RF_TRY(check_direction(model_class, direction, error));
+    config->model_class = model_class;
+    if (model_class == RF_CLASS_CAUSAL_LM || direction == RF_DIRECTION_CAUSAL) {
         make_causal(config, log);
-    } else if (model_class == RF_CLASS_MASKED_LM && config->causal) {
-        rf_log_write(log, RF_LOG_NOTICE,
-                     "is_decoder: false from now on, since a masked token is told by both sides; "
-                     "weights that were trained to look back only need more training");
-        config->causal = false;
+    } else if (model_class == RF_CLASS_MASKED_LM || direction == RF_DIRECTION_BIDIRECTIONAL) {
+        make_bidirectional(config, log);
     }
     if (model_class == RF_CLASS_ANSWERER && config->labels != 2) {
         RF_TRY(rf_config_set_labels(config, 2, NULL, error));
     }
     const json_t *ours = json_object_get(config->json, "reformer_c");
-    if (config->model_class != model_class && json_object_get(ours, "pooling") == NULL) {
+    if (before != model_class && json_object_get(ours, "pooling") == NULL) {
         config->pooling = config->causal ? RF_POOLING_LAST : RF_POOLING_FIRST;
     }
-    config->model_class = model_class;
     return name_labels(config, error);
 }

@@ -344,7 +344,8 @@ static rf_status parse(const char *name, rf_config_origin origin, const rf_class
         RF_TRY(rf_config_set_labels(config, choice->labels, choice->names, error));
     }
     if (choice != NULL) {
-        RF_TRY(rf_config_set_class(config, choice->model_class, log, error));
+        rf_model_class wanted = choice->keeps_class ? config->model_class : choice->model_class;
+        RF_TRY(rf_config_set_class(config, wanted, choice->direction, log, error));
     }
     const char *version = json_string_value(json_object_get(object, "transformers_version"));
     config->written_by_transformers_5 = version != NULL && strtol(version, NULL, 10) >= 5;

@@ -20,21 +20,26 @@ static float backward_factor(const rf_pass *pass)
     return drops ? 1.0F / (1.0F - (float)pass->config->hidden_dropout) : 1.0F;
 }
 
-/* u [count, feed_forward]: before the activation, or after it if that is relu. */
-static rf_status inner(rf_pass *pass, int64_t layer, rf_row_slice slice, const rf_tensor *x,
-                       const rf_tensor *u, rf_error *error)
+/* u [count, feed_forward]: before the activation, or after it if that is relu. x: optional
+ * [count, hidden], the norm of the context's rows. */
+static rf_status inner(rf_pass *pass, int64_t layer, rf_row_slice slice, const rf_tensor *context,
+                       const rf_tensor *x, const rf_tensor *u, rf_error *error)
 {
     rf_tensor weight = rf_pass_weight(pass, RF_PARAMETER_INNER_WEIGHT, layer, 0);
-    RF_TRY(rf_op_gemm(&pass->context,
-                      &(rf_gemm){.a = rf_matrix_of(x),
-                                 .b = rf_matrix_of(&weight),
-                                 .c = rf_matrix_of(u),
-                                 .transpose_b = true,
-                                 .bias = rf_pass_weight(pass, RF_PARAMETER_INNER_BIAS, layer, 0),
-                                 .relu = is_relu(pass)},
-                      error));
-    return rf_pass_dropout(pass, u, RF_PURPOSE_FEED_FORWARD_INNER_DROPOUT, layer, slice.first,
-                           error);
+    rf_project project = {
+        .norm = rf_pass_norm(pass, context, slice, RF_PARAMETER_FEED_FORWARD_NORM_GAIN, layer),
+        .count = 1,
+        .products = {{.weight = rf_matrix_of(&weight),
+                      .bias = rf_pass_weight(pass, RF_PARAMETER_INNER_BIAS, layer, 0),
+                      .y = *u}},
+        .relu = is_relu(pass),
+        .probability = pass->dropout ? (float)pass->config->hidden_dropout : 0.0F,
+        .key = rf_pass_key(pass, RF_PURPOSE_FEED_FORWARD_INNER_DROPOUT, layer),
+        .first_row = pass->first_sample * pass->length + slice.first};
+    if (x != NULL) {
+        project.norm.y = *x;
+    }
+    return rf_op_project(&pass->context, &project, error);
 }
 
 /* y = activation(u), where `inner` has not done so; y may be u, and is if that is relu. */
@@ -47,18 +52,21 @@ static rf_status activate(rf_pass *pass, const rf_tensor *u, const rf_tensor *y,
         &pass->context, &(rf_activate){.x = *u, .y = *y, .kind = pass->config->activation}, error);
 }
 
-/* y [count, hidden]: the branch before its dropout. */
-static rf_status outer(rf_pass *pass, int64_t layer, const rf_tensor *activated, const rf_tensor *y,
-                       rf_error *error)
+/* The branch from its activated values, into rows of the accumulator. */
+static rf_status outer(rf_pass *pass, int64_t layer, rf_row_slice slice, const rf_tensor *activated,
+                       const rf_tensor *accumulator, rf_residual_mode mode, rf_error *error)
 {
     rf_tensor weight = rf_pass_weight(pass, RF_PARAMETER_OUTER_WEIGHT, layer, 0);
-    return rf_op_gemm(&pass->context,
-                      &(rf_gemm){.a = rf_matrix_of(activated),
-                                 .b = rf_matrix_of(&weight),
-                                 .c = rf_matrix_of(y),
-                                 .transpose_b = true,
-                                 .bias = rf_pass_weight(pass, RF_PARAMETER_OUTER_BIAS, layer, 0)},
-                      error);
+    return rf_op_project(
+        &pass->context,
+        &(rf_project){
+            .x = *activated,
+            .count = 1,
+            .products = {{.weight = rf_matrix_of(&weight),
+                          .bias = rf_pass_weight(pass, RF_PARAMETER_OUTER_BIAS, layer, 0)}},
+            .residual = rf_pass_residual(pass, accumulator, slice, mode, 2 * layer + 1,
+                                         RF_PURPOSE_FEED_FORWARD_OUTPUT_DROPOUT)},
+        error);
 }
 
 static int64_t rows_at_a_time(const rf_pass *pass)
@@ -71,18 +79,12 @@ static rf_status forward_slice(rf_pass *pass, int64_t layer, rf_row_slice slice,
                                const rf_tensor *accumulator, const rf_tensor *context,
                                rf_error *error)
 {
-    rf_tensor x;
     rf_tensor u;
-    RF_TRY(rf_pass_take(pass, "feed-forward input", slice.count, pass->config->hidden, &x, error));
     RF_TRY(rf_pass_take(pass, "feed-forward inner", slice.count, pass->config->feed_forward, &u,
                         error));
-    RF_TRY(
-        rf_pass_norm(pass, context, slice, RF_PARAMETER_FEED_FORWARD_NORM_GAIN, layer, &x, error));
-    RF_TRY(inner(pass, layer, slice, &x, &u, error));
+    RF_TRY(inner(pass, layer, slice, context, NULL, &u, error));
     RF_TRY(activate(pass, &u, &u, error));
-    RF_TRY(outer(pass, layer, &u, &x, error));
-    return rf_pass_residual(pass, accumulator, slice, &x, RF_RESIDUAL_ADD, 2 * layer + 1,
-                            RF_PURPOSE_FEED_FORWARD_OUTPUT_DROPOUT, error);
+    return outer(pass, layer, slice, &u, accumulator, RF_RESIDUAL_ADD, error);
 }
 
 static rf_status feed_forward_forward(rf_pass *pass, int64_t layer, const rf_tensor *accumulator,
@@ -130,7 +132,6 @@ typedef struct buffers {
     rf_tensor u;         /* before the activation, [count, feed_forward]; relu: activated */
     rf_tensor activated; /* [count, feed_forward] */
     rf_tensor g;         /* gradient of u, [count, feed_forward] */
-    rf_tensor y;         /* the branch, then its gradient, [count, hidden] */
 } buffers;
 
 static rf_status undo_slice(rf_pass *pass, int64_t layer, rf_row_slice slice,
@@ -145,15 +146,9 @@ static rf_status undo_slice(rf_pass *pass, int64_t layer, rf_row_slice slice,
                         &b->activated, error));
     b->g = b->activated;
     b->activated = is_relu(pass) ? b->u : b->activated;
-    RF_TRY(
-        rf_pass_take(pass, "feed-forward output", slice.count, pass->config->hidden, &b->y, error));
-    RF_TRY(rf_pass_norm(pass, context, slice, RF_PARAMETER_FEED_FORWARD_NORM_GAIN, layer, &b->x,
-                        error));
-    RF_TRY(inner(pass, layer, slice, &b->x, &b->u, error));
+    RF_TRY(inner(pass, layer, slice, context, &b->x, &b->u, error));
     RF_TRY(activate(pass, &b->u, &b->activated, error));
-    RF_TRY(outer(pass, layer, &b->activated, &b->y, error));
-    return rf_pass_residual(pass, accumulator, slice, &b->y, RF_RESIDUAL_SUBTRACT, 2 * layer + 1,
-                            RF_PURPOSE_FEED_FORWARD_OUTPUT_DROPOUT, error);
+    return outer(pass, layer, slice, &b->activated, accumulator, RF_RESIDUAL_SUBTRACT, error);
 }
 
 static rf_status backward_slice(rf_pass *pass, int64_t layer, rf_row_slice slice, buffers *b,
@@ -161,10 +156,9 @@ static rf_status backward_slice(rf_pass *pass, int64_t layer, rf_row_slice slice
                                 const rf_tensor *context_gradient, rf_error *error)
 {
     rf_context *ops = &pass->context;
-    rf_tensor incoming; /* in the place of y, which holds the branch no longer needed */
+    rf_tensor incoming;
     RF_TRY(rf_pass_incoming(pass, accumulator_gradient, slice,
-                            RF_PURPOSE_FEED_FORWARD_OUTPUT_DROPOUT, layer, &b->y, &incoming,
-                            error));
+                            RF_PURPOSE_FEED_FORWARD_OUTPUT_DROPOUT, layer, &incoming, error));
     RF_TRY(linear_gradients(pass, &incoming, &b->activated,
                             rf_pass_gradient(pass, RF_PARAMETER_OUTER_WEIGHT, layer, 0),
                             rf_pass_gradient(pass, RF_PARAMETER_OUTER_BIAS, layer, 0), error));

@@ -72,6 +72,7 @@ static rf_status loss(rf_pass *pass, const rf_tensor *logits, bool gradient, flo
                                       .factor = factor * (float)pass->span_weights[side]};
         if (gradient) {
             arguments.logits_gradient = arguments.logits;
+            arguments.smoothing = pass->smoothing;
         }
         RF_TRY(rf_op_cross_entropy(&pass->context, &arguments, error));
     }

@@ -241,6 +241,8 @@ static rf_status loss(rf_pass *pass, const stack_buffers *b, bool gradient, floa
                                    .factor = factor};
         if (gradient) {
             single.logits_gradient = b->logits;
+            single.smoothing = pass->smoothing;
+            single.weights = pass->class_weights;
         }
         return rf_op_cross_entropy(&pass->context, &single, error);
     }
@@ -253,6 +255,7 @@ static rf_status loss(rf_pass *pass, const stack_buffers *b, bool gradient, floa
                             .factor = factor};
     if (gradient) {
         values.x_gradient = b->logits;
+        values.smoothing = regression ? 0.0 : pass->smoothing;
     }
     return rf_op_value_loss(&pass->context, &values, error);
 }

@@ -39,6 +39,7 @@ static rf_status loss(rf_pass *pass, rf_row_slice slice, slice_buffers *b, bool 
         .factor = factor};
     if (gradient) {
         arguments.logits_gradient = b->logits_gradient;
+        arguments.smoothing = pass->smoothing;
     }
     return rf_op_cross_entropy(&pass->context, &arguments, error);
 }

@@ -390,6 +390,16 @@ static rf_status write_config(const char *folder, const rf_config *config, rf_dt
     return status;
 }
 
+rf_status rf_hf_model_load_generation(const char *folder, json_t **generation, rf_error *error)
+{
+    char *path = NULL;
+    *generation = NULL;
+    RF_TRY(rf_path_join(folder, "generation_config.json", &path, error));
+    rf_status status = rf_file_exists(path) ? rf_json_read_object(path, generation, error) : RF_OK;
+    rf_release(path);
+    return status;
+}
+
 static rf_status write_generation_config(const char *folder, const rf_config *config,
                                          rf_error *error)
 {
@@ -472,6 +482,8 @@ rf_status rf_hf_model_save(const char *folder, const rf_config *config,
     RF_TRY(check_values(folder, parameters, block, store_as, error));
     RF_TRY(rf_folder_create(folder, error));
     RF_TRY(write_config(folder, config, store_as, error));
-    RF_TRY(write_generation_config(folder, config, error));
+    RF_TRY(storage->generation != NULL
+               ? write_json(folder, "generation_config.json", storage->generation, error)
+               : write_generation_config(folder, config, error));
     return write_weights(folder, parameters, block, storage, error);
 }

@@ -29,10 +29,14 @@ RF_MUST_CHECK rf_status rf_hf_model_load_other(const char *folder, const rf_conf
                                                rf_error *error);
 /* How weights are stored. */
 typedef struct rf_hf_storage {
-    rf_dtype store_as;   /* RF_F32, RF_BF16, RF_F16 */
-    uint64_t shard_size; /* bytes a file; 0: one file */
-    bool as_torch;       /* pytorch_model.bin instead of model.safetensors */
+    rf_dtype store_as;        /* RF_F32, RF_BF16, RF_F16 */
+    uint64_t shard_size;      /* bytes a file; 0: one file */
+    bool as_torch;            /* pytorch_model.bin instead of model.safetensors */
+    const json_t *generation; /* what generation_config.json holds; NULL: the special tokens' ids */
 } rf_hf_storage;
+/* The object of a folder's generation_config.json; NULL where there is none. Caller json_decref. */
+RF_MUST_CHECK rf_status rf_hf_model_load_generation(const char *folder, json_t **generation,
+                                                    rf_error *error);
 /* Write config.json, generation_config.json and the weights. A non-zero bias is said in the log
  * (transformers 5 does not add it). RF_ERR_NUMERIC, before anything is written, for a value that is
  * not finite or that the type cannot hold. */

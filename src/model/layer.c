@@ -16,6 +16,8 @@ static rf_status config_text(const rf_layer_options *o, const char *kind, char *
                              rf_error *error)
 {
     char buckets[32] = "null";
+    const char *window = strcmp(kind, "lsh") == 0 ? "lsh" : "local";
+    bool full = strncmp(kind, "full", 4) == 0;
     int64_t width = o->head_width == 0 && o->heads > 0 ? o->hidden / o->heads : o->head_width;
     if (o->buckets != 0) {
         (void)snprintf(buckets, sizeof buckets, "%lld", (long long)o->buckets);
@@ -28,8 +30,8 @@ static rf_status config_text(const rf_layer_options *o, const char *kind, char *
         "\"num_buckets\": %s, \"is_decoder\": %s, \"feed_forward_size\": 1, \"vocab_size\": 3, "
         "\"eos_token_id\": 2, \"axial_pos_embds\": false, \"reformer_c\": {\"position_kind\": "
         "\"sinusoidal\", \"stream\": \"float32\"}}",
-        kind, (long long)o->hidden, (long long)o->heads, (long long)width, kind,
-        (long long)o->chunk, kind, (long long)o->before, kind, (long long)o->after,
+        kind, (long long)o->hidden, (long long)o->heads, (long long)width, window,
+        (long long)(full ? 1 : o->chunk), window, (long long)o->before, window, (long long)o->after,
         (long long)(o->rounds == 0 ? 1 : o->rounds), buckets, o->causal ? "true" : "false");
 }
 
@@ -55,13 +57,14 @@ rf_status rf_layer_create(const rf_layer_options *options, rf_layer **result, rf
                             .threads = options->threads,
                             .task = "embed"};
     rf_layer *layer = NULL;
+    rf_layer_kind known = RF_LAYER_LSH;
     char *text = NULL;
     void *memory = NULL;
     rf_status status = RF_OK;
     *result = NULL;
-    if (strcmp(kind, "lsh") != 0 && strcmp(kind, "local") != 0) {
-        return rf_error_set(error, RF_ERR_ARGUMENT, "kind is \"%.40s\", expected lsh or local",
-                            kind);
+    if (!rf_layer_kind_parse(kind, &known)) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "kind is \"%.40s\", expected lsh, local, full or full_shared", kind);
     }
     RF_TRY_DONE(rf_allocate_zeroed(sizeof *layer, "layer", &memory, error));
     layer = memory;
@@ -118,9 +121,10 @@ static const rf_parameter *locate(const rf_layer *layer, rf_layer_weight weight,
 {
     const rf_parameter *found = find(layer, weight);
     if (found == NULL) {
-        (void)rf_error_set(error, RF_ERR_ARGUMENT,
-                           "weight %d: the layer has none (keys of an LSH layer are its queries)",
-                           (int)weight);
+        (void)rf_error_set(
+            error, RF_ERR_ARGUMENT,
+            "weight %d: the layer has none (keys of an LSH or full_shared layer are its queries)",
+            (int)weight);
     }
     return found;
 }

@@ -182,12 +182,11 @@ static rf_status choose_class(const rf_model_options *options, rf_class_choice *
                               const rf_class_choice **choice, rf_error *error)
 {
     *choice = NULL;
-    if (options == NULL || options->task == NULL) {
+    if (options == NULL) {
         return RF_OK;
     }
     *space = (rf_class_choice){.labels = options->labels, .names = options->label_names};
-    *choice = space;
-    return rf_class_of_task(options->task, &space->model_class, error);
+    return rf_class_choose(options->task, options->direction, space, choice, error);
 }
 
 /* Another class's folder: first values for what it does not have, then what it has. */
@@ -222,6 +221,7 @@ rf_status rf_model_load(const char *folder, const rf_model_options *options, rf_
     RF_TRY_DONE(rf_model_from_config(&config, options, &model, error));
     RF_TRY_DONE(rf_string_copy(folder, &model->folder, error));
     RF_TRY_DONE(rf_tokenizer_files_read(folder, &model->tokenizer_files, error));
+    RF_TRY_DONE(rf_hf_model_load_generation(folder, &model->generation, error));
     RF_TRY_DONE(host_block_open(model, &block, error));
     RF_TRY_DONE(load_weights(folder, model, options, bias, block, error));
     RF_TRY_DONE(upload_block(model, block, error));
@@ -311,7 +311,8 @@ static rf_status parse_format(const char *name, bool *as_torch, rf_error *error)
 rf_status rf_model_save(const rf_model *model, const char *folder, const rf_save_options *options,
                         rf_error *error)
 {
-    rf_hf_storage storage = {.shard_size = options != NULL ? options->shard_size : 0};
+    rf_hf_storage storage = {.shard_size = options != NULL ? options->shard_size : 0,
+                             .generation = model->generation};
     float *block = NULL;
     rf_status status = RF_OK;
     RF_TRY(parse_dtype(options != NULL ? options->dtype : NULL, &storage.store_as, error));
@@ -343,6 +344,7 @@ void rf_model_destroy(rf_model *model)
     rf_config_clear(&model->config);
     rf_device_destroy(model->device);
     rf_tokenizer_files_clear(&model->tokenizer_files);
+    json_decref(model->generation);
     rf_release(model->folder);
     rf_release(model);
 }

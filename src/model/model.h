@@ -20,7 +20,9 @@ struct rf_model {
     bool applies_head_bias;
     bool trains_head_bias;
     rf_tokenizer_files tokenizer_files; /* saved beside the weights */
-    char *folder;                       /* where it was loaded from, NULL for a new one; owned */
+    json_t *generation; /* generation_config.json as it was read, saved beside the weights; NULL:
+                           there was none; owned */
+    char *folder;       /* where it was loaded from, NULL for a new one; owned */
     rf_log log;
 };
 
@@ -117,12 +119,15 @@ typedef struct rf_runner_options {
                                backward */
     bool store_activations; /* test only: keep both streams at every boundary and use them instead
                                of the inverse */
-    bool bf16_gradient_stream; /* the streams' gradients in bf16 instead of f32 */
-    rf_slices slices;          /* zeros: the planner chooses */
+    bool bf16_gradient_stream;  /* the streams' gradients in bf16 instead of f32 */
+    double label_smoothing;     /* of the loss that is trained on; not of regressions */
+    const float *class_weights; /* the same, of a classifier with one label of many: [labels] on the
+                                   host, copied; NULL: ones */
+    rf_slices slices;           /* zeros: the planner chooses */
     size_t memory_budget; /* bytes that rf_plan_on_device should stay within, by cutting the work
                              finer than `slices` say; 0: no bound */
     rf_hooks hooks;
-    const rf_op_times *times; /* borrowed; NULL: not measured */
+    rf_op_times *times; /* borrowed; NULL: not measured */
 } rf_runner_options;
 
 typedef struct rf_memory_plan { /* bytes */
@@ -139,7 +144,8 @@ typedef struct rf_runner rf_runner;
 
 typedef struct rf_outcome {
     double nll_sum; /* nats (regression: squares), over what is scored: tokens, labels, or starts
-                       and ends (these two weighted so that each half counts one half) */
+                       and ends (these two weighted so that each half counts one half); in training
+                       smoothed and weighted */
     int64_t scored, correct; /* correct: not of regressions and multi-label classifiers */
     bool overflow; /* a fixed32 stream left its range: the gradients are void, nothing else was
                       changed */

@@ -1,6 +1,6 @@
 /* The table of parameters: walked once to count, then again to fill, so that names and shapes stand
- * in one place. Within a block those with weight decay come first, each at a multiple of 64 floats.
- * Names and order: Hugging Face's state dictionary. */
+ * in one place. Within a block those with weight decay come first and frozen ones last, each at a
+ * multiple of 64 floats. Names and order: Hugging Face's state dictionary. */
 #include "model/parameters.h"
 
 #include "base/memory.h"
@@ -204,15 +204,27 @@ static rf_status walk(builder *out, const rf_config *config)
     return out->status;
 }
 
-static void place(rf_parameters *parameters, bool decays)
+/* Those that decay, or do not, behind what is placed already; or all that are frozen. */
+static void place(rf_parameters *parameters, bool decays, bool frozen)
 {
     for (int64_t i = 0; i < parameters->items_count; i++) {
         rf_parameter *item = &parameters->items[i];
-        if (item->decays == decays) {
+        if (item->frozen == frozen && (frozen || item->decays == decays)) {
             item->offset = parameters->block_count;
             parameters->block_count += (item->count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
         }
     }
+}
+
+void rf_parameters_lay_out(rf_parameters *parameters)
+{
+    parameters->block_count = 0;
+    place(parameters, true, false);
+    parameters->decay_count = parameters->block_count;
+    place(parameters, false, false);
+    int64_t trained = parameters->block_count;
+    place(parameters, true, true);
+    parameters->frozen_count = parameters->block_count - trained;
 }
 
 rf_status rf_parameters_create(const rf_config *config, rf_parameters *parameters, rf_error *error)
@@ -233,9 +245,7 @@ rf_status rf_parameters_create(const rf_config *config, rf_parameters *parameter
         rf_parameters_clear(parameters);
         return status;
     }
-    place(parameters, true);
-    parameters->decay_count = parameters->block_count;
-    place(parameters, false);
+    rf_parameters_lay_out(parameters);
     return RF_OK;
 }
 

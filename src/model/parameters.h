@@ -1,8 +1,8 @@
 /* All parameters of a model in one block, laid out from one table of name and shape, so that
  * saving, clipping, averaging and zeroing are loops over one block. Gradients and moments are
- * blocks of the same layout. Parameters with weight decay come first. Names are Hugging Face's
- * (spec 2.1), with the prefix "reformer." except in the bare model. Each starts at a multiple of 64
- * floats; the gap is zero.
+ * blocks of the same layout. Parameters with weight decay come first, frozen ones last. Names are
+ * Hugging Face's (spec 2.1), with the prefix "reformer." except in the bare model. Each starts at a
+ * multiple of 64 floats; the gap is zero.
  */
 #ifndef RF_MODEL_PARAMETERS_H
 #define RF_MODEL_PARAMETERS_H
@@ -47,20 +47,30 @@ typedef struct rf_parameter {
     int64_t count;  /* elements */
     int64_t offset; /* elements from the start of a block */
     bool decays;    /* weight decay applies: not for norms, biases and positions */
+    bool frozen;    /* keeps its values in training */
 } rf_parameter;
 
 typedef struct rf_parameters {
     rf_parameter *items; /* in Hugging Face's order of names within a model, not of offset; owned */
     int64_t items_count;
-    int64_t total;       /* parameters, without gaps */
-    int64_t block_count; /* floats in a block, with gaps */
-    int64_t decay_count; /* floats of a block that decay: [0, decay_count) */
+    int64_t total;        /* parameters, without gaps */
+    int64_t block_count;  /* floats in a block, with gaps */
+    int64_t decay_count;  /* floats of a block that decay: [0, decay_count) */
+    int64_t frozen_count; /* floats of a block that are frozen: the last so many */
 } rf_parameters;
 
 /* The table of the model that the configuration describes. On failure *parameters is zeroed. */
 RF_MUST_CHECK rf_status rf_parameters_create(const rf_config *config, rf_parameters *parameters,
                                              rf_error *error);
 void rf_parameters_clear(rf_parameters *parameters);
+/* Freeze what one of `patterns` names, between which there are commas: the names of parameters,
+ * with or without "reformer.", where * stands for any characters and ? for one. Moves parameters
+ * within blocks, whose size stays: to be called before there are values. RF_ERR_ARGUMENT, with the
+ * nearest names, for a pattern that names nothing, and where nothing would be left to train. */
+RF_MUST_CHECK rf_status rf_parameters_freeze(rf_parameters *parameters, const char *patterns,
+                                             rf_error *error);
+/* Offsets and counts of a block from what decays and what is frozen. */
+void rf_parameters_lay_out(rf_parameters *parameters);
 /* The parameter of that role; layer -1 and axis 0 where they do not apply; NULL if the model has
  * none. */
 const rf_parameter *rf_parameters_find(const rf_parameters *parameters, rf_parameter_role role,

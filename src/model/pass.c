@@ -86,8 +86,7 @@ rf_status rf_pass_dropout(rf_pass *pass, const rf_tensor *x, rf_purpose purpose,
 }
 
 rf_status rf_pass_incoming(rf_pass *pass, const rf_tensor *stream_gradient, rf_row_slice slice,
-                           rf_purpose purpose, int64_t layer, const rf_tensor *spare,
-                           rf_tensor *incoming, rf_error *error)
+                           rf_purpose purpose, int64_t layer, rf_tensor *incoming, rf_error *error)
 {
     rf_tensor rows = rf_tensor_rows(stream_gradient, slice.first, slice.count);
     bool drops = pass->dropout && pass->config->hidden_dropout > 0.0;
@@ -95,12 +94,8 @@ rf_status rf_pass_incoming(rf_pass *pass, const rf_tensor *stream_gradient, rf_r
         *incoming = rows;
         return RF_OK;
     }
-    if (spare != NULL) {
-        *incoming = *spare;
-    } else {
-        RF_TRY(rf_pass_take(pass, "branch gradient", slice.count, pass->config->hidden, incoming,
-                            error));
-    }
+    RF_TRY(
+        rf_pass_take(pass, "branch gradient", slice.count, pass->config->hidden, incoming, error));
     if (!drops) {
         return rf_op_cast(&pass->context, &(rf_cast){.x = rows, .y = *incoming}, error);
     }
@@ -113,17 +108,14 @@ static rf_parameter_role bias_of(rf_parameter_role gain)
     return (rf_parameter_role)((int)gain + 1);
 }
 
-rf_status rf_pass_norm(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
-                       rf_parameter_role gain, int64_t layer, const rf_tensor *y, rf_error *error)
+rf_layer_norm rf_pass_norm(const rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
+                           rf_parameter_role gain, int64_t layer)
 {
-    return rf_op_layer_norm(&pass->context,
-                            &(rf_layer_norm){.x = rf_tensor_rows(stream, slice.first, slice.count),
-                                             .fraction_bits = pass->config->fraction_bits,
-                                             .gain = rf_pass_value(pass, gain, layer, 0),
-                                             .bias = rf_pass_value(pass, bias_of(gain), layer, 0),
-                                             .epsilon = (float)pass->config->layer_norm_epsilon,
-                                             .y = *y},
-                            error);
+    return (rf_layer_norm){.x = rf_tensor_rows(stream, slice.first, slice.count),
+                           .fraction_bits = pass->config->fraction_bits,
+                           .gain = rf_pass_value(pass, gain, layer, 0),
+                           .bias = rf_pass_value(pass, bias_of(gain), layer, 0),
+                           .epsilon = (float)pass->config->layer_norm_epsilon};
 }
 
 rf_status rf_pass_norm_backward(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
@@ -145,10 +137,9 @@ rf_status rf_pass_norm_backward(rf_pass *pass, const rf_tensor *stream, rf_row_s
 }
 
 static rf_residual residual_of(const rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
-                               const rf_tensor *value, rf_residual_mode mode, int64_t flag)
+                               rf_residual_mode mode, int64_t flag)
 {
     return (rf_residual){.stream = rf_tensor_rows(stream, slice.first, slice.count),
-                         .value = *value,
                          .overflow = rf_tensor_rows(&pass->overflow, flag, 1),
                          .mode = mode,
                          .fraction_bits = pass->config->fraction_bits};
@@ -158,19 +149,19 @@ rf_status rf_pass_start(rf_pass *pass, const rf_tensor *stream, rf_row_slice sli
                         const rf_tensor *value, rf_error *error)
 {
     rf_residual residual =
-        residual_of(pass, stream, slice, value, RF_RESIDUAL_SET, 2 * pass->config->layers);
+        residual_of(pass, stream, slice, RF_RESIDUAL_SET, 2 * pass->config->layers);
+    residual.value = *value;
     return rf_op_residual(&pass->context, &residual, error);
 }
 
-rf_status rf_pass_residual(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
-                           const rf_tensor *value, rf_residual_mode mode, int64_t half,
-                           rf_purpose purpose, rf_error *error)
+rf_residual rf_pass_residual(const rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
+                             rf_residual_mode mode, int64_t half, rf_purpose purpose)
 {
-    rf_residual residual = residual_of(pass, stream, slice, value, mode, half);
+    rf_residual residual = residual_of(pass, stream, slice, mode, half);
     if (pass->dropout) {
         residual.probability = (float)pass->config->hidden_dropout;
         residual.key = rf_pass_key(pass, purpose, half / 2);
         residual.first_row = pass->first_sample * pass->length + slice.first;
     }
-    return rf_op_residual(&pass->context, &residual, error);
+    return residual;
 }

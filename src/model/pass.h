@@ -39,9 +39,11 @@ typedef struct rf_pass {
     const int64_t *places;  /* host [batch]: the position that is pooled, or how many are kept; NULL
                                on a dry device */
     double span_weights[2]; /* of the losses of starts and ends */
-    rf_tensor mask;         /* [batch, length] u8, absent: nothing is masked */
-    rf_tensor overflow;     /* [half residuals + 1] i32 */
-    rf_tensor rotations;    /* of hash_seed, absent: drawn by key */
+    double smoothing;       /* of labels, in training */
+    rf_tensor class_weights; /* [labels] f32, in training; absent: ones */
+    rf_tensor mask;          /* [batch, length] u8, absent: nothing is masked */
+    rf_tensor overflow;      /* [half residuals + 1] i32 */
+    rf_tensor rotations;     /* of hash_seed, absent: drawn by key */
     rf_tensor buckets; /* [lsh layers, batch * heads * rounds * length] i32, kept from the forward;
                           absent: hashed again */
     rf_tensor nll;     /* f32, as many as targets or wanted */
@@ -76,16 +78,14 @@ RF_MUST_CHECK rf_status rf_pass_take_f32(rf_pass *pass, const char *what, int64_
 RF_MUST_CHECK rf_status rf_pass_dropout(rf_pass *pass, const rf_tensor *x, rf_purpose purpose,
                                         int64_t layer, int64_t first_row, rf_error *error);
 /* The gradient of a branch's output: rows of the stream's, in the type of activations and behind
- * the branch's dropout. A view of the stream's gradient where neither changes it, else in `spare`
- * [count, hidden], or in memory of the workspace where that is NULL. */
+ * the branch's dropout. A view of the stream's gradient where neither changes it, else in memory
+ * of the workspace. */
 RF_MUST_CHECK rf_status rf_pass_incoming(rf_pass *pass, const rf_tensor *stream_gradient,
                                          rf_row_slice slice, rf_purpose purpose, int64_t layer,
-                                         const rf_tensor *spare, rf_tensor *incoming,
-                                         rf_error *error);
-/* The norm of a branch over rows of a stream. y [count, hidden]. */
-RF_MUST_CHECK rf_status rf_pass_norm(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
-                                     rf_parameter_role gain, int64_t layer, const rf_tensor *y,
-                                     rf_error *error);
+                                         rf_tensor *incoming, rf_error *error);
+/* The norm of a branch over rows of a stream; y [count, hidden] is left for the caller to fill. */
+rf_layer_norm rf_pass_norm(const rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
+                           rf_parameter_role gain, int64_t layer);
 /* Its backward: adds to rows of stream_gradient and to the gradients of gain and bias. */
 RF_MUST_CHECK rf_status rf_pass_norm_backward(rf_pass *pass, const rf_tensor *stream,
                                               rf_row_slice slice, rf_parameter_role gain,
@@ -95,10 +95,9 @@ RF_MUST_CHECK rf_status rf_pass_norm_backward(rf_pass *pass, const rf_tensor *st
 RF_MUST_CHECK rf_status rf_pass_start(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
                                       const rf_tensor *value, rf_error *error);
 /* rows of stream (+= | -=) dropout(value), with the overflow flag of half residual `half` (2 *
- * layer, + 1 for feed-forward). */
-RF_MUST_CHECK rf_status rf_pass_residual(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
-                                         const rf_tensor *value, rf_residual_mode mode,
-                                         int64_t half, rf_purpose purpose, rf_error *error);
+ * layer, + 1 for feed-forward); the value is left for the caller to fill. */
+rf_residual rf_pass_residual(const rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
+                             rf_residual_mode mode, int64_t half, rf_purpose purpose);
 
 typedef struct rf_half_residual {
     rf_status (*forward)(rf_pass *pass, int64_t layer, const rf_tensor *accumulator,

@@ -96,6 +96,12 @@ static size_t host_size(const rf_runner *runner)
            2 * halves * sizeof(int64_t);
 }
 
+static bool takes_class_weights(const rf_runner *runner)
+{
+    return runner->options.class_weights != NULL && !rf_head_wants_values(runner->pass.config) &&
+           runner->pass.config->model_class == RF_CLASS_CLASSIFIER;
+}
+
 static rf_status take_persistent(rf_runner *runner, rf_error *error)
 {
     rf_pass *pass = &runner->pass;
@@ -107,6 +113,10 @@ static rf_status take_persistent(rf_runner *runner, rf_error *error)
                               &runner->plan.gradients, &runner->gradients, error));
     }
     RF_TRY(rf_runner_take_batch(runner, error));
+    if (takes_class_weights(runner)) {
+        RF_TRY(rf_runner_take(runner, "class weights", RF_F32, pass->config->labels, data,
+                              &pass->class_weights, error));
+    }
     RF_TRY(rf_runner_take(runner, "overflow flags", RF_I32, 2 * pass->config->layers + 1, data,
                           &pass->overflow, error));
     runner->plan.host = host_size(runner);
@@ -190,6 +200,7 @@ static void init(rf_runner *runner, rf_model *model, const rf_runner_options *op
     pass->rounds = options->rounds > 0 ? options->rounds : model->config.rounds;
     pass->slices = rf_slices_wished(model, options);
     pass->dropout = options->training;
+    pass->smoothing = options->label_smoothing;
     pass->fixed = is_fixed(&model->config, options);
     pass->head_bias = model->applies_head_bias;
     pass->head_bias_trained =
@@ -341,6 +352,11 @@ rf_status rf_runner_create(rf_model *model, const rf_runner_options *options, rf
     runner->pass.gradients = runner->gradients.data;
     RF_TRY_DONE(allocate_host(runner, error));
     RF_TRY_DONE(upload_rotations(runner, error));
+    if (takes_class_weights(runner)) {
+        RF_TRY_DONE(rf_device_upload(model->device, runner->pass.class_weights.data,
+                                     options->class_weights,
+                                     rf_tensor_size(&runner->pass.class_weights), error));
+    }
     if (runner->options.gradients) {
         RF_TRY_DONE(rf_runner_zero_gradients(runner, error));
     }

@@ -415,6 +415,9 @@ static rf_status check_cross_entropy(const rf_check_scope *scope, const void *ar
     RF_TRY(
         rf_check_like(scope, "nll", &loss->nll, rf_tensor_1(NULL, RF_F32, rows), "logits", logits));
     RF_TRY(rf_check_optional(scope, "prediction", &loss->prediction, integers, "logits", logits));
+    RF_TRY(rf_check_optional(scope, "weights", &loss->weights,
+                             rf_tensor_1(NULL, RF_F32, logits->shape[1]), "logits", logits));
+    RF_TRY(rf_check_probability(scope, loss->smoothing));
     if (rf_tensor_is_absent(&loss->logits_gradient)) {
         return RF_OK;
     }
@@ -427,6 +430,11 @@ static rf_status check_value_loss(const rf_check_scope *scope, const void *argum
     const rf_value_loss *loss = arguments;
     const rf_tensor *x = &loss->x;
     RF_TRY(rf_check_range(scope, "kind", (int64_t)loss->kind, 0, RF_VALUE_LOSS_BINARY));
+    RF_TRY(rf_check_probability(scope, loss->smoothing));
+    if (loss->smoothing > 0.0) {
+        RF_TRY(rf_check_range(scope, "kind with smoothing", (int64_t)loss->kind,
+                              RF_VALUE_LOSS_BINARY, RF_VALUE_LOSS_BINARY));
+    }
     RF_TRY(rf_check_free(scope, "x", x, RF_CHECK_F32, 0));
     RF_TRY(rf_check_like(scope, "targets", &loss->targets, as_type(x, RF_F32), "x", x));
     RF_TRY(rf_check_like(scope, "loss", &loss->loss, as_type(x, RF_F32), "x", x));
@@ -545,6 +553,7 @@ static const rule rules[RF_OP_COUNT] = {
     [RF_OP_CACHE_ATTEND] = rf_check_cache_attend,
     [RF_OP_SAMPLE] = rf_check_sample,
     [RF_OP_VALUE_LOSS] = check_value_loss,
+    [RF_OP_PROJECT] = rf_check_project,
 };
 
 rf_status rf_op_check(rf_op op, const void *arguments, bool dry, rf_error *error)

@@ -51,6 +51,10 @@ RF_MUST_CHECK rf_status rf_check_range(const rf_check_scope *scope, const char *
 /* 0 <= probability < 1 */
 RF_MUST_CHECK rf_status rf_check_probability(const rf_check_scope *scope, double probability);
 
+/* rf_project (check_project.c): the input's width is the products' inner size; what goes with what.
+ */
+RF_MUST_CHECK rf_status rf_check_project(const rf_check_scope *scope, const void *arguments);
+
 /* ---- the rules of attention (check_attention.c); `arguments` is the struct of that name ---- */
 
 /* rf_bucket_hash: factors are even and their product, plus one, fits an int32. */

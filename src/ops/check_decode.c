@@ -4,10 +4,12 @@
 
 /* ---- the step ---------------------------------------------------------------------------- */
 
-static rf_status check_state(const rf_check_scope *scope, const rf_tensor *state)
+static rf_status check_state(const rf_check_scope *scope, const rf_tensor *state,
+                             const rf_tensor *like)
 {
-    return rf_check_like(scope, "state", state, rf_tensor_1(NULL, RF_I32, RF_STEP_WORDS), "a step",
-                         state);
+    return rf_check_like(scope, "state", state,
+                         rf_tensor_2(NULL, RF_I32, like->shape[0], RF_STEP_WORDS), "the batch",
+                         like);
 }
 
 static rf_status check_step_position(const rf_check_scope *scope, const rf_position *position,
@@ -29,8 +31,8 @@ static rf_status check_step_position(const rf_check_scope *scope, const rf_posit
 rf_status rf_check_step_begin(const rf_check_scope *scope, const void *arguments)
 {
     const rf_step_begin *begin = arguments;
-    RF_TRY(check_state(scope, &begin->state));
     RF_TRY(rf_check_free(scope, "ids", &begin->ids, RF_CHECK_I32, 1));
+    RF_TRY(check_state(scope, &begin->state, &begin->ids));
     RF_TRY(rf_check_free(scope, "kept", &begin->kept, RF_CHECK_U8, 2));
     RF_TRY(rf_check_free(scope, "table", &begin->table, RF_CHECK_F32, 2));
     RF_TRY(rf_check_range(scope, "listed_from", begin->listed_from, 1, INT64_MAX));
@@ -212,7 +214,7 @@ rf_status rf_check_cache_append(const rf_check_scope *scope, const void *argumen
     const rf_cache_append *append = arguments;
     const rf_layer_cache *cache = &append->cache;
     RF_TRY(check_cache(scope, cache));
-    RF_TRY(check_state(scope, &append->state));
+    RF_TRY(check_state(scope, &append->state, &cache->rows));
     rf_tensor needed = token_rows(cache);
     RF_TRY(rf_check_like(scope, cache->is_lsh ? "query" : "key",
                          cache->is_lsh ? &append->query : &append->key, needed, "rows",
@@ -226,7 +228,7 @@ rf_status rf_check_cache_attend(const rf_check_scope *scope, const void *argumen
     const rf_cache_attend *attend = arguments;
     const rf_layer_cache *cache = &attend->cache;
     RF_TRY(check_cache(scope, cache));
-    RF_TRY(check_state(scope, &attend->state));
+    RF_TRY(check_state(scope, &attend->state, &cache->rows));
     RF_TRY(rf_check_free(scope, "kept", &attend->kept, RF_CHECK_U8, 2));
     RF_TRY(rf_check_like(scope, "kept", &attend->kept,
                          rf_tensor_2(NULL, RF_U8, cache->rows.shape[0], attend->kept.shape[1]),
@@ -244,7 +246,7 @@ rf_status rf_check_sample(const rf_check_scope *scope, const void *arguments)
     const rf_tensor *logits = &sample->logits;
     RF_TRY(rf_check_free(scope, "logits", logits, RF_CHECK_F32, 2));
     RF_TRY(rf_check_range(scope, "vocabulary", logits->shape[1], 1, INT32_MAX / 4));
-    RF_TRY(check_state(scope, &sample->state));
+    RF_TRY(check_state(scope, &sample->state, logits));
     rf_tensor seen = rf_tensor_2(NULL, RF_U8, logits->shape[0], logits->shape[1]);
     RF_TRY(sample->repetition_penalty != 1.0
                ? rf_check_like(scope, "seen", &sample->seen, seen, "logits", logits)

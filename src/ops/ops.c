@@ -19,7 +19,7 @@ const char *rf_op_name(rf_op op)
 static rf_status run_timed(rf_context *context, rf_op op, const void *arguments, void *scratch,
                            rf_error *error)
 {
-    const rf_op_times *times = context->times;
+    rf_op_times *times = context->times;
     rf_device *device = context->device;
     if (times == NULL) {
         return device->ops[op].run(device, arguments, scratch, error);
@@ -46,7 +46,8 @@ static rf_status run_with_scratch(rf_context *context, rf_op op, const void *arg
     }
     if (context->times != NULL) {
         context->times->calls[op]++;
-        *context->times->flops += rf_op_flops(op, arguments);
+        context->times->flops[op] += rf_op_flops(op, arguments);
+        context->times->bytes[op] += rf_op_bytes(op, arguments);
     }
     if (!context->device->dry) {
         RF_TRY_DONE(run_timed(context, op, arguments, scratch.data, error));

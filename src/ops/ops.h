@@ -28,19 +28,13 @@
 extern "C" {
 #endif
 
-/* Seconds and calls of each operation, by rf_op, and the floating-point operations of all; the
- * device is waited for around every call. On a dry device only calls and flops are counted. */
-typedef struct rf_op_times {
-    double *seconds; /* [RF_OP_COUNT] */
-    int64_t *calls;  /* [RF_OP_COUNT] */
-    double *flops;   /* [1] */
-} rf_op_times;
+typedef struct rf_op_times rf_op_times; /* at the end: what was called */
 
 /* What every call works in. */
 typedef struct rf_context {
     rf_device *device;
     rf_workspace *workspace;
-    const rf_op_times *times; /* NULL: nobody asks, and nothing is waited for */
+    rf_op_times *times; /* NULL: nobody asks, and nothing is waited for */
 } rf_context;
 
 /* ---- gemm: c = op(a) op(b) (+ c) (+ bias in every row) ----------------------------------- */
@@ -213,6 +207,37 @@ typedef struct rf_layer_norm_backward {
     rf_tensor gain_gradient, bias_gradient;
 } rf_layer_norm_backward;
 
+/* ---- project: from a state of a stream through matrix products, or through one back into a stream
+ * ---- */
+
+enum { RF_MAX_PROJECTIONS = 3 };
+
+typedef struct rf_product {
+    rf_matrix weight; /* [n, k] real, one type for all */
+    rf_tensor bias;   /* optional [n] of the weight's type */
+    rf_tensor y;      /* [rows, n] of the weight's type */
+} rf_product;
+
+/* Norm, products, dropout and residual of many rows as one operation, so that a back end may keep
+ * between them what would go to memory and come back. With z = the norm's result, or x:
+ *   y_i = dropout(max(z weight_i^T + bias_i, 0)), the maximum with `relu` only; or with a residual
+ *   stream (+= | -= | =) dropout(z weight^T + bias).
+ * Arithmetic is f32; z is rounded to the weights' type, and sums may be before what follows them.
+ */
+typedef struct rf_project {
+    rf_tensor x;        /* [rows, k] of the weights' type; unused with a norm */
+    rf_layer_norm norm; /* optional: it has a gain. One stream. y [rows, k] is z, or absent where z
+                           is not kept */
+    int count;
+    rf_product products[RF_MAX_PROJECTIONS]; /* y absent with a residual */
+    bool relu;
+    float probability; /* of y's dropout, as in rf_dropout; 0 with several products, and with a
+                          residual, which has its own */
+    rf_random_key key;
+    int64_t first_row;
+    rf_residual residual; /* optional: it has a stream [rows, n]; count 1, no relu; value unused */
+} rf_project;
+
 /* ---- hashing and sorting ----------------------------------------------------------------- */
 
 enum { RF_MAX_BUCKET_FACTORS = 16 };
@@ -327,14 +352,19 @@ typedef struct rf_combine_rounds {
 
 /* ---- loss, reductions, optimizer --------------------------------------------------------- */
 
-/* Per row: nll = logsumexp(logits) - logits[target], 0 where target is -100 (ignored). logits
- * [rows, vocabulary] f32, targets [rows] i32. nll         [rows] f32 prediction  optional [rows]
- * i32: argmax, lowest index wins logits_gradient  optional, like logits but real: (softmax -
- * onehot) * factor, 0 for ignored rows; it may be the logits where it is f32, a bf16 one must not
- * overlap them */
+/* Per row: nll = logsumexp(logits) - logits[target], 0 where target is -100 (ignored); with
+ * smoothing s (Szegedy et al. 2016) or weights, as torch's cross_entropy sums it,
+ *   nll = sum over j of a_j (logsumexp(logits) - logits[j])
+ *   a_j = (1 - s) w_j [j = target] + s / vocabulary w_j
+ *   logits [rows, vocabulary] f32, targets [rows] i32, nll [rows] f32
+ *   weights optional [vocabulary] f32: w, not negative; else 1
+ *   prediction optional [rows] i32: argmax, lowest index wins
+ *   logits_gradient optional, like logits but real: (softmax * sum(a) - a) * factor, 0 for ignored
+ *   rows; it may be the logits where it is f32, a bf16 one must not overlap them */
 typedef struct rf_cross_entropy {
-    rf_tensor logits, targets, nll, prediction, logits_gradient;
+    rf_tensor logits, targets, nll, prediction, logits_gradient, weights;
     float factor;
+    double smoothing; /* 0 <= s < 1 */
 } rf_cross_entropy;
 
 typedef enum rf_value_loss_kind {
@@ -342,11 +372,13 @@ typedef enum rf_value_loss_kind {
     RF_VALUE_LOSS_BINARY   /* log(1 + exp(x)) - t x: of a yes with log-odds x, t in [0, 1] */
 } rf_value_loss_kind;
 /* Per element: loss(x, target), and optionally x_gradient = its derivative by x, times factor. All
- * f32 of one shape; x_gradient may be x. */
+ * f32 of one shape; x_gradient may be x. With smoothing s (binary only) t (1 - s) + s / 2 stands
+ * for a target t. */
 typedef struct rf_value_loss {
     rf_value_loss_kind kind;
     rf_tensor x, targets, loss, x_gradient;
     float factor;
+    double smoothing; /* 0 <= s < 1 */
 } rf_value_loss;
 
 typedef enum rf_reduce_kind {
@@ -399,21 +431,24 @@ typedef struct rf_adafactor {
 
 /* ---- decoding: one more token for each of a few sequences -------------------------------- */
 
-/* What a step knows of its session, in device memory, so that recorded work can be replayed: i32
- * [RF_STEP_WORDS]. A step begins by counting its own token, so that before the first one POSITION
- * is that of the last token of the prompt. */
+/* What a step knows of its sequences, each by itself, in device memory, so that recorded work can
+ * be replayed: i32 [batch, RF_STEP_WORDS]. A step begins by counting its own token, so that before
+ * the first one POSITION is that of the last token of the prompt. */
 enum {
     RF_STEP_POSITION,    /* of the token of this step */
     RF_STEP_LISTED,      /* 1: LSH windows come from bucket lists; 0: they hold all tokens */
     RF_STEP_LISTED_NEXT, /* what the next step's LISTED will be */
+    RF_STEP_FIRST,       /* POSITION at which draw number 0 was made; may be negative */
+    RF_STEP_STREAM,      /* which stream of draws is this sequence's */
     RF_STEP_WORDS
 };
 
-/* Begins a step: position += 1; listed = listed_next; listed_next = 1 if position + 1 >=
- * listed_from; kept[:, position] = 1; y[row] = table[ids[row]] + the embedding of the position. The
- * caller has checked that position + 1 is below the capacity. A negative id reads row 0. */
+/* Begins a step, for each row: position += 1; listed = listed_next; listed_next = 1 if position + 1
+ * >= listed_from; kept[row, position] = 1; y[row] = table[ids[row]] + the embedding of the
+ * position. The caller has checked that position + 1 is below the capacity. A negative id reads row
+ * 0. */
 typedef struct rf_step_begin {
-    rf_tensor state; /* [RF_STEP_WORDS] i32 */
+    rf_tensor state; /* [batch, RF_STEP_WORDS] i32 */
     rf_tensor kept;  /* [batch, capacity] u8 */
     int64_t listed_from;
     rf_tensor ids;        /* [batch] i32, below the vocabulary */
@@ -422,7 +457,6 @@ typedef struct rf_step_begin {
     rf_tensor y;          /* [batch, width] f32 */
 } rf_step_begin;
 
-enum { RF_MAX_PROJECTIONS = 3 };
 typedef struct rf_projection {
     rf_tensor weight; /* [n, k] real, one type for all */
     rf_tensor bias;   /* optional [n] */
@@ -490,18 +524,16 @@ typedef struct rf_cache_attend {
 } rf_cache_attend;
 
 /* The next token of each row: repetition penalty, temperature (0: the best), top-k, top-p, min-p,
- * in that order (Hugging Face's), then a draw with the uniform of index 0 at (seed, step = number,
- * layer = row, RF_PURPOSE_SAMPLE), number = the state's position - first_position.
- *   logits  [batch, vocabulary] f32
- *   seen    optional [batch, vocabulary] u8: 1 where the token stands in the context; the drawn
- * one is marked; needed with a penalty
- *   tokens  [batch] i32, written; -1 - i: the score of token i is not finite (the lowest such i) */
+ * in that order (Hugging Face's), then a draw with the uniform of index 0 at (seed, step = POSITION
+ * - FIRST, layer = STREAM, RF_PURPOSE_SAMPLE), words of the row's state. logits  [batch,
+ * vocabulary] f32 seen    optional [batch, vocabulary] u8: 1 where the token stands in the context;
+ * the drawn one is marked; needed with a penalty tokens  [batch] i32, written; -1 - i: the score of
+ * token i is not finite (the lowest such i) */
 typedef struct rf_sample {
     rf_tensor logits, seen, state;
     double temperature, top_p, min_p, repetition_penalty;
     int64_t top_k;
     uint64_t seed;
-    int64_t first_position;
     rf_tensor tokens;
 } rf_sample;
 
@@ -539,7 +571,8 @@ typedef struct rf_sample {
     X(CACHE_APPEND, cache_append)                                                                  \
     X(CACHE_ATTEND, cache_attend)                                                                  \
     X(SAMPLE, sample)                                                                              \
-    X(VALUE_LOSS, value_loss)
+    X(VALUE_LOSS, value_loss)                                                                      \
+    X(PROJECT, project)
 
 typedef enum rf_op {
 #define RF_OP_ENUMERATOR(NAME, name) RF_OP_##NAME,
@@ -559,8 +592,16 @@ extern const rf_op_entry rf_ops_cuda[RF_OP_COUNT]; /* all NULL in a build withou
 RF_MUST_CHECK rf_status rf_op_run(rf_context *context, rf_op op, const void *arguments,
                                   rf_error *error);
 const char *rf_op_name(rf_op op);
+/* Calls of each operation, their seconds, and their work as rf_op_flops and rf_op_bytes count it.
+ * The device is waited for around every call; on a dry device nothing takes time. */
+struct rf_op_times {
+    int64_t calls[RF_OP_COUNT];
+    double seconds[RF_OP_COUNT], flops[RF_OP_COUNT], bytes[RF_OP_COUNT];
+};
 /* Floating-point operations of the products of a call, which has been checked. */
 double rf_op_flops(rf_op op, const void *arguments);
+/* Bytes of its operands, each once. */
+double rf_op_bytes(rf_op op, const void *arguments);
 
 #define RF_OP_CALL(NAME, name)                                                                     \
     RF_MUST_CHECK static inline rf_status rf_op_##name(                                            \

@@ -3,6 +3,7 @@
  */
 #include "base/clock.h"
 #include "base/memory.h"
+#include "tools/estimate.h"
 #include "tools/open_model.h"
 #include "tools/peak.h"
 #include "tools/plan.h"
@@ -22,11 +23,9 @@ typedef struct bench {
     int32_t *ids;
     rf_batch batch;
     double loss;
-    double seconds[RF_OP_COUNT]; /* of the operations of one step */
-    int64_t calls[RF_OP_COUNT];
-    rf_op_times times;
-    double flops; /* of the products of a step */
-    double peak;  /* floating-point operations a second of a large product; 0: no memory for it */
+    rf_op_times times; /* of the operations of one step */
+    double flops;      /* of the products of a step */
+    double peak; /* floating-point operations a second of a large product; 0: no memory for it */
 } bench;
 
 static rf_status fill(bench *b, rf_error *error)
@@ -97,10 +96,10 @@ static json_t *operations_of(const bench *b)
 {
     json_t *object = json_object();
     for (int op = 0; op < RF_OP_COUNT; op++) {
-        if (b->calls[op] > 0) {
+        if (b->times.calls[op] > 0) {
             (void)json_object_set_new(object, rf_op_name((rf_op)op),
-                                      json_pack("{s:f, s:I}", "seconds", b->seconds[op], "calls",
-                                                (json_int_t)b->calls[op]));
+                                      json_pack("{s:f, s:I}", "seconds", b->times.seconds[op],
+                                                "calls", (json_int_t)b->times.calls[op]));
         }
     }
     return object;
@@ -147,14 +146,12 @@ static rf_status measure_operations(bench *b, rf_error *error)
     rf_runner_options options = runner_options(b);
     options.slices = b->plan.slices;
     rf_outcome outcome;
-    b->times = (rf_op_times){b->seconds, b->calls, &b->flops};
     options.times = &b->times;
     rf_runner_destroy(b->runner);
     b->runner = NULL;
     RF_TRY(rf_runner_create(b->model, &options, &b->runner, error));
     for (int i = 0; i < 2; i++) { /* the first chooses algorithms */
-        memset(b->seconds, 0, sizeof b->seconds);
-        memset(b->calls, 0, sizeof b->calls);
+        b->times = (rf_op_times){0};
         if (b->options->forward_only) {
             RF_TRY(rf_runner_forward(b->runner, &b->batch, 0, 0, &outcome, error));
         } else {
@@ -191,19 +188,13 @@ static rf_status plan(bench *b, rf_runner_options *runner, const rf_optimizer_op
     return RF_OK;
 }
 
-/* Of one pass, forward and backward with what it computes again; counted, not computed. */
 static rf_status count_flops(bench *b, rf_error *error)
 {
     rf_runner_options options = runner_options(b);
-    rf_memory_plan memory;
-    rf_slices slices;
-    int64_t calls[RF_OP_COUNT] = {0};
-    double flops = 0.0;
-    rf_op_times times = {.calls = calls, .flops = &flops};
+    rf_op_times work;
     options.slices = b->plan.slices;
-    options.times = &times;
-    RF_TRY(rf_runner_plan(b->model, &options, &memory, &slices, error));
-    b->flops = flops;
+    RF_TRY(rf_count_work(b->model, &options, &work, error));
+    b->flops = rf_sum_flops(&work);
     return RF_OK;
 }
 

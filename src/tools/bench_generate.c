@@ -82,8 +82,8 @@ static rf_status measure(bench *b, rf_error *error)
     double start = rf_clock_seconds();
     RF_TRY(rf_session_append(b->session, b->prompt, NULL, options->prompt, error));
     b->prefill_seconds = rf_clock_seconds() - start;
-    RF_TRY(rf_session_set_sampling(b->session, &greedy, NULL, error));
-    RF_TRY(rf_session_draw(b->session, b->tokens, error));
+    RF_TRY(rf_session_set_sampling(b->session, &greedy, error));
+    RF_TRY(rf_session_draw(b->session, 0, options->batch, b->tokens, error));
     for (int64_t i = -options->warmup; i < options->tokens; i++) {
         start = rf_clock_seconds();
         RF_TRY(rf_session_advance(b->session, b->tokens, error));

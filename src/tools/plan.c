@@ -4,7 +4,9 @@
  * trial, with the finest slices; then the coarsest that fit are chosen. */
 #include "tools/plan.h"
 
+#include "generate/cache.h"
 #include "model/slices.h"
+#include "tools/estimate.h"
 #include "tools/open_model.h"
 
 /* One training step of an ordinary Transformer of these sizes, everything kept for the backward, in
@@ -171,6 +173,101 @@ static rf_status open_planner(const rf_plan_options *options, planner *p, rf_err
     return rf_open_model_shape(options->model, options->model_config, &model, &p->model, error);
 }
 
+/* ---- beside the bytes -------------------------------------------------------------------- */
+
+/* What the caches of one sequence of this length take when text is generated. */
+static rf_status add_caches(const planner *p, json_t *object, rf_error *error)
+{
+    const rf_config *config = &p->model->config;
+    rf_device dry = *p->model->device;
+    rf_workspace block;
+    rf_status status = RF_OK;
+    dry.dry = true;
+    rf_workspace_init(&block, &dry);
+    for (int64_t layer = 0; layer < config->layers; layer++) {
+        rf_layer_cache cache;
+        RF_TRY_DONE(rf_cache_take(&cache, config, layer, 1, p->runner.length, &block, error));
+    }
+    status = rf_json_set(object, "generation_cache",
+                         json_integer((json_int_t)rf_workspace_mark(&block)), error);
+done:
+    rf_workspace_clear(&block);
+    return status;
+}
+
+static rf_status add_work(planner *p, const rf_step_plan *plan, json_t *object, rf_error *error)
+{
+    rf_op_times work;
+    rf_runner_options runner = p->runner;
+    runner.slices = plan->slices;
+    RF_TRY(rf_count_work(p->model, &runner, &work, error));
+    RF_TRY(rf_json_set(object, "flops", json_real(rf_sum_flops(&work)), error));
+    return rf_json_set(object, "bytes_moved", json_real(rf_sum_bytes(&work)), error);
+}
+
+/* One change and the peak that it leads to, if that is less. */
+static rf_status add_alternative(const planner *changed, const rf_slices *slices, const char *what,
+                                 size_t peak, json_t *list, rf_error *error)
+{
+    rf_step_plan plan;
+    RF_TRY(plan_once(changed, slices, 0, &plan, error));
+    if (plan.peak < peak) {
+        (void)json_array_append_new(
+            list, json_pack("{s:s, s:I}", "change", what, "peak_bytes", (json_int_t)plan.peak));
+    }
+    return RF_OK;
+}
+
+/* What takes less memory, each change alone, in order of what it costs: time first, then rounding,
+ * then another optimizer. */
+static rf_status add_alternatives(const planner *p, const rf_step_plan *plan, json_t *object,
+                                  rf_error *error)
+{
+    const rf_slices automatic = {0};
+    const rf_slices finest = rf_slices_least(p->model, &p->runner);
+    json_t *list = json_array();
+    planner changed = *p;
+    RF_TRY(rf_json_set(object, "alternatives", list, error)); /* which owns the list */
+    RF_TRY(add_alternative(&changed, &finest, "finest slices (--memory-limit)", plan->peak, list,
+                           error));
+    if (p->runner.batch > 1) {
+        changed.runner.batch = 1;
+        RF_TRY(add_alternative(&changed, &automatic, "one sequence at a time (--accumulate)",
+                               plan->peak, list, error));
+    }
+    if (!p->runner.training) {
+        return RF_OK;
+    }
+    changed = *p;
+    changed.runner.bf16_gradient_stream = true;
+    RF_TRY(
+        add_alternative(&changed, &automatic, "--gradient-stream bf16", plan->peak, list, error));
+    changed = *p;
+    changed.optimizer.kind = RF_OPTIMIZER_ADAFACTOR;
+    return add_alternative(&changed, &automatic, "--optimizer adafactor", plan->peak, list, error);
+}
+
+/* From steps of the model itself, with random weights, on the device, which must be there. */
+static rf_status add_estimate(const rf_plan_options *options, const planner *p,
+                              const rf_step_plan *plan, json_t *object, rf_error *error)
+{
+    const rf_model_options choice = {.stream = options->stream,
+                                     .threads = options->threads,
+                                     .device = options->device,
+                                     .precision = options->precision,
+                                     .kernels = options->kernels};
+    rf_runner_options runner = p->runner;
+    rf_model *model = NULL;
+    double seconds = 0.0;
+    runner.slices = plan->slices;
+    RF_TRY(rf_open_model(options->model, options->model_config, &choice, &model, error));
+    rf_status status =
+        rf_estimate_step(model, &runner, runner.training ? &p->optimizer : NULL, &seconds, error);
+    rf_model_destroy(model);
+    RF_TRY(status);
+    return rf_json_set(object, "estimated_seconds", json_real(seconds), error);
+}
+
 rf_status rf_plan(const rf_plan_options *options, char **report, rf_error *error)
 {
     planner p = {0};
@@ -195,6 +292,12 @@ rf_status rf_plan(const rf_plan_options *options, char **report, rf_error *error
     if (limited_by != NULL) {
         (void)json_object_set_new(object, "fit_bytes", json_integer((json_int_t)options->fit));
         (void)json_object_set_new(object, "limited_by", json_string(limited_by));
+    }
+    RF_TRY_DONE(add_work(&p, &plan, object, error));
+    RF_TRY_DONE(add_caches(&p, object, error));
+    RF_TRY_DONE(add_alternatives(&p, &plan, object, error));
+    if (options->estimate) {
+        RF_TRY_DONE(add_estimate(options, &p, &plan, object, error));
     }
     RF_TRY_DONE(rf_json_text(object, true, report, error));
 done:

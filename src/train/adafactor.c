@@ -1,7 +1,7 @@
-/* Adafactor (Shazeer, Stern 2018), one parameter after the other. State: of a matrix its row and
- * column moments, of a vector its second moment, with beta1 a first moment of each; so a few floats
- * a row instead of two a parameter. A parameter of more dimensions (an axial position table, whose
- * other dimensions are 1) is a matrix whose columns are its last dimension. */
+/* Adafactor (Shazeer, Stern 2018), one trained parameter after the other. State: of a matrix its
+ * row and column moments, of a vector its second moment, with beta1 a first moment of each; so a
+ * few floats a row instead of two a parameter. A parameter of more dimensions (an axial position
+ * table, whose other dimensions are 1) is a matrix whose columns are its last dimension. */
 #include "train/optimizer.h"
 
 enum { ALIGNMENT = 64 }; /* floats, as in a block of parameters */
@@ -45,6 +45,9 @@ static int64_t lay_out(const rf_parameters *parameters, const rf_optimizer_optio
     builder out = {.tensors = tensors};
     for (int64_t i = 0; i < parameters->items_count; i++) {
         const rf_parameter *parameter = &parameters->items[i];
+        if (parameter->frozen) {
+            continue;
+        }
         if (parameter->rank > 1) {
             add(&out, parameter, RF_OPTIMIZER_ROW_MOMENT);
             add(&out, parameter, RF_OPTIMIZER_COLUMN_MOMENT);

@@ -1,23 +1,32 @@
 /* AdamW (Loshchilov, Hutter 2019) over a whole block in two calls: the part that decays and the
- * part that does not. State: two floats a parameter, each moment laid out as the block is. */
+ * part that does not. State: two floats a trained parameter, each moment laid out as the block is.
+ * Frozen parameters stand at its end and are left out. */
 #include "train/optimizer.h"
+
+static int64_t trained_count(const rf_parameters *parameters)
+{
+    return parameters->block_count - parameters->frozen_count;
+}
 
 static int64_t lay_out(const rf_parameters *parameters, const rf_optimizer_options *options,
                        rf_optimizer_tensor *tensors, int64_t *count)
 {
-    int64_t each = parameters->items_count;
+    int64_t trained = trained_count(parameters);
     (void)options;
-    *count = 2 * each;
-    for (int64_t i = 0; tensors != NULL && i < each; i++) {
+    *count = 0;
+    for (int64_t i = 0; i < parameters->items_count; i++) {
         const rf_parameter *parameter = &parameters->items[i];
-        tensors[2 * i] = (rf_optimizer_tensor){
-            .role = RF_OPTIMIZER_FIRST_MOMENT, .parameter = parameter, .offset = parameter->offset};
-        tensors[2 * i + 1] =
-            (rf_optimizer_tensor){.role = RF_OPTIMIZER_SECOND_MOMENT,
-                                  .parameter = parameter,
-                                  .offset = parameters->block_count + parameter->offset};
+        if (!parameter->frozen && tensors != NULL) {
+            tensors[*count] = (rf_optimizer_tensor){.role = RF_OPTIMIZER_FIRST_MOMENT,
+                                                    .parameter = parameter,
+                                                    .offset = parameter->offset};
+            tensors[*count + 1] = (rf_optimizer_tensor){.role = RF_OPTIMIZER_SECOND_MOMENT,
+                                                        .parameter = parameter,
+                                                        .offset = trained + parameter->offset};
+        }
+        *count += parameter->frozen ? 0 : 2;
     }
-    return 2 * parameters->block_count;
+    return 2 * trained;
 }
 
 /* Elements [first, first + count) of a block. */
@@ -35,7 +44,7 @@ static rf_adamw arguments(const rf_optimizer *optimizer, const rf_optimizer_step
         .value = part(step->values, first, count),
         .gradient = part(step->gradients, first, count),
         .first_moment = part(moments, first, count),
-        .second_moment = part(moments, optimizer->parameters->block_count + first, count),
+        .second_moment = part(moments, trained_count(optimizer->parameters) + first, count),
         .rate = step->rate,
         .beta1 = options->beta1,
         .beta2 = options->beta2,
@@ -55,7 +64,7 @@ static rf_status update(rf_optimizer *optimizer, const rf_optimizer_step *step, 
     const rf_parameters *parameters = optimizer->parameters;
     for (int decays = 1; decays >= 0; decays--) {
         int64_t first = decays != 0 ? 0 : parameters->decay_count;
-        int64_t end = decays != 0 ? parameters->decay_count : parameters->block_count;
+        int64_t end = decays != 0 ? parameters->decay_count : trained_count(parameters);
         if (end == first) {
             continue;
         }

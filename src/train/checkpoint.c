@@ -83,7 +83,8 @@ done:
     return status;
 }
 
-static rf_status save_state(const char *folder, const rf_checkpoint *checkpoint, rf_error *error)
+rf_status rf_checkpoint_save_state(const char *folder, const rf_checkpoint *checkpoint,
+                                   rf_error *error)
 {
     char *path = NULL;
     json_t *object = NULL;
@@ -102,7 +103,7 @@ static rf_status write_files(const char *folder, const rf_checkpoint *checkpoint
     RF_TRY(rf_folder_create(folder, error));
     RF_TRY(rf_model_save(checkpoint->model, folder, NULL, error));
     RF_TRY(save_moments(folder, checkpoint, error));
-    return save_state(folder, checkpoint, error);
+    return rf_checkpoint_save_state(folder, checkpoint, error);
 }
 
 /* ---- the folder of checkpoints ----------------------------------------------------------- */
@@ -190,8 +191,8 @@ static rf_status remove_in(const char *folder, const char *name, rf_error *error
     return status;
 }
 
-/* Delete the lowest steps until `keep` are left. */
-static rf_status rotate(const char *output, int64_t keep, rf_error *error)
+/* Delete all but the `keep` highest steps and `spared`. */
+static rf_status rotate(const char *output, int64_t keep, int64_t spared, rf_error *error)
 {
     char *folder = NULL;
     char **names = NULL;
@@ -210,7 +211,9 @@ static rf_status rotate(const char *output, int64_t keep, rf_error *error)
                 oldest = i;
             }
         }
-        RF_TRY_DONE(remove_in(folder, names[oldest], error));
+        if (step_of(names[oldest]) != spared) {
+            RF_TRY_DONE(remove_in(folder, names[oldest], error));
+        }
         names[oldest][0] = '\0';
     }
 done:
@@ -219,8 +222,27 @@ done:
     return status;
 }
 
-rf_status rf_checkpoint_save(const char *output, const rf_checkpoint *checkpoint, int64_t keep,
-                             rf_error *error)
+rf_status rf_checkpoint_remove_after(const char *output, int64_t step, rf_error *error)
+{
+    char *folder = NULL;
+    char **names = NULL;
+    size_t count = 0;
+    rf_status status = RF_OK;
+    RF_TRY_DONE(list_checkpoints(output, &folder, &names, &count, error));
+    for (size_t i = 0; i < count; i++) {
+        if (step_of(names[i]) > step) {
+            RF_TRY_DONE(remove_in(folder, names[i], error));
+        }
+    }
+done:
+    rf_names_release(names, count);
+    rf_release(folder);
+    return status;
+}
+
+/* Save as OUTPUT/checkpoints/KIND-N. */
+static rf_status save_as(const char *output, const char *kind, const rf_checkpoint *checkpoint,
+                         rf_error *error)
 {
     char *temporary = NULL;
     char *path = NULL;
@@ -228,7 +250,7 @@ rf_status rf_checkpoint_save(const char *output, const rf_checkpoint *checkpoint
     rf_status status = RF_OK;
     RF_TRY_DONE(
         rf_string_format(&temporary, error, "%s/checkpoints/unfinished-%lld", output, step));
-    RF_TRY_DONE(rf_string_format(&path, error, "%s/checkpoints/step-%lld", output, step));
+    RF_TRY_DONE(rf_string_format(&path, error, "%s/checkpoints/%s-%lld", output, kind, step));
     RF_TRY_DONE(rf_folder_remove(temporary, error));
     status = write_files(temporary, checkpoint, error);
     if (status == RF_OK) {
@@ -241,15 +263,34 @@ rf_status rf_checkpoint_save(const char *output, const rf_checkpoint *checkpoint
         rf_status removed =
             rf_folder_remove(temporary, NULL); /* the first fault is the one to tell */
         (void)removed;
-        goto done;
     }
-    status = rotate(output, keep, error);
 done:
-    if (status != RF_OK) {
-        rf_error_prefix(error, "the checkpoint of step %lld", step);
-    }
     rf_release(temporary);
     rf_release(path);
+    return status;
+}
+
+rf_status rf_checkpoint_save(const char *output, const rf_checkpoint *checkpoint, int64_t keep,
+                             rf_error *error)
+{
+    const rf_train_state *state = checkpoint->state;
+    rf_status status = save_as(output, "step", checkpoint, error);
+    if (status == RF_OK) {
+        status = rotate(output, keep, state->scheduled_step, error);
+    }
+    if (status != RF_OK) {
+        rf_error_prefix(error, "the checkpoint of step %lld", (long long)state->step);
+    }
+    return status;
+}
+
+rf_status rf_checkpoint_save_milestone(const char *output, const rf_checkpoint *checkpoint,
+                                       rf_error *error)
+{
+    rf_status status = save_as(output, "milestone", checkpoint, error);
+    if (status != RF_OK) {
+        rf_error_prefix(error, "the milestone of step %lld", (long long)checkpoint->state->step);
+    }
     return status;
 }
 

@@ -15,10 +15,20 @@ typedef struct rf_checkpoint {
     json_t *recipe;
 } rf_checkpoint;
 
-/* Save as OUTPUT/checkpoints/step-N, then delete the oldest beyond `keep`. On failure the earlier
- * ones are untouched. */
+/* Save as OUTPUT/checkpoints/step-N, then delete the oldest beyond `keep`, but not the last one
+ * that was due (state->scheduled_step). On failure the earlier ones are untouched. */
 RF_MUST_CHECK rf_status rf_checkpoint_save(const char *output, const rf_checkpoint *checkpoint,
                                            int64_t keep, rf_error *error);
+/* Save as OUTPUT/checkpoints/milestone-N, which is never deleted. */
+RF_MUST_CHECK rf_status rf_checkpoint_save_milestone(const char *output,
+                                                     const rf_checkpoint *checkpoint,
+                                                     rf_error *error);
+/* Write state.json of a checkpoint again. */
+RF_MUST_CHECK rf_status rf_checkpoint_save_state(const char *path, const rf_checkpoint *checkpoint,
+                                                 rf_error *error);
+/* Delete the checkpoints of steps after `step`. */
+RF_MUST_CHECK rf_status rf_checkpoint_remove_after(const char *output, int64_t step,
+                                                   rf_error *error);
 /* The complete checkpoint of the highest step, *path NULL if there is none; path is released with
  * rf_release. */
 RF_MUST_CHECK rf_status rf_checkpoint_find(const char *output, char **path, rf_error *error);

@@ -75,7 +75,8 @@ rf_tensor rf_optimizer_tensor_of(const rf_optimizer_tensor *tensor, float *state
 static rf_status sum_squares(rf_optimizer *optimizer, float *block, rf_error *error)
 {
     rf_context context = {.device = optimizer->device, .workspace = &optimizer->workspace};
-    int64_t count = optimizer->parameters->block_count;
+    const rf_parameters *parameters = optimizer->parameters;
+    int64_t count = parameters->block_count - parameters->frozen_count;
     return rf_op_reduce(&context,
                         &(rf_reduce){.kind = RF_REDUCE_SUM_SQUARES,
                                      .x = rf_tensor_1(block, RF_F32, count),

@@ -71,16 +71,16 @@ RF_MUST_CHECK rf_status rf_optimizer_create(rf_device *device, const rf_paramete
                                             const rf_optimizer_options *options,
                                             rf_optimizer *optimizer, rf_error *error);
 void rf_optimizer_clear(rf_optimizer *optimizer);
-/* Euclidean norm of a block (device, [block_count]), summed in a fixed order; NaN or infinite where
- * any element is. */
+/* Euclidean norm of what is not frozen in a block (device, [block_count]), summed in a fixed order;
+ * NaN or infinite where any such element is. */
 RF_MUST_CHECK rf_status rf_optimizer_norm(rf_optimizer *optimizer, float *block, double *norm,
                                           rf_error *error);
 /* The rate of update `update`: as scheduled, or where the optimizer has a schedule of its own (the
  * usual relative step of Adafactor) that. */
 double rf_optimizer_rate(const rf_optimizer_options *options, double scheduled, int64_t update);
-/* One update of `values` by factor * gradients (both device [block_count]); `rounded` (may be NULL,
- * device [block_count] bf16) gets the new values' copy for products. `rate` is rf_optimizer_rate's;
- * `update` counts from 1. */
+/* One update of what is not frozen in `values` by factor * gradients (both device [block_count]);
+ * `rounded` (may be NULL, device [block_count] bf16) gets the new values' copy for products. `rate`
+ * is rf_optimizer_rate's; `update` counts from 1. */
 RF_MUST_CHECK rf_status rf_optimizer_update(rf_optimizer *optimizer, float *values,
                                             uint16_t *rounded, float *gradients, double rate,
                                             double factor, int64_t update, rf_error *error);

@@ -21,6 +21,7 @@ void rf_train_options_default(rf_train_options *options)
         .adafactor_clip = 1.0,
         .schedule = "cosine",
         .warmup = 100,
+        .decay_fraction = 0.2,
         .on_nan = "stop",
         .mask_rate = 0.15,
         .mask_token = -1,
@@ -51,6 +52,9 @@ static rf_status check_integers(const rf_train_options *options, rf_error *error
         {"length", options->length, 0, INT32_MAX},
         {"accumulate", options->accumulate, 1, 1 << 24},
         {"warmup", options->warmup, 0, most},
+        {"decay_steps", options->decay_steps, 0, most},
+        {"overfit_batches", options->overfit_batches, 0, most},
+        {"milestone_every", options->milestone_every, 0, most},
         {"valid_bytes", options->valid_bytes, 0, INT64_MAX},
         {"eval_every", options->eval_every, 0, most},
         {"eval_tokens", options->eval_tokens, 0, INT64_MAX},
@@ -94,8 +98,11 @@ static rf_status check_numbers(const rf_train_options *options, rf_error *error)
         {"adafactor_clip", options->adafactor_clip, 0.0, HUGE_VAL, true, false},
         {"adafactor_beta1", options->adafactor_beta1, 0.0, 1.0, true, false},
         {"final_rate", options->final_rate, 0.0, 1.0, true, true},
+        {"decay_fraction", options->decay_fraction, 0.0, 1.0, true, true},
+        {"spike_guard", options->spike_guard, 0.0, HUGE_VAL, true, false},
         {"time_limit_seconds", options->time_limit_seconds, 0.0, HUGE_VAL, true, false},
         {"mask_rate", options->mask_rate, 0.0, 1.0, false, true},
+        {"label_smoothing", options->label_smoothing, 0.0, 1.0, true, false},
         {"sample_temperature", options->sample_temperature, 0.0, HUGE_VAL, true, false},
     };
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
@@ -121,19 +128,21 @@ static rf_status check_word(const char *name, const char *value, const char *con
             return RF_OK;
         }
     }
-    return rf_error_set(error, RF_ERR_ARGUMENT, "%s is \"%s\", expected \"%s\" or \"%s\"", name,
-                        value != NULL ? value : "(nothing)", allowed[0], allowed[1]);
+    return rf_error_set(error, RF_ERR_ARGUMENT, "%s is \"%s\", expected \"%s\"%s%s%s or \"%s\"",
+                        name, value != NULL ? value : "(nothing)", allowed[0],
+                        count > 2 ? ", \"" : "", count > 2 ? allowed[1] : "", count > 2 ? "\"" : "",
+                        allowed[count - 1]);
 }
 
 static rf_status check_words(const rf_train_options *options, rf_error *error)
 {
-    static const char *const on_nan[] = {"stop", "skip"};
+    static const char *const on_nan[] = {"stop", "skip", "rollback"};
     static const char *const initialisations[] = {"reformer", "huggingface"};
     static const char *const streams[] = {"fixed32", "float32"};
     rf_schedule schedule;
     rf_optimizer_options optimizer;
     RF_TRY(rf_train_options_optimizer(options, &optimizer, error));
-    RF_TRY(check_word("on_nan", options->on_nan, on_nan, 2, error));
+    RF_TRY(check_word("on_nan", options->on_nan, on_nan, 3, error));
     RF_TRY(check_word("initialisation", options->initialisation, initialisations, 2, error));
     if (options->stream != NULL) {
         RF_TRY(check_word("stream", options->stream, streams, 2, error));
@@ -182,7 +191,13 @@ rf_status rf_train_options_schedule(const rf_train_options *options, rf_schedule
     *schedule = (rf_schedule){.rate = options->rate,
                               .final_rate = options->final_rate,
                               .warmup = options->warmup,
-                              .steps = options->steps};
+                              .steps = options->steps,
+                              .decay = options->decay_fraction};
+    if (options->decay_steps > 0) {
+        int64_t falling = options->steps - options->warmup;
+        bool all = options->decay_steps >= falling;
+        schedule->decay = all ? 1.0 : (double)options->decay_steps / (double)falling;
+    }
     return rf_schedule_parse(options->schedule != NULL ? options->schedule : "cosine",
                              &schedule->kind, error);
 }
@@ -207,4 +222,9 @@ rf_status rf_train_options_optimizer(const rf_train_options *options,
 bool rf_train_options_skip_nan(const rf_train_options *options)
 {
     return strcmp(options->on_nan, "skip") == 0;
+}
+
+bool rf_train_options_rolls_back(const rf_train_options *options)
+{
+    return strcmp(options->on_nan, "rollback") == 0;
 }

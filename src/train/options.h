@@ -16,5 +16,6 @@ RF_MUST_CHECK rf_status rf_train_options_optimizer(const rf_train_options *optio
                                                    rf_optimizer_options *optimizer,
                                                    rf_error *error);
 bool rf_train_options_skip_nan(const rf_train_options *options);
+bool rf_train_options_rolls_back(const rf_train_options *options);
 
 #endif

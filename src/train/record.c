@@ -304,6 +304,27 @@ static rf_status open_board(rf_recorder *recorder, const rf_recorder_options *op
     return status == RF_OK ? RF_OK : rf_error_set(error, status, "%s", reason.message);
 }
 
+/* metrics.jsonl, cut and open at its end. */
+static rf_status open_metrics(rf_recorder *recorder, const rf_recorder_options *options,
+                              rf_error *error)
+{
+    RF_TRY(cut_metrics(recorder->metrics, options, error));
+    recorder->file = fopen(recorder->metrics, "a");
+    return recorder->file != NULL
+               ? RF_OK
+               : rf_error_set(error, RF_ERR_FILE, "%s: cannot be opened for writing",
+                              recorder->metrics);
+}
+
+rf_status rf_recorder_rewind(rf_recorder *recorder, int64_t step, int64_t evaluated,
+                             rf_error *error)
+{
+    const rf_recorder_options options = {.step = step, .evaluated = evaluated};
+    (void)fclose(recorder->file); /* every line was flushed */
+    recorder->file = NULL;
+    return open_metrics(recorder, &options, error);
+}
+
 rf_status rf_recorder_open(const rf_recorder_options *options, rf_recorder **recorder,
                            rf_error *error)
 {
@@ -314,13 +335,7 @@ rf_status rf_recorder_open(const rf_recorder_options *options, rf_recorder **rec
     rf_recorder *opened = memory;
     RF_TRY_DONE(rf_string_copy(options->output, &opened->output, error));
     RF_TRY_DONE(rf_path_join(options->output, "metrics.jsonl", &opened->metrics, error));
-    RF_TRY_DONE(cut_metrics(opened->metrics, options, error));
-    opened->file = fopen(opened->metrics, "a");
-    if (opened->file == NULL) {
-        status =
-            rf_error_set(error, RF_ERR_FILE, "%s: cannot be opened for writing", opened->metrics);
-        goto done;
-    }
+    RF_TRY_DONE(open_metrics(opened, options, error));
     if (options->tensorboard) {
         status = open_board(opened, options, error);
     }

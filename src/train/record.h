@@ -18,6 +18,9 @@ typedef struct rf_recorder_options {
 /* Start or continue the records of a run. */
 RF_MUST_CHECK rf_status rf_recorder_open(const rf_recorder_options *options, rf_recorder **recorder,
                                          rf_error *error);
+/* Remove lines of steps after `step`, and of evaluations after that of step `evaluated`. */
+RF_MUST_CHECK rf_status rf_recorder_rewind(rf_recorder *recorder, int64_t step, int64_t evaluated,
+                                           rf_error *error);
 void rf_recorder_close(rf_recorder *recorder); /* NULL allowed */
 
 /* One line, on the disk's side of our buffers when the call returns. Nothing of ours is allocated.

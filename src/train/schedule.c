@@ -1,14 +1,15 @@
 /* rate(u) = rate * min(1, (u + 1) / warmup) * shape(p), with p = max(0, u - warmup) / max(1, steps
  * - warmup), or the part of the time that is used where that is larger. With cosine to 0 this is
  * the recipe of the reference curves. The inverse square root (Vaswani et al. 2017, section 5.3)
- * has its peak, `rate`, at the end of the warm-up. */
+ * has its peak, `rate`, at the end of the warm-up. WSD (Hu et al. 2024, section 4) stays at the
+ * peak until the last part, in which it falls in a line. */
 #include "train/schedule.h"
 
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
 
-static const char *const names[] = {"constant", "linear", "cosine", "inverse-square-root"};
+static const char *const names[] = {"constant", "linear", "cosine", "inverse-square-root", "wsd"};
 static const double pi = 3.14159265358979323846;
 
 rf_status rf_schedule_parse(const char *name, rf_schedule_kind *kind, rf_error *error)
@@ -20,8 +21,8 @@ rf_status rf_schedule_parse(const char *name, rf_schedule_kind *kind, rf_error *
         }
     }
     return rf_error_set(error, RF_ERR_ARGUMENT,
-                        "schedule \"%s\" is not known, expected constant, linear, cosine or "
-                        "inverse-square-root",
+                        "schedule \"%s\" is not known, expected constant, linear, cosine, "
+                        "inverse-square-root or wsd",
                         name);
 }
 
@@ -47,6 +48,10 @@ static double shape(const rf_schedule *schedule, int64_t update, double time_fra
         double warmup = schedule->warmup > 1 ? (double)schedule->warmup : 1.0;
         double position = (double)(update + 1);
         return sqrt(warmup / (position > warmup ? position : warmup));
+    }
+    case RF_SCHEDULE_WSD: {
+        double stable = 1.0 - schedule->decay;
+        return p > stable ? 1.0 - (1.0 - last) * (p - stable) / schedule->decay : 1.0;
     }
     case RF_SCHEDULE_CONSTANT:
         break;

@@ -11,14 +11,16 @@ typedef enum rf_schedule_kind {
     RF_SCHEDULE_CONSTANT,
     RF_SCHEDULE_LINEAR,
     RF_SCHEDULE_COSINE,
-    RF_SCHEDULE_INVERSE_SQUARE_ROOT
+    RF_SCHEDULE_INVERSE_SQUARE_ROOT,
+    RF_SCHEDULE_WSD /* warm-up, stable, decay */
 } rf_schedule_kind;
 
 typedef struct rf_schedule {
     rf_schedule_kind kind;
     double rate;       /* the highest */
-    double final_rate; /* where linear and cosine end, as a fraction of rate */
+    double final_rate; /* where linear, cosine and wsd end, as a fraction of rate */
     int64_t warmup, steps;
+    double decay; /* wsd: the last part of the updates after the warm-up, in which it falls */
 } rf_schedule;
 
 /* RF_ERR_ARGUMENT listing the names there are. */

@@ -78,17 +78,12 @@ done:
     return status;
 }
 
-/* The class that --task asks for; *choice is pointed at `space`, or NULL. */
+/* The class and direction that were asked for; *choice is pointed at `space`, or NULL. */
 static rf_status choose_class(const rf_train_options *options, rf_class_choice *space,
                               const rf_class_choice **choice, rf_error *error)
 {
-    *choice = NULL;
-    if (options->task == NULL) {
-        return RF_OK;
-    }
     *space = (rf_class_choice){0};
-    *choice = space;
-    return rf_class_of_task(options->task, &space->model_class, error);
+    return rf_class_choose(options->task, options->direction, space, choice, error);
 }
 
 static rf_status parse_recipe(const rf_train_options *options, const rf_log *log, rf_config *config,
@@ -242,6 +237,8 @@ static rf_runner_options runner_options(rf_trainer *trainer)
         .verify_reversal = options->verify_reversal,
         .bf16_gradient_stream =
             options->gradient_stream != NULL && strcmp(options->gradient_stream, "bf16") == 0,
+        .label_smoothing = options->label_smoothing,
+        .class_weights = trainer->class_weights,
         .slices = trainer->slices,
         .hooks = rf_judge_hooks(&trainer->judge, trainer->config.model_class)};
 }
@@ -280,6 +277,7 @@ static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
     RF_TRY_DONE(rf_train_options_optimizer(options, &optimizer, error));
     RF_TRY_DONE(rf_model_open_device(&model, &where, error));
     RF_TRY_DONE(rf_parameters_create(&model.config, &model.parameters, error));
+    RF_TRY_DONE(rf_trainer_freeze(trainer, &model.parameters, error));
     RF_TRY_DONE(rf_plan_step(&model, &request, &plan, error));
     size_t already = model.device->table->own_size;
     already += model.device->table->host_readable ? text : 0;
@@ -332,6 +330,8 @@ static rf_status create_model(rf_trainer *trainer, rf_error *error)
     void *copy = NULL;
     RF_TRY(rf_model_from_config(&trainer->config, &where, &trainer->model, error));
     rf_model *model = trainer->model;
+    RF_TRY(rf_trainer_freeze(trainer, &model->parameters, error));
+    rf_trainer_tell_frozen(trainer);
     model->tokenizer_files = trainer->tokenizer_files;
     trainer->tokenizer_files = (rf_tokenizer_files){0};
     if (model->device->table->host_readable) {
@@ -428,6 +428,9 @@ static rf_status load_state(rf_trainer *trainer, json_t **recipe, rf_error *erro
         rf_log_write(&options->log, RF_LOG_NOTICE, "resume: the run's seed, %llu, is kept",
                      (unsigned long long)trainer->state.seed);
     }
+    if (!rf_train_options_rolls_back(options)) {
+        trainer->state.scheduled_step = -1;
+    }
     trainer->saved_step = trainer->state.step;
     trainer->seconds_before = trainer->state.seconds;
     return RF_OK;
@@ -465,6 +468,7 @@ static rf_status read_inputs(rf_trainer *trainer, rf_error *error)
     json_t *recipe = NULL;
     rf_status status = RF_OK;
     RF_TRY_DONE(load_state(trainer, &recipe, error));
+    RF_TRY_DONE(rf_trainer_settle_freeze(trainer, recipe, error));
     RF_TRY_DONE(read_config(trainer, error));
     RF_TRY_DONE(rf_trainer_read_examples(trainer, error));
     RF_TRY_DONE(rf_trainer_load_tokenizer(trainer, error));
@@ -472,6 +476,7 @@ static rf_status read_inputs(rf_trainer *trainer, rf_error *error)
     RF_TRY_DONE(rf_recipe_to_json(&trainer->options, &trainer->recipe, error));
     RF_TRY_DONE(rf_trainer_has_examples(trainer) ? rf_trainer_open_examples(trainer, error)
                                                  : rf_trainer_load_text(trainer, error));
+    RF_TRY_DONE(rf_trainer_settle_weights(trainer, error));
     compare_with_before(trainer, recipe);
 done:
     json_decref(recipe);
@@ -531,5 +536,7 @@ void rf_trainer_clear(rf_trainer *trainer)
     rf_corpus_clear(&trainer->valid_corpus);
     json_decref(trainer->recipe);
     rf_release(trainer->resumed_from);
+    rf_release(trainer->freeze);
+    rf_release(trainer->class_weights);
     *trainer = (rf_trainer){0};
 }

@@ -19,6 +19,8 @@ void rf_train_state_init(rf_train_state *state, uint64_t seed)
         .best_loss = (double)INFINITY,
         .best_value = (double)NAN,
         .evaluated_step = -1,
+        .scheduled_step = -1,
+        .rollback_step = -1,
     };
 }
 
@@ -76,6 +78,18 @@ static json_t *stream_changes(const rf_train_state *state)
     return list;
 }
 
+static json_t *numbers(const double *values, int count)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < count; i++) {
+        if (json_array_append_new(list, json_real(values[i])) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
 rf_status rf_train_state_to_json(const rf_train_state *state, json_t *recipe, json_t **object,
                                  rf_error *error)
 {
@@ -92,6 +106,12 @@ rf_status rf_train_state_to_json(const rf_train_state *state, json_t *recipe, js
         {"evaluated_step", json_integer(state->evaluated_step)},
         {"evaluations_since_best", json_integer(state->worse)},
         {"skipped_in_a_row", json_integer(state->skipped_in_a_row)},
+        {"scheduled_step", json_integer(state->scheduled_step)},
+        {"rollbacks", json_integer(state->rollbacks)},
+        {"rollback_step", json_integer(state->rollback_step)},
+        {"rollbacks_in_a_row", json_integer(state->rollbacks_in_a_row)},
+        {"recent_losses", numbers(state->recent.losses, state->recent.count)},
+        {"recent_norms", numbers(state->recent.norms, state->recent.count)},
         {"seconds", json_real(state->seconds)},
         {"applies_head_bias", json_boolean(state->applies_head_bias)},
         {"trains_head_bias", json_boolean(state->trains_head_bias)},
@@ -213,6 +233,10 @@ static rf_status read_counters(const char *name, const json_t *object, rf_train_
         {"evaluated_step", -1, &state->evaluated_step},
         {"evaluations_since_best", 0, &state->worse},
         {"skipped_in_a_row", 0, &state->skipped_in_a_row},
+        {"scheduled_step", -1, &state->scheduled_step},
+        {"rollbacks", 0, &state->rollbacks},
+        {"rollback_step", -1, &state->rollback_step},
+        {"rollbacks_in_a_row", 0, &state->rollbacks_in_a_row},
     };
     for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++) {
         RF_TRY(rf_json_get_integer(name, object, counters[i].key, counters[i].low, INT64_MAX,
@@ -229,6 +253,35 @@ static rf_status read_number(const char *name, const json_t *object, const char 
         return RF_OK;
     }
     return rf_json_get_number(name, object, key, -HUGE_VAL, HUGE_VAL, value, error);
+}
+
+/* A list of at most RF_RECENT numbers; files without the key have none. */
+static rf_status read_numbers(const char *name, const json_t *object, const char *key,
+                              double *values, int *count, rf_error *error)
+{
+    const json_t *list = json_object_get(object, key);
+    size_t size = json_array_size(list);
+    bool sound = (list == NULL || json_is_array(list)) && size <= RF_RECENT;
+    for (size_t i = 0; sound && i < size; i++) {
+        sound = json_is_number(json_array_get(list, i));
+        values[i] = json_number_value(json_array_get(list, i));
+    }
+    *count = (int)size;
+    return sound ? RF_OK
+                 : rf_error_set(error, RF_ERR_FORMAT, "%s: %s is not a list of at most %d numbers",
+                                name, key, RF_RECENT);
+}
+
+static rf_status read_recent(const char *name, const json_t *object, rf_recent_updates *recent,
+                             rf_error *error)
+{
+    int norms = 0;
+    RF_TRY(read_numbers(name, object, "recent_losses", recent->losses, &recent->count, error));
+    RF_TRY(read_numbers(name, object, "recent_norms", recent->norms, &norms, error));
+    return norms == recent->count
+               ? RF_OK
+               : rf_error_set(error, RF_ERR_FORMAT,
+                              "%s: recent_losses and recent_norms are not of one length", name);
 }
 
 rf_status rf_train_state_from_json(const char *name, const json_t *object, rf_train_state *state,
@@ -254,6 +307,7 @@ rf_status rf_train_state_from_json(const char *name, const json_t *object, rf_tr
         rf_json_get_boolean(name, object, "applies_head_bias", &state->applies_head_bias, error));
     RF_TRY(rf_json_get_boolean(name, object, "trains_head_bias", &state->trains_head_bias, error));
     RF_TRY(read_slices(name, object, &state->slices, error));
+    RF_TRY(read_recent(name, object, &state->recent, error));
     RF_TRY(read_optimizer(name, object, &state->optimizer, error));
     RF_TRY(read_identity(name, object, "data", &state->data, error));
     RF_TRY(read_identity(name, object, "valid", &state->valid, error));
@@ -282,11 +336,20 @@ rf_status rf_recipe_to_json(const rf_train_options *options, json_t **recipe, rf
         {"adafactor_clip", json_real(options->adafactor_clip)},
         {"adafactor_beta1", json_real(options->adafactor_beta1)},
         {"clip", json_real(options->clip)},
+        {"freeze", json_string(options->freeze != NULL ? options->freeze : "")},
+        {"label_smoothing", json_real(options->label_smoothing)},
+        {"class_weights",
+         json_string(options->class_weights != NULL ? options->class_weights : "")},
         {"mask_rate", json_real(options->mask_rate)},
         {"mask_whole_words", json_boolean(options->mask_whole_words)},
         {"schedule", json_string(options->schedule)},
         {"warmup", json_integer(options->warmup)},
         {"final_rate", json_real(options->final_rate)},
+        {"decay_steps", json_integer(options->decay_steps)},
+        {"decay_fraction", json_real(options->decay_fraction)},
+        {"on_nan", json_string(options->on_nan)},
+        {"spike_guard", json_real(options->spike_guard)},
+        {"overfit_batches", json_integer(options->overfit_batches)},
         {"eval_every", json_integer(options->eval_every)},
         {"eval_tokens", json_integer(options->eval_tokens)},
         {"best_by", json_string(options->best_by != NULL ? options->best_by : "loss")},

@@ -20,6 +20,14 @@ typedef struct rf_stream_change { /* a step that left the range of the streams *
     int from, to; /* fraction bits */
 } rf_stream_change;
 
+/* Losses and gradient norms of the last updates that were made, the oldest first: what a spike is
+ * told by. */
+enum { RF_RECENT = 64 };
+typedef struct rf_recent_updates {
+    int count;
+    double losses[RF_RECENT], norms[RF_RECENT];
+} rf_recent_updates;
+
 typedef struct rf_train_state {
     int64_t step;    /* steps done, those that were skipped included */
     int64_t updates; /* of the optimizer: steps that were not skipped */
@@ -31,6 +39,10 @@ typedef struct rf_train_state {
     int64_t evaluated_step;       /* of the last evaluation, -1: none */
     int64_t worse;                /* evaluations since the best */
     int64_t skipped_in_a_row;
+    int64_t scheduled_step; /* of the last checkpoint that was due, which a rollback goes back to;
+                               -1: none, or no rollbacks */
+    int64_t rollbacks, rollback_step, rollbacks_in_a_row; /* all; where the last ones went */
+    rf_recent_updates recent;
     double seconds; /* used by the run, over all its parts */
     bool applies_head_bias, trains_head_bias;
     rf_slices slices;
@@ -40,6 +52,8 @@ typedef struct rf_train_state {
     rf_stream_change changes[RF_STREAM_CHANGES];
 } rf_train_state;
 
+/* The seed of dropout and rotations in training: the run's, after a rollback another. */
+uint64_t rf_train_state_key_seed(const rf_train_state *state);
 /* Before the first step. */
 void rf_train_state_init(rf_train_state *state, uint64_t seed);
 /* The object of state.json, `recipe` (borrowed) included. A fresh reference. */

@@ -133,17 +133,22 @@ static rf_status explain_failed_save(const rf_trainer *trainer, rf_status status
     return status;
 }
 
+static rf_checkpoint checkpoint_of(rf_trainer *trainer)
+{
+    trainer->state.seconds = rf_trainer_seconds(trainer);
+    return (rf_checkpoint){.model = trainer->model,
+                           .optimizer = &trainer->optimizer,
+                           .state = &trainer->state,
+                           .recipe = trainer->recipe};
+}
+
 static rf_status save(rf_trainer *trainer, rf_error *error)
 {
     rf_train_state *state = &trainer->state;
     if (trainer->saved_step == state->step) {
         return RF_OK;
     }
-    state->seconds = rf_trainer_seconds(trainer);
-    rf_checkpoint checkpoint = {.model = trainer->model,
-                                .optimizer = &trainer->optimizer,
-                                .state = state,
-                                .recipe = trainer->recipe};
+    rf_checkpoint checkpoint = checkpoint_of(trainer);
     rf_status status = RF_OK;
     if (state->best_step < 0) { /* nothing was judged yet: the run's model is the latest */
         status = rf_model_save(trainer->model, trainer->options.output, NULL, error);
@@ -157,6 +162,15 @@ static rf_status save(rf_trainer *trainer, rf_error *error)
     }
     trainer->saved_step = state->step;
     return RF_OK;
+}
+
+/* A checkpoint that comes whether or not the run is interrupted. */
+static rf_status save_due(rf_trainer *trainer, rf_error *error)
+{
+    if (rf_train_options_rolls_back(&trainer->options)) {
+        trainer->state.scheduled_step = trainer->state.step;
+    }
+    return save(trainer, error);
 }
 
 /* ---- evaluation -------------------------------------------------------------------------- */
@@ -308,7 +322,11 @@ static rf_status after_step(rf_trainer *trainer, rf_error *error)
         RF_TRY(evaluate(trainer, error));
     }
     if (evaluation_due || is_due(step, options->save_every)) {
-        RF_TRY(save(trainer, error));
+        RF_TRY(save_due(trainer, error));
+    }
+    if (is_due(step, options->milestone_every)) {
+        const rf_checkpoint checkpoint = checkpoint_of(trainer);
+        RF_TRY(rf_checkpoint_save_milestone(options->output, &checkpoint, error));
     }
     return step < options->steps ? sample_if_due(trainer, false, error) : RF_OK;
 }
@@ -317,6 +335,9 @@ static rf_status after_step(rf_trainer *trainer, rf_error *error)
  * follows it. */
 static rf_status before_first_step(rf_trainer *trainer, rf_error *error)
 {
+    if (trainer->state.scheduled_step < 0 && rf_train_options_rolls_back(&trainer->options)) {
+        RF_TRY(save_due(trainer, error)); /* something to go back to */
+    }
     if (trainer->state.step == 0) {
         return sample_if_due(trainer, false, error);
     }
@@ -342,7 +363,10 @@ static rf_status run_steps(rf_trainer *trainer, end_reason *why, rf_error *error
             *why = REQUESTED;
             return RF_OK;
         }
-        RF_TRY(after_step(trainer, error));
+        if (!trainer->rolled_back) {
+            RF_TRY(after_step(trainer, error));
+        }
+        trainer->rolled_back = false;
     }
 }
 

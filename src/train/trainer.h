@@ -39,6 +39,7 @@ typedef struct rf_trainer {
     const rf_trainer_hooks *hooks;
     rf_schedule schedule;
     char *resumed_from; /* the checkpoint, NULL for a new run */
+    char *freeze;       /* of the run that is resumed */
     rf_train_state state;
     json_t *recipe;   /* of this part of the run */
     rf_config config; /* until the model takes it over */
@@ -49,8 +50,9 @@ typedef struct rf_trainer {
     rf_tokens train, valid;
     rf_examples examples, valid_examples; /* classifiers, question answering; else empty */
     rf_source source, valid_source;
-    rf_judge judge;    /* of valid_source */
-    rf_runner *runner; /* trains and evaluates */
+    float *class_weights; /* [labels]; NULL: ones */
+    rf_judge judge;       /* of valid_source */
+    rf_runner *runner;    /* trains and evaluates */
     rf_optimizer optimizer;
     rf_recorder *recorder;
     rf_slices slices; /* zeros until they are settled by the plan of memory */
@@ -66,6 +68,7 @@ typedef struct rf_trainer {
     int64_t reversals_checked, reversal_mismatches;
     rf_train_progress progress;
     bool stop_requested, stop_now;
+    bool rolled_back; /* the last update was none: the run is back at an earlier step */
 } rf_trainer;
 
 /* Everything up to the first step: check, read, plan, refuse, create. On failure the caller still
@@ -81,6 +84,19 @@ RF_MUST_CHECK rf_status rf_trainer_loop(rf_trainer *trainer, rf_train_result *re
 RF_MUST_CHECK rf_status rf_trainer_load_tokenizer(rf_trainer *trainer, rf_error *error);
 RF_MUST_CHECK rf_status rf_trainer_load_text(rf_trainer *trainer, rf_error *error);
 
+/* setup_freeze.c: what is frozen is the resumed run's (`before` is its recipe); parameters that
+ * have no values yet; the log. */
+RF_MUST_CHECK rf_status rf_trainer_settle_freeze(rf_trainer *trainer, const json_t *before,
+                                                 rf_error *error);
+RF_MUST_CHECK rf_status rf_trainer_freeze(const rf_trainer *trainer, rf_parameters *parameters,
+                                          rf_error *error);
+void rf_trainer_tell_frozen(const rf_trainer *trainer);
+
+/* setup_weights.c: class weights, when the examples are encoded; and what the sum of a batch's
+ * losses is divided by. */
+RF_MUST_CHECK rf_status rf_trainer_settle_weights(rf_trainer *trainer, rf_error *error);
+double rf_trainer_scored_weight(const rf_trainer *trainer, const rf_batch *batch);
+
 /* setup_folder.c: the run's folder. */
 RF_MUST_CHECK rf_status rf_trainer_check_folder(rf_trainer *trainer, rf_error *error);
 RF_MUST_CHECK rf_status rf_trainer_claim_folder(rf_trainer *trainer, rf_error *error);
@@ -95,12 +111,22 @@ RF_MUST_CHECK rf_status rf_trainer_open_examples(rf_trainer *trainer, rf_error *
  * skipped where it is not finite. Nothing is changed where it fails or trainer->stop_now is set. */
 RF_MUST_CHECK rf_status rf_trainer_update(rf_trainer *trainer, rf_error *error);
 
+/* rollback.c: loss or gradient is not finite: everything as at the last checkpoint that was due,
+ * with other windows and keys from there on; trainer->rolled_back is set. RF_ERR_NUMERIC after a
+ * few times in vain. */
+RF_MUST_CHECK rf_status rf_trainer_rollback(rf_trainer *trainer, double loss, double norm,
+                                            rf_error *error);
+
 /* guard.c */
 /* A fixed32 stream left its range in `layer` while step `step` was worked on: two fraction bits
  * less, noted in state, log and records. RF_ERR_RANGE naming the layer when fewer than 16 would be
  * left. */
 RF_MUST_CHECK rf_status rf_guard_coarser_stream(rf_trainer *trainer, int64_t step, int64_t layer,
                                                 rf_error *error);
+/* Whether loss or norm are above spike_guard times their recent medians, which is noted; otherwise
+ * they count among the recent. RF_ERR_NUMERIC where that is so too often. */
+RF_MUST_CHECK rf_status rf_guard_spike(rf_trainer *trainer, double loss, double norm,
+                                       bool *is_spike, rf_error *error);
 /* Loss or gradient is not finite: by the policy RF_OK (skip the step) or RF_ERR_NUMERIC. */
 RF_MUST_CHECK rf_status rf_guard_not_finite(rf_trainer *trainer, double loss, double norm,
                                             rf_error *error);

@@ -20,43 +20,47 @@ static rf_batch read_batch(rf_trainer *trainer, int64_t micro)
 {
     int64_t rows = trainer->options.batch;
     int64_t first = micro * rows;
-    rf_batch batch = rf_source_read(&trainer->source, trainer->state.windows + first, rows);
+    int64_t number = trainer->state.windows + first;
+    if (trainer->options.overfit_batches > 0) {
+        number = number / rows % trainer->options.overfit_batches * rows;
+    }
+    rf_batch batch = rf_source_read(&trainer->source, number, rows);
     batch.first_sample = first;
     return batch;
 }
 
-/* Over all micro-batches: a causal model scores as many tokens of every window, others are counted.
- */
-static int64_t scored_of_step(rf_trainer *trainer)
+/* What is scored, over all micro-batches: a causal model scores as many tokens of every window,
+ * others are counted, classes by their weights. */
+static double scored_of_step(rf_trainer *trainer)
 {
     const rf_train_options *options = &trainer->options;
-    int64_t scored = 0;
+    double scored = 0.0;
     if (trainer->source.task == RF_CLASS_CAUSAL_LM) {
-        return options->accumulate * options->batch * (options->length - 1);
+        return (double)(options->accumulate * options->batch * (options->length - 1));
     }
     for (int64_t micro = 0; micro < options->accumulate; micro++) {
         rf_batch batch = read_batch(trainer, micro);
-        scored += rf_model_scored(trainer->model, &batch);
+        scored += rf_trainer_scored_weight(trainer, &batch);
     }
-    return scored > 0 ? scored : 1;
+    return scored > 0.0 ? scored : 1.0;
 }
 
 /* All micro-batches into the gradient block; ends early on an overflow or when it is to stop at
  * once. */
-static rf_status accumulate(rf_trainer *trainer, rf_outcome *total, rf_error *error)
+static rf_status accumulate(rf_trainer *trainer, rf_outcome *total, double *scored, rf_error *error)
 {
     const rf_train_options *options = &trainer->options;
-    float factor = (float)(1.0 / (double)scored_of_step(trainer));
+    *scored = scored_of_step(trainer);
+    float factor = (float)(1.0 / *scored);
     *total = (rf_outcome){0};
     RF_TRY(rf_runner_zero_gradients(trainer->runner, error));
     for (int64_t micro = 0; micro < options->accumulate; micro++) {
         rf_outcome part = {0};
         rf_batch batch = read_batch(trainer, micro);
-        RF_TRY(rf_runner_train(trainer->runner, &batch, trainer->state.seed, trainer->state.step,
-                               factor, &part, error));
+        RF_TRY(rf_runner_train(trainer->runner, &batch, rf_train_state_key_seed(&trainer->state),
+                               trainer->state.step, factor, &part, error));
         rf_trainer_ask(trainer);
         total->nll_sum += part.nll_sum;
-        total->scored += part.scored;
         total->checksum_mismatches += part.checksum_mismatches;
         total->overflow = part.overflow;
         total->overflow_layer = part.overflow_layer;
@@ -85,10 +89,11 @@ static rf_status judge_reversal(rf_trainer *trainer, const rf_outcome *total, rf
     return RF_OK;
 }
 
-static rf_status gradients_of_step(rf_trainer *trainer, rf_outcome *total, rf_error *error)
+static rf_status gradients_of_step(rf_trainer *trainer, rf_outcome *total, double *scored,
+                                   rf_error *error)
 {
     for (;;) {
-        RF_TRY(accumulate(trainer, total, error));
+        RF_TRY(accumulate(trainer, total, scored, error));
         if (!total->overflow || trainer->stop_now) {
             return RF_OK;
         }
@@ -100,8 +105,15 @@ static rf_status gradients_of_step(rf_trainer *trainer, rf_outcome *total, rf_er
 static rf_status apply(rf_trainer *trainer, double loss, double norm, double rate, rf_error *error)
 {
     rf_train_state *state = &trainer->state;
+    bool is_spike = false;
     if (!isfinite(loss) || !isfinite(norm)) {
-        return rf_guard_not_finite(trainer, loss, norm, error);
+        return rf_train_options_rolls_back(&trainer->options)
+                   ? rf_trainer_rollback(trainer, loss, norm, error)
+                   : rf_guard_not_finite(trainer, loss, norm, error);
+    }
+    RF_TRY(rf_guard_spike(trainer, loss, norm, &is_spike, error));
+    if (is_spike) {
+        return RF_OK;
     }
     RF_TRY(rf_optimizer_update(&trainer->optimizer, trainer->model->values, trainer->model->rounded,
                                rf_runner_gradients(trainer->runner), rate,
@@ -118,18 +130,22 @@ rf_status rf_trainer_update(rf_trainer *trainer, rf_error *error)
     rf_outcome total;
     double start = rf_clock_seconds();
     double norm = 0.0;
+    double scored = 1.0;
     double rate =
         rf_schedule_rate(&trainer->schedule, state->step, rf_trainer_time_fraction(trainer));
     rate = rf_optimizer_rate(&trainer->optimizer.options, rate, state->updates + 1);
-    RF_TRY(gradients_of_step(trainer, &total, error));
+    RF_TRY(gradients_of_step(trainer, &total, &scored, error));
     if (trainer->stop_now) {
         return RF_OK;
     }
     RF_TRY(judge_reversal(trainer, &total, error));
     RF_TRY(
         rf_optimizer_norm(&trainer->optimizer, rf_runner_gradients(trainer->runner), &norm, error));
-    double loss = total.nll_sum / (double)total.scored;
+    double loss = total.nll_sum / scored;
     RF_TRY(apply(trainer, loss, norm, rate, error));
+    if (trainer->rolled_back) {
+        return RF_OK;
+    }
     state->step++;
     state->windows += trainer->options.accumulate * trainer->options.batch;
     state->last_loss = loss;

@@ -8,6 +8,7 @@ commands=$(sed -n '/^commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' "$work/out")
 for command in train eval generate verify plan inspect convert tokenize bench devices help version completion; do
     case " $(echo $commands) " in *" $command "*) ;; *) fault "help does not name $command" ;; esac
 done
+says out "REFORMER_LENGTH for --length"
 expect 2
 says err "usage: reformer COMMAND"
 expect 0 version
@@ -63,6 +64,7 @@ for command in $commands; do
     test -s "$work/man/reformer-$command.1" || fault "no manual page of $command"
 done
 if command -v groff >/dev/null; then
+    if [ "$(grep -c '^.SS "optimizer"' "$work/man/reformer-train.1")" -ne 1 ]; then fault "a heading stands twice in the manual"; fi
     for page in "$work"/man/*.1; do
         groff -man -Tutf8 -ww -z "$page" 2>"$work/err" || true
         if [ -s "$work/err" ]; then fault "$(basename "$page"): $(head -3 "$work/err")"; fi
@@ -80,15 +82,19 @@ if command -v bash >/dev/null; then
     }
     if [ "$(complete reformer tr)" != train ]; then fault "completion of 'tr': $(complete reformer tr)"; fi
     if [ "$(complete reformer train --sched)" != --schedule ]; then fault "completion of '--sched': $(complete reformer train --sched)"; fi
+    if [ "$(complete reformer train --direction bi)" != bidirectional ]; then fault "completion of 'bi': $(complete reformer train --direction bi)"; fi
+    for option in freeze label-smoothing class-weights spike-guard milestone-every overfit-batches decay-steps; do
+        if [ "$(complete reformer train --$option)" != --$option ]; then fault "--$option does not complete"; fi
+    done
     if [ "$(complete reformer train --schedule lin)" != linear ]; then fault "completion of 'lin': $(complete reformer train --schedule lin)"; fi
 fi
 expect 0 completion zsh
 says out "#compdef reformer"
 
 # Every setting that a command asks for is one that it has.
-for file in src/cli/command_*.c src/cli/output.c src/cli/model_source.c; do
+for file in src/cli/command_*.c src/cli/generate_settings.c src/cli/output.c src/cli/model_source.c; do
     grep -o 'rf_settings_[a-z]*([a-z&]*, "[a-z0-9-]*"' "$file" | sed 's/.*"\(.*\)"/\1/' | sort -u | while read -r name; do
-        cat "$file" src/cli/command.c src/cli/command_generate.c | grep -qF ".name = \"$name\"" || echo "$file asks for --$name, which no table has"
+        cat "$file" src/cli/command.c src/cli/generate_options.c | grep -qF ".name = \"$name\"" || echo "$file asks for --$name, which no table has"
     done
 done >"$work/names"
 if [ -s "$work/names" ]; then fault "$(cat "$work/names")"; fi

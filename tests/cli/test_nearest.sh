@@ -34,6 +34,13 @@ says err 'layer is 9, but the model has 4'
 misuse '--vectors context needs --data PATH, the text that the words stand in' nearest --model "$model" --vectors context king
 expect 2 nearest --model "$model"
 
+# The example's two senses of a word are apart in the third layer and alike in the embeddings.
+awk -F '\t' 'n[$1]++ < 10' "$source/examples/embeddings/well.tsv" >"$work/well.tsv"
+"$source/examples/embeddings/homograph" --program "$program" "$work/well.tsv" >"$work/out" || fault "homograph fails: $(cat "$work/out")"
+says out 'well: 10 places of "good", 10 places of "water"'
+awk '$1 == "embeddings" { alike = $3 == "1.000" } $1 == 3 { apart = $4 > 0.3 && $5 < -0.3 && $6 > 80 } END { exit !(alike && apart) }' "$work/out" ||
+    fault "the senses are not apart: $(cat "$work/out")"
+
 # Pieces: the vocabulary has words of its own.
 run tokenize --train --data "$work/text" --vocab-size 40 --output "$work/vocabulary" --type bpe
 if grep -q 'without SentencePiece' "$work/err"; then

@@ -262,6 +262,17 @@ static void assert_default_words(const rf_settings *settings, const rf_train_opt
     assert_string_equal(rf_settings_string(settings, "initialisation"), train->initialisation);
 }
 
+static void assert_more_defaults(const rf_settings *settings, const rf_train_options *train)
+{
+    assert_default(settings, "final-rate", train->final_rate);
+    assert_default(settings, "decay-steps", (double)train->decay_steps);
+    assert_default(settings, "decay-fraction", train->decay_fraction);
+    assert_default(settings, "spike-guard", train->spike_guard);
+    assert_default(settings, "milestone-every", (double)train->milestone_every);
+    assert_default(settings, "overfit-batches", (double)train->overfit_batches);
+    assert_default(settings, "label-smoothing", train->label_smoothing);
+}
+
 static void test_library_defaults(void **state)
 {
     rf_settings settings;
@@ -287,7 +298,6 @@ static void test_library_defaults(void **state)
         {"seed", (double)train.seed},
         {"rate", train.rate},
         {"warmup", (double)train.warmup},
-        {"final-rate", train.final_rate},
         {"beta1", train.beta1},
         {"beta2", train.beta2},
         {"epsilon", train.epsilon},
@@ -312,6 +322,7 @@ static void test_library_defaults(void **state)
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         assert_default(&settings, numbers[i].name, numbers[i].expected);
     }
+    assert_more_defaults(&settings, &train);
     assert_default_words(&settings, &train);
     rf_settings_clear(&settings);
     rf_sampling_default(&sampling);

@@ -56,6 +56,22 @@ says err "is_decoder: true from now on"
 expect 0 generate --model "$work/lm" --prompt line --tokens 4
 expect 0 train --task masked-lm --init-from "$work/lm" --data "$work/text" --output "$work/again" --steps 1 --length 32 --warmup 0
 says err "is_decoder: false from now on"
+says err "local_num_chunks_after: 1 from now on"
+tr -d ' \n' <"$work/again/config.json" | grep -q '"is_decoder":false.*"lsh_num_chunks_after":1' || fault "config.json has another direction"
+
+# The same without training: there and back the weights are as they were; another head is said.
+expect 0 convert --model "$work/lm" --task masked-lm --output "$work/there"
+says err "is_decoder: false from now on"
+expect 0 fill --model "$work/there" --text 'li[MASK]e'
+expect 0 convert --model "$work/there" --task lm --output "$work/back"
+says err "is_decoder: true from now on"
+cmp -s "$work/lm/model.safetensors" "$work/back/model.safetensors" || fault "other weights after two conversions"
+expect 0 generate --model "$work/back" --prompt line --tokens 4
+expect 0 convert --model "$work/lm" --task classify --direction bidirectional --output "$work/bare"
+says err "left out, not of a ReformerForSequenceClassification: lm_head"
+says err "starts from first values: classifier"
+expect 2 convert --model "$work/lm" --direction bidirectional --output "$work/wrong"
+says err "the task masked-lm can"
 
 # Gaps.
 expect 0 fill --model "$work/a" --text 'li[MASK]e 5[MASK]' --top 3
@@ -115,7 +131,12 @@ for key in loss accuracy macro_f1 matthews; do says out "\"$key\": "; done
 expect 0 train --config "$work/tiny.json" --task classify --output "$work/by" --seed 2 --batch 4 --steps 20 --eval-every 5 --data "$work/moods.jsonl" --best-by accuracy
 says err "macro f1 "
 says err "matthews "
+says out "best by     accuracy "
 grep -q '"macro_f1": ' "$work/by/metrics.jsonl" || fault "metrics.jsonl has no F1"
+expect 0 train --config "$work/tiny.json" --task classify --output "$work/by1" --seed 2 --batch 4 --steps 20 --eval-every 5 --data "$work/moods.jsonl" --best-by accuracy --stop-after 7
+expect 0 train --resume --output "$work/by1"
+for run in by by1; do grep -o '"is_best": [a-z]*' "$work/$run/metrics.jsonl" >"$work/$run.best"; done
+cmp -s "$work/by.best" "$work/by1.best" || fault "a resumed run chooses another best model: $(cat "$work/by.best" "$work/by1.best")"
 expect 2 train --config "$work/tiny.json" --task classify --output "$work/by2" --data "$work/moods.jsonl" --best-by perplexity
 says err 'best_by is "perplexity", expected a figure of the task classify: loss, accuracy, macro_f1, matthews'
 
@@ -194,6 +215,18 @@ says err 'line 1: expected a JSON object with the text "text"'
 
 # Answers.
 expect 0 train --config "$work/tiny.json" --task answer --output "$work/who" --data "$work/who.jsonl" --length 64 --steps 10
+expect 0 train --config "$work/tiny.json" --task answer --output "$work/whose" --data "$work/who.jsonl" --length 64 --steps 10 --stop-after 3
+expect 0 train --resume --output "$work/whose" --stop-after 4
+expect 0 train --resume --output "$work/whose"
+cmp -s "$work/who/model.safetensors" "$work/whose/model.safetensors" || fault "a resumed question answerer is another model"
+expect 0 train --task answer --direction bidirectional --init-from "$work/lm" --output "$work/causal" --steps 4 --length 48 --warmup 0 --data "$work/who.jsonl" \
+    --freeze '*.embeddings.*' --freeze '*.layers.0.*,*.layers.1.*'
+says err "is_decoder: false from now on"
+says err "left out, not of a ReformerForQuestionAnswering: lm_head"
+says err "starts from first values: qa_outputs"
+says err "frozen: "
+expect 2 train --task answer --init-from "$work/lm" --output "$work/frozen" --length 48 --data "$work/who.jsonl" --freeze 'encoder.layer.0.*'
+says err "the nearest are reformer.encoder.layers.0."
 expect 0 answer --model "$work/who" --question 'who?' --text 'then Bob came' --top 2
 if [ "$(wc -l <"$work/out")" -ne 2 ]; then fault "not two answers: $(cat "$work/out")"; fi
 expect 0 answer --model "$work/who" --question 'who?' --text 'then Bob came' --json
@@ -203,6 +236,44 @@ says out "scored              80 in 40 examples"
 says out "exact match  "
 expect 0 eval --model "$work/who" --data "$work/who.jsonl" --json
 for key in loss exact_match f1 accuracy; do says out "\"$key\": "; done
+
+# Several texts at once: the same results in the same order. (The last digits may differ: numbers are compared to 1e-5.)
+i=0
+while [ $i -lt 23 ]; do
+    printf '%.*s[MASK] %d\n' $((i * 7 % 31 + 1)) 'abcdefghijklmnopqrstuvwxyzabcdef' $i
+    i=$((i + 1))
+done >"$work/many"
+numbers() { tr -c '0-9.eE+\n-' ' ' <"$1" | awk '{ for (i = 1; i <= NF; i++) if ($i ~ /[0-9]/) print $i }'; }
+same() {
+    numbers "$work/one" >"$work/one.numbers"
+    numbers "$work/out" >"$work/out.numbers"
+    paste "$work/one.numbers" "$work/out.numbers" | awk '{ d = $1 - $2; if (d > 1e-5 || d < -1e-5 || NF != 2) { print; exit 1 } }' ||
+        fault "$1: other numbers with --batch"
+    if [ "$(grep -c . "$work/one.numbers")" -lt 23 ]; then fault "$1: too few numbers"; fi
+}
+for pool in mean none; do
+    expect 0 embed --model "$work/a" --data "$work/many" --lines --pool $pool
+    cp "$work/out" "$work/one"
+    expect 0 embed --model "$work/a" --data "$work/many" --lines --pool $pool --batch 5 --num-hashes 0
+    same "embed --pool $pool"
+done
+expect 0 fill --model "$work/a" --data "$work/many" --lines --top 2 --json
+cp "$work/out" "$work/one"
+expect 0 fill --model "$work/a" --data "$work/many" --lines --top 2 --json --batch 4
+same fill
+expect 0 classify --model "$work/part" --data "$work/many" --lines --json --all
+cp "$work/out" "$work/one"
+expect 0 classify --model "$work/part" --data "$work/many" --lines --json --all --batch 8
+same classify
+expect 0 answer --model "$work/who" --question 'who?' --question 'where is it?' --data "$work/many" --lines --json
+cp "$work/out" "$work/one"
+expect 0 answer --model "$work/who" --question 'who?' --question 'where is it?' --data "$work/many" --lines --json --batch 6
+same answer
+expect 0 embed --model "$work/a" --data "$work/many" --lines --batch 3 --num-hashes 4
+printf 'one[MASK]\nnothing\n' >"$work/half"
+expect 2 fill --model "$work/a" --data "$work/half" --lines --batch 2 # what stands before a text that is wrong is shown
+says err "nothing is missing"
+if [ "$(wc -l <"$work/out")" -ne 2 ]; then fault "not one place and a text: $(cat "$work/out")"; fi
 
 # Models of other tasks are refused by what they are for.
 expect 2 classify --model "$work/a" --text x

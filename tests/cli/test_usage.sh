@@ -20,7 +20,7 @@ misuse "--rate is 'nan', expected a number from 0 to 10" train --rate nan
 misuse "--memory-limit is '-24GiB', expected a size such as 24GiB or 512MiB" train --memory-limit -24GiB
 misuse "--memory-limit is '999999999999TiB', expected a size such as 24GiB or 512MiB" train --memory-limit 999999999999TiB
 misuse "--time-limit is 'soon', expected a duration such as 150s or 10m" train --time-limit soon
-misuse "--schedule is 'cosin', expected one of constant, linear, cosine, inverse-square-root" train --schedule cosin
+misuse "--schedule is 'cosin', expected one of constant, linear, cosine, inverse-square-root, wsd" train --schedule cosin
 misuse "--device is 'gpu', expected one of auto, cpu, cuda, cuda:N" eval --device gpu
 misuse "--device is 'cuda:', expected one of auto, cpu, cuda, cuda:N" eval --device cuda:
 misuse "--device is 'cuda:1x', expected one of auto, cpu, cuda, cuda:N" eval --device cuda:1x
@@ -28,6 +28,12 @@ misuse "--data is '', expected a text that is not empty" train --data ''
 misuse "--top-p is '1.5', expected a number from 0 to 1" generate --top-p 1.5
 misuse "--prompt and --prompt-file exclude each other; give one of them" generate -m x --prompt a --prompt-file b
 misuse "--output and --json exclude each other; give one of them" generate -m x --output a --json
+misuse "--prompts and --prompt exclude each other; give one of them" generate -m x --prompts a --prompt b
+misuse "--prompts writes JSON of its own; leave out --json" generate -m x --prompts a --json
+misuse "--prompts writes JSON of its own; leave out --score" generate -m x --prompts a --score
+misuse "--logprobs has nowhere to go; give --json or --prompts too" generate -m x --logprobs 2
+misuse "--beams and --temperature exclude each other; give one of them" generate -m x --beams 2 --temperature 1
+misuse "--beams and --window exclude each other; give one of them" generate -m x --beams 2 --window 10
 misuse "train needs --output DIR" train --data x
 misuse "train needs --data TEXT" train --output "$work/none"
 misuse "eval needs --model DIR" eval --data x
@@ -40,7 +46,7 @@ misuse "--model is an option of bench step" bench attention --model x
 misuse "--chunk is an option of bench attention" bench step --chunk 32 --model x
 misuse "--chunk is an option of bench attention" bench generate --chunk 32 --model x
 misuse "--forward-only is an option of bench step" bench generate --forward-only --model x
-misuse "--kind is 'global', expected one of lsh, local" bench attention --kind global
+misuse "--kind is 'global', expected one of lsh, local, full, full_shared" bench attention --kind global
 misuse "'book.txt' is not expected here: train takes options only" train book.txt
 misuse "there is no model to train: give --config FILE with a \"model\" section (or a preset such as --config quickstart), --init-from DIR or --resume" \
     train --data x --output "$work/none"
@@ -50,6 +56,14 @@ REFORMER_STEPS=many
 export REFORMER_STEPS
 misuse "REFORMER_STEPS is 'many', expected an integer of at least 1" train --data x --output "$work/none"
 unset REFORMER_STEPS
+REFORMER_LENGHT=4096 "$program" train --config "$source/configs/quickstart.json" --print-config >"$work/out" 2>"$work/err"
+says err "reformer: warning: the environment's REFORMER_LENGHT is no option's; did you mean REFORMER_LENGTH?"
+REFORMER_LENGTH=4096 REFORMER_FIXTURES=x REFORMER_FREEZE='a,b' REFORMER_SEQUENTIAL=yes \
+    "$program" train --config "$source/configs/quickstart.json" --print-config >"$work/out" 2>"$work/err"
+if [ -s "$work/err" ]; then fault "variables that are right are warned of: $(cat "$work/err")"; fi
+for row in "length 4096 (REFORMER_LENGTH)" "freeze a,b (REFORMER_FREEZE)" "sequential yes (REFORMER_SEQUENTIAL)"; do
+    tr -s ' ' <"$work/out" | grep -qxF "$row" || fault "--print-config has no line '$row'"
+done
 
 # Configuration files.
 file=$work/c.json

@@ -184,10 +184,10 @@ void check_attended(const rf_session *session, int64_t prompt)
         longest = window > longest ? window : longest;
     }
     void *memory = NULL;
-    size_t length = (size_t)session->length;
+    size_t length = (size_t)rf_session_length(session);
     assert_ok(
         rf_allocate((3 * length + 2 * (size_t)longest) * sizeof(int64_t), "test", &memory, error));
-    expectation at = {.session = session, .token = session->length - 1, .order = memory};
+    expectation at = {.session = session, .token = rf_session_length(session) - 1, .order = memory};
     at.tokens = at.order + length;
     at.buckets = (int32_t *)(at.tokens + 2 * longest);
     for (at.layer = 0; at.layer < session->model->config.layers; at.layer++) {

@@ -33,7 +33,7 @@ static int answer(void *user)
     return to->asked++ == to->stop_at;
 }
 
-static rf_model *create_byte_model(const char *layers)
+static rf_model *create_fixed_byte_model(const char *layers)
 {
     small_model shape = {layers, 16, 1, "8", "null", 2, 258, NULL, NULL};
     return create_small_model(&shape, "fixed32", 1);
@@ -56,7 +56,7 @@ static rf_generate_options options_for(const char *prompt, int64_t tokens, colle
 static void test_greedy_text_is_that_of_a_session(void **state)
 {
     (void)state;
-    rf_model *model = create_byte_model("[\"local\", \"lsh\"]");
+    rf_model *model = create_fixed_byte_model("[\"local\", \"lsh\"]");
     collected to;
     rf_generate_options options = options_for("In the beginning", 60, &to);
     options.sampling.temperature = 0.0;
@@ -93,7 +93,7 @@ static void test_greedy_text_is_that_of_a_session(void **state)
 static void test_samples_are_repeatable_and_differ(void **state)
 {
     (void)state;
-    rf_model *model = create_byte_model("[\"local\", \"lsh\"]");
+    rf_model *model = create_fixed_byte_model("[\"local\", \"lsh\"]");
     collected three;
     collected again;
     collected one;
@@ -123,7 +123,7 @@ static void test_samples_are_repeatable_and_differ(void **state)
 static void test_empty_prompt_is_a_newline(void **state)
 {
     (void)state;
-    rf_model *model = create_byte_model("[\"local\"]");
+    rf_model *model = create_fixed_byte_model("[\"local\"]");
     collected empty;
     collected newline;
     rf_generate_options options = options_for("", 20, &empty);
@@ -139,7 +139,7 @@ static void test_empty_prompt_is_a_newline(void **state)
 static void test_stop_strings(void **state)
 {
     (void)state;
-    rf_model *model = create_byte_model("[\"local\", \"lsh\"]");
+    rf_model *model = create_fixed_byte_model("[\"local\", \"lsh\"]");
     collected all;
     collected cut;
     rf_generate_options options = options_for("Alpha", 80, &all);
@@ -167,7 +167,7 @@ static void test_stop_strings(void **state)
 static void test_whole_characters(void **state)
 {
     (void)state;
-    rf_model *model = create_byte_model("[\"local\"]");
+    rf_model *model = create_fixed_byte_model("[\"local\"]");
     collected to;
     rf_generate_options options = options_for("x", 200, &to);
     options.whole_characters = true;
@@ -192,7 +192,7 @@ static void test_whole_characters(void **state)
 static void test_callbacks_end_it(void **state)
 {
     (void)state;
-    rf_model *model = create_byte_model("[\"local\"]");
+    rf_model *model = create_fixed_byte_model("[\"local\"]");
     collected to;
     rf_error fault = {0};
     rf_generate_options options = options_for("stop", 50, &to);
@@ -223,7 +223,7 @@ static void expect_refusal(rf_model *model, const rf_generate_options *options, 
 static void test_refusals(void **state)
 {
     (void)state;
-    rf_model *model = create_byte_model("[\"local\", \"lsh\"]");
+    rf_model *model = create_fixed_byte_model("[\"local\", \"lsh\"]");
     collected to;
     char prompt[301];
     memset(prompt, 'a', 300);
@@ -253,7 +253,7 @@ static void test_refusals(void **state)
 static void test_up_to_the_last_position(void **state)
 {
     (void)state;
-    rf_model *model = create_byte_model("[\"local\", \"lsh\"]");
+    rf_model *model = create_fixed_byte_model("[\"local\", \"lsh\"]");
     collected to;
     rf_generate_options options = options_for("abcdef", 251, &to);
     rf_generate_result result;

@@ -18,7 +18,12 @@ static rf_sampling options_with(double temperature)
 static void test_arguments(void **state)
 {
     (void)state;
-    rf_sampling options = {0.5, 7, 0.9, 0.1, 1.5, 12};
+    rf_sampling options = {.temperature = 0.5,
+                           .top_k = 7,
+                           .top_p = 0.9,
+                           .min_p = 0.1,
+                           .repetition_penalty = 1.5,
+                           .seed = 12};
     rf_sample sample;
     assert_ok(rf_sampler_arguments(&options, &sample, error));
     assert_true(sample.temperature == 0.5 && sample.top_k == 7 && sample.top_p == 0.9);
@@ -54,6 +59,25 @@ static void test_bad_options_are_named(void **state)
     options = options_with(1.0);
     options.repetition_penalty = 0.0;
     expect_refusal(options, "repetition penalty is 0");
+    options = options_with(1.0);
+    options.presence_penalty = (double)INFINITY;
+    expect_refusal(options, "presence penalty is inf");
+    options = options_with(1.0);
+    options.no_repeat_ngram = -3;
+    expect_refusal(options, "n-grams of -3 tokens");
+}
+
+static void test_bad_biases_are_named(void **state)
+{
+    (void)state;
+    const rf_logit_bias biases[] = {{3, 1.0F}, {10, -2.0F}};
+    rf_sampling options = options_with(1.0);
+    rf_error fault = {0};
+    options.bias = biases;
+    options.bias_count = 2;
+    assert_ok(rf_sampler_check_bias(&options, 11, error));
+    assert_int_equal(rf_sampler_check_bias(&options, 10, &fault), RF_ERR_ARGUMENT);
+    assert_non_null(strstr(fault.message, "bias of -2 for token 10"));
 }
 
 int main(void)
@@ -61,6 +85,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_bad_options_are_named),
+        cmocka_unit_test(test_bad_biases_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

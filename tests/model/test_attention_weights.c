@@ -1,6 +1,6 @@
 /* Rows of attention weights against block attention on the same tensors, against the oracle in
  * double, and against the set of pairs that the plan's definition gives. */
-#include "support.h"
+#include "devices.h"
 
 #include "base/memory.h"
 #include "model/model.h"
@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum { HEADS = 3, WIDTH = 8, HIDDEN = 12, VOCABULARY = 29, LONGEST = 128, MOST_SLOTS = 160 };
-enum { MOST_ROUNDS = 4 };
+enum { MOST_ROUNDS = 4, LAYERS = 4 };
 
 typedef struct shape {
     const char *name;
@@ -38,21 +38,24 @@ static const shape shapes[] = {
 static rf_model *create(const shape *s)
 {
     char text[1024];
-    (void)snprintf(text, sizeof text,
-                   "{\"attn_layers\": [\"local\", \"lsh\"], \"hidden_size\": %d, "
-                   "\"num_attention_heads\": %d, \"attention_head_size\": %d, "
-                   "\"feed_forward_size\": 20, \"vocab_size\": %d, \"local_attn_chunk_length\": "
-                   "%d, \"lsh_attn_chunk_length\": %d, \"local_num_chunks_before\": %d, "
-                   "\"local_num_chunks_after\": %d, \"lsh_num_chunks_before\": %d, "
-                   "\"lsh_num_chunks_after\": %d, \"num_hashes\": %d, \"num_buckets\": 6, "
-                   "\"hash_seed\": 3, \"axial_pos_shape\": [8, 16], \"axial_pos_embds_dim\": [4, "
-                   "8], \"max_position_embeddings\": 128, \"initializer_range\": 0.4, "
-                   "\"axial_norm_std\": 0.5, \"is_decoder\": %s}",
-                   HIDDEN, HEADS, WIDTH, VOCABULARY, s->chunk, s->chunk, s->before,
-                   s->causal ? 0 : s->after, s->before, s->causal ? 0 : s->after, s->rounds,
-                   s->causal ? "true" : "false");
+    (void)snprintf(
+        text, sizeof text,
+        "{\"attn_layers\": [\"local\", \"lsh\", \"full\", \"full_shared\"], \"hidden_size\": %d, "
+        "\"num_attention_heads\": %d, \"attention_head_size\": %d, "
+        "\"feed_forward_size\": 20, \"vocab_size\": %d, \"local_attn_chunk_length\": "
+        "%d, \"lsh_attn_chunk_length\": %d, \"local_num_chunks_before\": %d, "
+        "\"local_num_chunks_after\": %d, \"lsh_num_chunks_before\": %d, "
+        "\"lsh_num_chunks_after\": %d, \"num_hashes\": %d, \"num_buckets\": 6, "
+        "\"hash_seed\": 3, \"axial_pos_shape\": [8, 16], \"axial_pos_embds_dim\": [4, "
+        "8], \"max_position_embeddings\": 128, \"initializer_range\": 0.4, "
+        "\"axial_norm_std\": 0.5, \"is_decoder\": %s}",
+        HIDDEN, HEADS, WIDTH, VOCABULARY, s->chunk, s->chunk, s->before, s->causal ? 0 : s->after,
+        s->before, s->causal ? 0 : s->after, s->rounds, s->causal ? "true" : "false");
     rf_model *model = NULL;
-    rf_model_options options = {.device = "cpu", .threads = 1, .task = s->causal ? "lm" : "embed"};
+    rf_model_options options = {.device = model_test_device(),
+                                .precision = "f32",
+                                .threads = 1,
+                                .task = s->causal ? "lm" : "embed"};
     assert_ok(rf_model_create(text, 5, "huggingface", &options, &model, error));
     return model;
 }
@@ -74,23 +77,27 @@ typedef struct witness {
 static rf_status see_plan(void *user, int64_t layer, const rf_attention_plan *plan, rf_error *error)
 {
     witness *w = user;
-    (void)error;
     if (layer == w->layer) {
         w->plan = *plan;
         w->has_order = !rf_tensor_is_absent(&plan->order);
         if (w->has_order) {
-            memcpy(w->order, plan->order.data, rf_tensor_size(&plan->order));
+            return rf_device_download(w->device, w->order, plan->order.data,
+                                      rf_tensor_size(&plan->order), error);
         }
     }
     return RF_OK;
 }
 
-static double *doubles_of_floats(const float *from, int64_t count)
+static double *doubles_of(rf_device *device, const rf_tensor *from)
 {
+    int64_t count = rf_tensor_count(from);
+    float *floats = test_calloc((size_t)count, sizeof *floats);
     double *to = test_calloc((size_t)count, sizeof *to);
+    assert_ok(rf_device_download(device, floats, from->data, rf_tensor_size(from), error));
     for (int64_t i = 0; i < count; i++) {
-        to[i] = (double)from[i];
+        to[i] = (double)floats[i];
     }
+    test_free(floats);
     return to;
 }
 
@@ -106,9 +113,9 @@ static void attend_exactly(witness *w, const rf_tensor *query, const rf_tensor *
     double *output = test_calloc((size_t)(parts * count), sizeof *output);
     double *norms = test_calloc((size_t)(HEADS * parts * plan->length), sizeof *norms);
     double *norm = test_calloc((size_t)(HEADS * plan->length), sizeof *norm);
-    double *q = doubles_of_floats(query->data, count);
-    double *k = doubles_of_floats(rf_tensor_is_absent(key) ? query->data : key->data, count);
-    double *v = doubles_of_floats(value->data, count);
+    double *q = doubles_of(w->device, query);
+    double *k = doubles_of(w->device, rf_tensor_is_absent(key) ? query : key);
+    double *v = doubles_of(w->device, value);
     for (int64_t i = 0; i < HEADS * parts * plan->slots; i++) {
         order[i] = (double)w->order[i];
     }
@@ -153,15 +160,17 @@ static rf_status see_vectors(void *user, int64_t layer, int64_t first_head, cons
     int64_t of_norms[4] = {1, HEADS, plan->parts, plan->length};
     int64_t of_norm[3] = {1, HEADS, plan->length};
     rf_block_attention attention = {.plan = *plan, .query = *query, .key = *key, .value = *value};
-    rf_combine_rounds combine = {.merged = *query};
-    combine.merged.data = w->merged;
+    rf_combine_rounds combine = {0};
     RF_TRY(rf_workspace_take(&workspace, "o", RF_F32, 5, of_output, &attention.output, error));
     RF_TRY(rf_workspace_take(&workspace, "n", RF_F32, 4, of_norms, &attention.log_norm, error));
     RF_TRY(rf_workspace_take(&workspace, "m", RF_F32, 3, of_norm, &combine.norm, error));
+    RF_TRY(rf_workspace_take(&workspace, "r", RF_F32, 4, query->shape, &combine.merged, error));
     RF_TRY(rf_op_block_attention(&context, &attention, error));
     combine.output = attention.output;
     combine.log_norm = attention.log_norm;
     RF_TRY(rf_op_combine_rounds(&context, &combine, error));
+    RF_TRY(rf_device_download(w->device, w->merged, combine.merged.data,
+                              rf_tensor_size(&combine.merged), error));
     attend_exactly(w, query, key, value);
     w->seen++;
     rf_workspace_clear(&workspace);
@@ -297,14 +306,15 @@ static void check_info(const witness *w, const rf_attention *a)
 {
     rf_attention_info info = rf_attention_describe(a);
     const rf_attention_plan *plan = &w->plan;
-    assert_string_equal(info.kind, w->layer == 1 ? "lsh" : "local");
+    static const char *const kinds[LAYERS] = {"local", "lsh", "full", "full_shared"};
+    assert_string_equal(info.kind, kinds[w->layer]);
     assert_int_equal(info.length, plan->length);
     assert_int_equal(info.width, WIDTH);
     assert_int_equal(info.slots, plan->slots);
     assert_int_equal(info.chunk, plan->block);
     assert_int_equal(info.rounds, plan->parts);
     assert_true((info.buckets > 0) == w->has_order);
-    assert_true((rf_attention_keys(a) == NULL) == (w->layer == 1));
+    assert_true((rf_attention_keys(a) == NULL) == (w->layer % 2 == 1));
     assert_non_null(rf_attention_queries(a));
     for (int64_t r = 0; r < info.rounds; r++) {
         const int32_t *order = rf_attention_order(a, r);
@@ -326,23 +336,26 @@ static void check_shape(const shape *s)
     uint8_t mask[LONGEST];
     rf_model *model = create(s);
     const rf_random_key key = {.purpose = RF_PURPOSE_TEST};
-    const rf_attention_place places[2 * HEADS] = {{0, 0}, {1, 2}, {1, 0}, {0, 1}, {1, 1}, {0, 2}};
-    rf_attention *attentions[2 * HEADS];
+    rf_attention_place places[LAYERS * HEADS];
+    rf_attention *attentions[LAYERS * HEADS];
+    for (int i = 0; i < LAYERS * HEADS; i++) { /* in no order */
+        places[i] = (rf_attention_place){(i * 5 % (LAYERS * HEADS)) % LAYERS, i * 5 % HEADS};
+    }
     for (int64_t i = 0; i < s->length; i++) {
         ids[i] = (int32_t)rf_random_below(&key, (uint64_t)i, VOCABULARY);
         mask[i] = s->nothing ? i >= s->length / 2 : i < s->kept;
     }
     const uint8_t *given = s->kept > 0 || s->nothing ? mask : NULL;
-    assert_ok(
-        rf_model_attention(model, ids, given, s->length, places, 2 * HEADS, attentions, error));
-    for (int64_t layer = 0; layer < 2; layer++) {
+    assert_ok(rf_model_attention(model, ids, given, s->length, places, LAYERS * HEADS, attentions,
+                                 error));
+    for (int64_t layer = 0; layer < LAYERS; layer++) {
         static witness w;
         w = (witness){.shape = s, .device = model->device, .layer = layer, .mask = given};
         rf_hooks hooks = {.user = &w, .plan = see_plan, .attention = see_vectors};
         rf_batch batch = {.batch = 1, .length = s->length, .ids = ids, .mask = given};
         assert_ok(rf_model_evaluate(model, &batch, &hooks, error));
         assert_int_equal(w.seen, 1);
-        for (int i = 0; i < 2 * HEADS; i++) {
+        for (int i = 0; i < LAYERS * HEADS; i++) {
             if (places[i].layer != layer) {
                 continue;
             }
@@ -352,7 +365,7 @@ static void check_shape(const shape *s)
             }
         }
     }
-    for (int i = 0; i < 2 * HEADS; i++) {
+    for (int i = 0; i < LAYERS * HEADS; i++) {
         rf_attention_destroy(attentions[i]);
     }
     rf_model_destroy(model);
@@ -393,13 +406,13 @@ static void test_refusals(void **state)
     const shape *s = &shapes[0];
     rf_model *model = create(s);
     int32_t ids[LONGEST] = {0};
-    rf_attention_place places[2] = {{1, 1}, {2, 0}};
+    rf_attention_place places[2] = {{1, 1}, {4, 0}};
     rf_attention *attentions[2];
     rf_attention_row row;
     rf_error failure = {0};
     assert_int_equal(rf_model_attention(model, ids, NULL, 20, places, 2, attentions, &failure),
                      RF_ERR_ARGUMENT);
-    assert_non_null(strstr(failure.message, "layer 2, head 0"));
+    assert_non_null(strstr(failure.message, "layer 4, head 0"));
     assert_null(attentions[0]);
     places[1] = (rf_attention_place){0, HEADS};
     assert_int_equal(rf_model_attention(model, ids, NULL, 20, places, 2, attentions, &failure),
@@ -461,5 +474,5 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_memory),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return model_run_on_devices("attention_weights", tests, sizeof tests / sizeof tests[0]);
 }

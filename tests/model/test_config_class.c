@@ -214,6 +214,68 @@ static void test_made_another(void **state)
     json_decref(object);
 }
 
+static const char *set_direction(const char *keys, const char *task, const char *direction,
+                                 rf_config *config, heard *said)
+{
+    static rf_error fault;
+    rf_log log = {.write = hear, .user = said};
+    rf_class_choice space = {0};
+    const rf_class_choice *choice = NULL;
+    json_t *object = changed_config(keys);
+    *said = (heard){0};
+    fault = (rf_error){0};
+    *config = (rf_config){0};
+    if (rf_class_choose(task, direction, &space, &choice, &fault) == RF_OK) {
+        (void)!rf_config_parse_as("test", object, RF_CONFIG_FOREIGN, choice, &log, config, &fault);
+    }
+    json_decref(object);
+    return fault.message;
+}
+
+/* The windows of a causal model reach ahead as far as back once it is none; and back again. */
+static void test_directions(void **state)
+{
+    (void)state;
+    heard said;
+    rf_config config;
+    static const char both[] =
+        "{\"architectures\": [\"ReformerForMaskedLM\"], \"is_decoder\": false, "
+        "\"local_num_chunks_after\": 1}";
+    static const char wide[] = "{\"local_num_chunks_before\": 3}";
+    assert_string_equal(set_direction(wide, "masked-lm", NULL, &config, &said), "");
+    assert_false(config.causal);
+    assert_int_equal(config.local.chunks_after, 3);
+    assert_int_equal(config.lsh.chunks_after, 1);
+    assert_int_equal(said.lines, 3);
+    json_t *object = written(&config);
+    assert_true(json_is_false(json_object_get(object, "is_decoder")));
+    assert_int_equal(json_integer_value(json_object_get(object, "local_num_chunks_after")), 3);
+    json_decref(object);
+    rf_config_clear(&config);
+    assert_string_equal(set_direction("{}", "classify", "bidirectional", &config, &said), "");
+    assert_false(config.causal);
+    assert_int_equal(config.pooling, RF_POOLING_FIRST);
+    rf_config_clear(&config);
+    assert_string_equal(set_direction("{}", "answer", "as-is", &config, &said), "");
+    assert_true(config.causal);
+    assert_int_equal(said.lines, 0);
+    rf_config_clear(&config);
+    assert_string_equal(set_direction(both, "classify", "causal", &config, &said), "");
+    assert_true(config.causal);
+    assert_int_equal(config.local.chunks_after, 0);
+    assert_int_equal(config.pooling, RF_POOLING_LAST);
+    rf_config_clear(&config);
+    assert_string_equal(set_direction(both, NULL, "bidirectional", &config, &said), "");
+    assert_int_equal(config.local.chunks_after, 1); /* it was so before: nothing is changed */
+    assert_int_equal(config.lsh.chunks_after, 0);
+    assert_int_equal(said.lines, 0);
+    rf_config_clear(&config);
+    assert_non_null(
+        strstr(set_direction("{}", "lm", "bidirectional", &config, &said), "masked-lm"));
+    assert_non_null(strstr(set_direction(both, NULL, "causal", &config, &said), "task lm"));
+    assert_non_null(strstr(set_direction("{}", "lm", "left", &config, &said), "\"left\""));
+}
+
 static void test_unknown_task(void **state)
 {
     (void)state;
@@ -234,6 +296,7 @@ int main(void)
         cmocka_unit_test(test_pooling),
         cmocka_unit_test(test_token_types),
         cmocka_unit_test(test_made_another),
+        cmocka_unit_test(test_directions),
         cmocka_unit_test(test_unknown_task),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -292,10 +292,28 @@ static double slope(subject *s, const double *direction, double *logits)
     return (losses[0] - losses[1]) / (2.0 * reach);
 }
 
-static void check_gradient(const kind *k, const char *layers, double limit, bool fixed_stream)
+/* Weights of the labels, and their sum over the rows that are scored. */
+static const float class_weights[LABELS] = {0.5F, 2.0F, 1.5F, 0.25F};
+static const double class_weights_exact[LABELS] = {0.5, 2.0, 1.5, 0.25};
+
+static double scored_weight(const subject *s, bool weighted)
+{
+    double sum = 0.0;
+    for (int i = 0; weighted && i < BATCH; i++) {
+        sum += s->labels[i] >= 0 ? class_weights_exact[s->labels[i]] : 0.0;
+    }
+    return weighted ? sum : (double)rf_model_scored(s->model, &s->batch);
+}
+
+static void check_gradient(const kind *k, const char *layers, double limit, bool fixed_stream,
+                           double smoothing)
 {
     subject s;
     open_subject(&s, k, layers, LONG);
+    bool weighted = smoothing > 0.0 && s.model->config.model_class == RF_CLASS_CLASSIFIER &&
+                    s.model->config.problem == RF_PROBLEM_SINGLE;
+    s.oracle.smoothing = smoothing;
+    s.oracle.class_weights = weighted ? class_weights_exact : NULL;
     int64_t count = s.model->parameters.block_count;
     double *logits = oracle_fresh(logits_count(&s.model->config, LONG));
     double *direction = oracle_fresh(count);
@@ -307,12 +325,15 @@ static void check_gradient(const kind *k, const char *layers, double limit, bool
                                  .gradients = true,
                                  .fixed_stream = fixed_stream,
                                  .float_stream = !fixed_stream,
+                                 .label_smoothing = smoothing,
+                                 .class_weights = weighted ? class_weights : NULL,
                                  .slices = {.rows = 20, .head_rows = 17, .heads = 1},
                                  .hooks = {.user = &s, .buckets = give_buckets}};
-    (void)oracle_model_forward(&s.oracle, logits);
+    double loss = oracle_model_forward(&s.oracle, logits);
+    double scored = scored_weight(&s, weighted);
     assert_ok(rf_runner_create(s.model, &options, &runner, error));
-    float factor = 1.0F / (float)rf_model_scored(s.model, &s.batch);
-    assert_ok(rf_runner_train(runner, &s.batch, 0, 0, factor, &outcome, error));
+    assert_ok(rf_runner_train(runner, &s.batch, 0, 0, (float)(1.0 / scored), &outcome, error));
+    assert_true(fabs(outcome.nll_sum / scored - loss) < 1e-3 * (1.0 + loss));
     const float *gradients = rf_runner_gradients(runner);
     for (int64_t i = 0; i < count; i++) {
         norm += (double)gradients[i] * (double)gradients[i];
@@ -341,12 +362,20 @@ static void test_gradient(void **state)
     (void)state;
     for (int i = 0; i < KINDS; i++) {
         for (int stream = 0; stream < 2; stream++) {
-            check_gradient(&kinds[i], "\"local\", \"local\"", 2e-5, stream == 1);
-            check_gradient(&kinds[i], "\"full\", \"local\"", 2e-5, stream == 1);
-            check_gradient(&kinds[i], "\"full_shared\", \"full\"", 5e-4, stream == 1);
+            check_gradient(&kinds[i], "\"local\", \"local\"", 2e-5, stream == 1, 0.0);
+            check_gradient(&kinds[i], "\"full\", \"local\"", 2e-5, stream == 1, 0.0);
+            check_gradient(&kinds[i], "\"full_shared\", \"full\"", 5e-4, stream == 1, 0.0);
             /* rows of an lsh layer that see only themselves weigh their value 0.998 */
-            check_gradient(&kinds[i], "\"local\", \"lsh\"", 5e-4, stream == 1);
+            check_gradient(&kinds[i], "\"local\", \"lsh\"", 5e-4, stream == 1, 0.0);
         }
+    }
+}
+
+static void test_smoothed_gradients(void **state)
+{
+    (void)state;
+    for (int i = 0; i < KINDS; i++) {
+        check_gradient(&kinds[i], "\"local\", \"local\"", 2e-5, true, 0.2);
     }
 }
 
@@ -643,11 +672,17 @@ static void test_a_bare_model_has_no_loss(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forward),     cmocka_unit_test(test_gradient),
-        cmocka_unit_test(test_dropout),     cmocka_unit_test(test_micro_batches_equal_one_batch),
-        cmocka_unit_test(test_bf16),        cmocka_unit_test(test_padding_is_in_no_ones_way),
-        cmocka_unit_test(test_token_types), cmocka_unit_test(test_a_table_of_zeros),
-        cmocka_unit_test(test_refused),     cmocka_unit_test(test_a_bare_model_has_no_loss),
+        cmocka_unit_test(test_smoothed_gradients),
+        cmocka_unit_test(test_forward),
+        cmocka_unit_test(test_gradient),
+        cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_micro_batches_equal_one_batch),
+        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_padding_is_in_no_ones_way),
+        cmocka_unit_test(test_token_types),
+        cmocka_unit_test(test_a_table_of_zeros),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_a_bare_model_has_no_loss),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

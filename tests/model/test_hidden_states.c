@@ -1,5 +1,5 @@
 /* Hidden states against the reference's and against each other; rows of the embedding table. */
-#include "support.h"
+#include "devices.h"
 
 #include "io/safetensors.h"
 #include "model/model.h"
@@ -7,11 +7,19 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_IDS = 512, MOST_VALUES = 1 << 17 };
 
-static const char folder[] = RF_SOURCE_FOLDER "/tests/vectors/lm_eval";
+static const char *folder_of_vectors(void)
+{
+    static char folder[4096];
+    const char *source = getenv("REFORMER_SOURCE"); /* set where the sources have been moved */
+    (void)snprintf(folder, sizeof folder, "%s/tests/vectors/lm_eval",
+                   source != NULL ? source : RF_SOURCE_FOLDER);
+    return folder;
+}
 
 typedef struct reference {
     rf_safetensors *file;
@@ -24,11 +32,12 @@ static reference open_reference(void)
 {
     reference r = {0};
     int64_t wide[MOST_IDS];
-    char path[512];
-    rf_model_options options = {.device = "cpu", .threads = 1, .stream = "float32"};
-    (void)snprintf(path, sizeof path, "%s/io.safetensors", folder);
+    char path[4200];
+    rf_model_options options = {
+        .device = model_test_device(), .precision = "f32", .threads = 1, .stream = "float32"};
+    (void)snprintf(path, sizeof path, "%s/io.safetensors", folder_of_vectors());
     assert_ok(rf_safetensors_open(path, &r.file, error));
-    assert_ok(rf_model_load(folder, &options, &r.model, error));
+    assert_ok(rf_model_load(folder_of_vectors(), &options, &r.model, error));
     const rf_safetensors_entry *entry = rf_safetensors_find(r.file, "input_ids");
     assert_non_null(entry);
     r.batch = entry->tensor.shape[0];
@@ -85,8 +94,9 @@ static void test_choices(void **state)
     reference r = open_reference();
     const int64_t depths[3] = {r.layers, 0, 1};
     rf_model *fixed = NULL;
-    rf_model_options options = {.device = "cpu", .threads = 1, .stream = "fixed32"};
-    assert_ok(rf_model_load(folder, &options, &fixed, error));
+    rf_model_options options = {
+        .device = model_test_device(), .precision = "f32", .threads = 1, .stream = "fixed32"};
+    assert_ok(rf_model_load(folder_of_vectors(), &options, &fixed, error));
     assert_true(2 * r.hidden <= 128);
     for (int s = 0; s < 4; s++) {
         rf_state_choice choice = {depths, 3, (rf_stream_choice)s};
@@ -138,9 +148,9 @@ static void test_token_vectors(void **state)
     float vectors[2 * 128];
     const rf_safetensors_entry *entry = NULL;
     rf_safetensors *file = NULL;
-    char path[512];
+    char path[4200];
     rf_error failure = {0};
-    (void)snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    (void)snprintf(path, sizeof path, "%s/model.safetensors", folder_of_vectors());
     assert_ok(rf_safetensors_open(path, &file, error));
     entry = rf_safetensors_find(file, "reformer.embeddings.word_embeddings.weight");
     assert_non_null(entry);
@@ -164,5 +174,5 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_token_vectors),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return model_run_on_devices("hidden_states", tests, sizeof tests / sizeof tests[0]);
 }

@@ -1,6 +1,6 @@
 /* A layer by itself against the oracle in double, its gradients against differences of the oracle
  * with the buckets held, and what it refuses. */
-#include "support.h"
+#include "devices.h"
 
 #include "base/memory.h"
 #include "model/layer.h"
@@ -27,6 +27,8 @@ static const sample samples[] = {
     {"both sides", {.chunk = 8, .before = 1, .after = 1, .rounds = 3}, 96, true},
     {"local", {.kind = "local", .chunk = 16, .before = 1, .causal = true}, 70, false},
     {"local, masked", {.kind = "local", .chunk = 8, .before = 1, .after = 2}, 64, true},
+    {"full", {.kind = "full", .causal = true}, 40, true},
+    {"full, shared", {.kind = "full_shared"}, 33, false},
     {"short", {.chunk = 64, .before = 1, .causal = true}, 9, false},
 };
 
@@ -44,6 +46,8 @@ static rf_layer *open_layer(const sample *s)
     options.head_width = WIDTH;
     options.seed = 11;
     options.threads = 1;
+    options.device = model_test_device();
+    options.precision = "f32";
     assert_ok(rf_layer_create(&options, &layer, error));
     return layer;
 }
@@ -88,6 +92,18 @@ typedef struct judge {
     double *buckets[1];
 } judge;
 
+static void download_block(const rf_model *model, double *block)
+{
+    int64_t count = model->parameters.block_count;
+    float *values = test_calloc((size_t)count, sizeof *values);
+    assert_ok(rf_device_download(model->device, values, model->values,
+                                 (size_t)count * sizeof *values, error));
+    for (int64_t i = 0; i < count; i++) {
+        block[i] = (double)values[i];
+    }
+    test_free(values);
+}
+
 static judge open_judge(const rf_layer *layer, const sample *s, const arrays *a)
 {
     const rf_model *model = layer->model;
@@ -100,9 +116,7 @@ static judge open_judge(const rf_layer *layer, const sample *s, const arrays *a)
                .rotations = oracle_fresh(rotations + 1),
                .x = oracle_fresh(rows * HIDDEN)};
     j.buckets[0] = oracle_fresh(BATCH * HEADS * config->rounds * s->length);
-    for (int64_t i = 0; i < model->parameters.block_count; i++) {
-        j.block[i] = (double)model->values[i];
-    }
+    download_block(model, j.block);
     for (int64_t i = 0; i < rotations; i++) {
         j.rotations[i] = (double)rf_random_normal(&key, (uint64_t)i);
     }
@@ -191,7 +205,7 @@ static void check_direction(judge *j, const arrays *a, double *values, const flo
     }
     assert_true(scale > 0.0);
     /* Rows that see themselves alone are not what is differentiated: docs/numerics.md. */
-    bool rounds_self = j->model.config->kinds[0] == RF_LAYER_LSH &&
+    bool rounds_self = rf_config_shares_query_key(j->model.config, 0) &&
                        (j->model.config->causal || j->model.mask != NULL);
     if (fabs(found - expected) > (rounds_self ? 1e-2 : 1e-3) * sqrt(scale)) {
         fail_msg("%s: the gradient (of length %g) says %.9g, differences say %.9g", name,
@@ -289,7 +303,8 @@ static void test_refusals(void **state)
     (void)state;
     rf_layer *layer = NULL;
     rf_error failure = {0};
-    rf_layer_options options = {.kind = "global", .hidden = 8, .heads = 2, .chunk = 4};
+    rf_layer_options options = {
+        .kind = "global", .hidden = 8, .heads = 2, .chunk = 4, .device = model_test_device()};
     assert_int_equal(rf_layer_create(&options, &layer, &failure), RF_ERR_ARGUMENT);
     assert_null(layer);
     options.kind = "lsh";
@@ -320,7 +335,8 @@ static void test_memory(void **state)
 {
     (void)state;
     arrays *a = fill_arrays(&samples[0]);
-    rf_layer_options options = {.hidden = 8, .heads = 2, .chunk = 4, .threads = 1};
+    rf_layer_options options = {
+        .hidden = 8, .heads = 2, .chunk = 4, .device = model_test_device(), .threads = 1};
     size_t before = rf_memory_in_use();
     rf_status status = RF_ERR_MEMORY;
     for (int n = 0; status != RF_OK; n++) {
@@ -350,5 +366,5 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_memory),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return model_run_on_devices("layer", tests, sizeof tests / sizeof tests[0]);
 }

@@ -26,7 +26,7 @@ typedef struct attention_case {
     float probability;
 } attention_case;
 
-enum { ATTENTION_CASES = 146 };
+enum { ATTENTION_CASES = 151 };
 
 /* Case `index` of ATTENTION_CASES: written by hand first, then drawn at random from the index.
  * `name` [32] is for those. */

@@ -8,6 +8,16 @@ int64_t decode_buckets(const decode_shape *shape)
     return shape->factors[0] * (shape->factors[1] > 0 ? shape->factors[1] : 1);
 }
 
+int64_t decode_token(const decode_shape *shape, int64_t row)
+{
+    return shape->token - row * shape->lag;
+}
+
+bool decode_listed(const decode_shape *shape, int64_t row)
+{
+    return shape->listed && (shape->lag == 0 || decode_token(shape, row) >= shape->chunk);
+}
+
 static rf_lists_layout layout_of(const decode_shape *shape)
 {
     rf_lists_layout layout = {0};
@@ -41,7 +51,7 @@ bool decode_is_kept(const decode_shape *shape, uint64_t seed, int64_t row, int64
 {
     rf_random_key key = {seed, 2, (uint32_t)row, RF_PURPOSE_TEST};
     uint64_t range = (uint64_t)(shape->masked_one_in > 0 ? shape->masked_one_in : 1);
-    return shape->masked_one_in == 0 || token >= shape->token ||
+    return shape->masked_one_in == 0 || token >= decode_token(shape, row) ||
            rf_random_below(&key, (uint64_t)token, range) > 0;
 }
 
@@ -79,13 +89,14 @@ static void fill_lists(const check_state *check, double *values, int64_t count)
     double buckets[4096];
     for (int64_t list = 0; list < count / layout.words; list++) {
         double *words = values + list * layout.words;
-        for (int64_t token = 0; token <= shape->token; token++) {
+        int64_t last = decode_token(shape, decode_row(shape, list));
+        for (int64_t token = 0; token <= last; token++) {
             buckets[token] = (double)decode_bucket(shape, check->seed, list, token);
         }
-        oracle_lists_build(&layout, buckets, shape->token, words);
+        oracle_lists_build(&layout, buckets, last, words);
         for (int i = 0; i < check->count; i++) {
             if (check->buffers[i].fill == fill_lists && check->buffers[i].role == CHECK_INPUT) {
-                oracle_lists_append(&layout, (int64_t)buckets[shape->token], shape->token, words);
+                oracle_lists_append(&layout, (int64_t)buckets[last], last, words);
             }
         }
     }
@@ -108,15 +119,17 @@ check_buffer decode_lists(const decode_shape *shape, check_role role)
 static void fill_state(const check_state *check, double *values, int64_t count)
 {
     const decode_shape *shape = check->which->parameters;
-    (void)count;
-    values[RF_STEP_POSITION] = (double)shape->token;
-    values[RF_STEP_LISTED] = shape->listed ? 1.0 : 0.0;
-    values[RF_STEP_LISTED_NEXT] = 1.0;
+    for (int64_t row = 0; row < count / RF_STEP_WORDS; row++) {
+        double *words = values + row * RF_STEP_WORDS;
+        words[RF_STEP_POSITION] = (double)decode_token(shape, row);
+        words[RF_STEP_LISTED] = decode_listed(shape, row) ? 1.0 : 0.0;
+        words[RF_STEP_LISTED_NEXT] = 1.0;
+    }
 }
 
-check_buffer decode_state(void)
+check_buffer decode_state(const decode_shape *shape)
 {
-    check_buffer buffer = check_vector("state", CHECK_INPUT, RF_STEP_WORDS, 0, 0);
+    check_buffer buffer = check_matrix("state", CHECK_INPUT, shape->batch, RF_STEP_WORDS, 0, 0);
     buffer.dtype = RF_I32;
     buffer.fill = fill_state;
     return buffer;

@@ -19,9 +19,13 @@ typedef struct decode_shape {
     int64_t first_token;
     rf_dtype dtype; /* of a prompt */
     double spread;  /* of queries */
+    int64_t lag;    /* a row's new token is so many before that of the row above it */
 } decode_shape;
 
 int64_t decode_buckets(const decode_shape *shape);
+/* A row's new token, and whether its windows come from lists: with a lag, from a chunk on. */
+int64_t decode_token(const decode_shape *shape, int64_t row);
+bool decode_listed(const decode_shape *shape, int64_t row);
 /* The numbers of the cache; tensors with shapes and without data. */
 rf_layer_cache decode_cache(const decode_shape *shape);
 /* Whether a token may be attended to, and its bucket (bucket count: masked), pure functions. */
@@ -34,7 +38,7 @@ int64_t decode_row(const decode_shape *shape, int64_t list);
  */
 check_buffer decode_rows(const decode_shape *shape, check_role role);
 check_buffer decode_lists(const decode_shape *shape, check_role role);
-check_buffer decode_state(void);
+check_buffer decode_state(const decode_shape *shape);
 check_buffer decode_kept(const decode_shape *shape);
 /* [batch, heads x width] */
 check_buffer decode_tokens(const decode_shape *shape, const char *name, check_role role);

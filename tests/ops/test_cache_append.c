@@ -9,7 +9,7 @@ static void build(check_state *check)
 {
     const decode_shape *s = check->which->parameters;
     int64_t columns = (s->factors[0] + s->factors[1]) / 2;
-    check_buffer state = decode_state();
+    check_buffer state = decode_state(s);
     check_buffer query = decode_tokens(s, "query", CHECK_INPUT);
     check_buffer value = decode_tokens(s, "value", CHECK_INPUT);
     check_buffer rows = decode_rows(s, CHECK_UPDATED);
@@ -65,7 +65,8 @@ static void oracle(const check_state *check, double *const *values)
     int64_t places = check->buffers[ROWS].shape[2];
     for (int64_t i = 0; i < s->batch * s->heads; i++) {
         const double *query = values[QUERY] + i * s->width;
-        double *to = values[ROWS] + (i * places + s->token % places) * 2 * s->width;
+        int64_t place = decode_token(s, i / s->heads) % places;
+        double *to = values[ROWS] + (i * places + place) * 2 * s->width;
         if (s->factors[0] > 0) {
             oracle_normalise_key(s->width, query, to);
         }
@@ -83,7 +84,7 @@ static void oracle(const check_state *check, double *const *values)
     rf_bucket_hash hash = hash_of(s);
     oracle_bucket_hash(&hash, values[QUERY], values[ROTATIONS], NULL, buckets);
     for (int64_t list = 0; list < s->batch * s->heads * s->rounds; list++) {
-        oracle_lists_append(&layout, (int64_t)buckets[list], s->token,
+        oracle_lists_append(&layout, (int64_t)buckets[list], decode_token(s, decode_row(s, list)),
                             values[LISTS] + list * layout.words);
     }
 }
@@ -91,9 +92,9 @@ static void oracle(const check_state *check, double *const *values)
 static void test_rejected(void **state)
 {
     (void)state;
-    decode_shape shape = {2, 2, 8, 3, 32, 9, 4, 1, 0, {4, 6}, false, 0, 2, 0, 0, RF_F32, 0};
+    decode_shape shape = {2, 2, 8, 3, 32, 9, 4, 1, 0, {4, 6}, false, 0, 2, 0, 0, RF_F32, 0, 0};
     rf_cache_append append = {.cache = decode_cache(&shape),
-                              .state = rf_tensor_1(NULL, RF_I32, RF_STEP_WORDS),
+                              .state = rf_tensor_2(NULL, RF_I32, 2, RF_STEP_WORDS),
                               .query = rf_tensor_2(NULL, RF_F32, 2, 16),
                               .value = rf_tensor_2(NULL, RF_F32, 2, 16),
                               .hash = hash_of(&shape)};
@@ -104,17 +105,19 @@ static void test_rejected(void **state)
                    "the product of the factors is 32, outside [24, 24]");
     append.query = (rf_tensor){0};
     check_rejected(RF_OP_CACHE_APPEND, &append, RF_ERR_ARGUMENT, "query is missing");
-    append.state.shape[0] = 2;
-    check_rejected(RF_OP_CACHE_APPEND, &append, RF_ERR_ARGUMENT, "state is [2] i32");
+    append.state.shape[0] = 1;
+    check_rejected(RF_OP_CACHE_APPEND, &append, RF_ERR_ARGUMENT, "state is [1, 5] i32");
 }
 
 static const decode_shape shapes[] = {
-    {2, 3, 16, 1, 64, 41, 8, 1, 0, {0}, false, 0, 2, 0, 0, RF_F32, 0},
-    {1, 2, 8, 2, 200, 150, 8, 1, 0, {4, 0}, false, 0, 1, 0, 0, RF_F32, 0},
-    {3, 2, 33, 3, 400, 301, 8, 1, 0, {6, 4}, false, 5, 1, 0, 0, RF_F32, 0},
-    {1, 8, 128, 4, 300, 16, 8, 1, 0, {512, 0}, false, 0, 1, 0, 0, RF_F32, 0},
-    {2, 2, 64, 2, 300, 299, 8, 1, 0, {16, 32}, false, 0, 1, 0, 0, RF_F32, 0},
-    {1, 1, 20, 2, 20, 1, 8, 1, 0, {2, 1026}, false, 0, 1, 0, 0, RF_F32, 0},
+    {2, 3, 16, 1, 64, 41, 8, 1, 0, {0}, false, 0, 2, 0, 0, RF_F32, 0, 0},
+    {1, 2, 8, 2, 200, 150, 8, 1, 0, {4, 0}, false, 0, 1, 0, 0, RF_F32, 0, 0},
+    {3, 2, 33, 3, 400, 301, 8, 1, 0, {6, 4}, false, 5, 1, 0, 0, RF_F32, 0, 0},
+    {1, 8, 128, 4, 300, 16, 8, 1, 0, {512, 0}, false, 0, 1, 0, 0, RF_F32, 0, 0},
+    {2, 2, 64, 2, 300, 299, 8, 1, 0, {16, 32}, false, 0, 1, 0, 0, RF_F32, 0, 0},
+    {1, 1, 20, 2, 20, 1, 8, 1, 0, {2, 1026}, false, 0, 1, 0, 0, RF_F32, 0, 0},
+    {3, 2, 16, 2, 200, 150, 8, 1, 0, {6, 4}, false, 4, 1, 0, 0, RF_F32, 0, 70},
+    {3, 2, 16, 1, 64, 41, 8, 1, 0, {0}, false, 0, 2, 0, 0, RF_F32, 0, 17},
 };
 static const check_case cases[] = {
     {"local", 1, build, run, oracle, &shapes[0]},
@@ -123,6 +126,8 @@ static const check_case cases[] = {
     {"many buckets", 4, build, run, oracle, &shapes[3]},
     {"up to the capacity", 5, build, run, oracle, &shapes[4]},
     {"more columns than threads", 6, build, run, oracle, &shapes[5]},
+    {"rows of different lengths", 7, build, run, oracle, &shapes[6]},
+    {"local, of different lengths", 8, build, run, oracle, &shapes[7]},
 };
 
 int main(int argc, char **argv)

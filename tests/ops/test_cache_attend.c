@@ -7,7 +7,7 @@ enum { STATE, KEPT, QUERY, ROWS, OUTPUT, LISTS };
 static void build(check_state *check)
 {
     const decode_shape *s = check->which->parameters;
-    check_buffer state = decode_state();
+    check_buffer state = decode_state(s);
     check_buffer kept = decode_kept(s);
     check_buffer query = decode_tokens(s, "query", CHECK_INPUT);
     check_buffer rows = decode_rows(s, CHECK_INPUT);
@@ -52,13 +52,14 @@ static void oracle(const check_state *check, double *const *values)
     int64_t places = cache.rows.shape[2];
     double buckets[16 * 1024];
     for (int64_t i = 0; i < s->batch * s->heads; i++) {
-        for (int64_t j = 0; j < cache.rounds * (s->token + 1) && s->factors[0] > 0; j++) {
-            buckets[j] = (double)decode_bucket(s, check->seed, i * s->rounds + j / (s->token + 1),
-                                               j % (s->token + 1));
+        int64_t token = decode_token(s, i / s->heads);
+        for (int64_t j = 0; j < cache.rounds * (token + 1) && s->factors[0] > 0; j++) {
+            buckets[j] = (double)decode_bucket(s, check->seed, i * s->rounds + j / (token + 1),
+                                               j % (token + 1));
         }
         oracle_step step = {.cache = &cache,
-                            .token = s->token,
-                            .listed = s->listed,
+                            .token = token,
+                            .listed = decode_listed(s, i / s->heads),
                             .kept = values[KEPT] + i / s->heads * s->capacity,
                             .buckets = s->factors[0] > 0 ? buckets : NULL,
                             .rows = values[ROWS] + i * places * 2 * s->width,
@@ -71,9 +72,9 @@ static void oracle(const check_state *check, double *const *values)
 static void test_rejected(void **state)
 {
     (void)state;
-    decode_shape shape = {2, 2, 8, 3, 32, 9, 4, 1, 0, {4, 6}, false, 0, 2, 0, 0, RF_F32, 0};
+    decode_shape shape = {2, 2, 8, 3, 32, 9, 4, 1, 0, {4, 6}, false, 0, 2, 0, 0, RF_F32, 0, 0};
     rf_cache_attend attend = {.cache = decode_cache(&shape),
-                              .state = rf_tensor_1(NULL, RF_I32, RF_STEP_WORDS),
+                              .state = rf_tensor_2(NULL, RF_I32, 2, RF_STEP_WORDS),
                               .kept = rf_tensor_2(NULL, RF_U8, 2, 32),
                               .query = rf_tensor_2(NULL, RF_F32, 2, 16),
                               .output = rf_tensor_2(NULL, RF_F32, 2, 8)};
@@ -85,17 +86,19 @@ static void test_rejected(void **state)
 }
 
 static const decode_shape shapes[] = {
-    {2, 3, 16, 1, 64, 41, 8, 1, 0, {0}, false, 3, 2, 0, 0, RF_F32, 2},
-    {1, 8, 128, 1, 700, 650, 128, 1, 0, {0}, false, 0, 1, 0, 0, RF_F32, 2},
-    {1, 2, 33, 1, 40, 5, 8, 2, 0, {0}, false, 0, 1, 0, 0, RF_F32, 2},
-    {2, 2, 32, 2, 200, 150, 16, 1, 0, {4, 6}, true, 0, 1, 0, 0, RF_F32, 4},
-    {1, 8, 128, 4, 900, 800, 256, 1, 0, {512, 0}, true, 0, 1, 0, 0, RF_F32, 1},
-    {3, 2, 20, 3, 300, 120, 16, 2, 1, {6, 0}, true, 2, 1, 0, 0, RF_F32, 4},
-    {2, 2, 32, 2, 200, 3, 16, 1, 0, {4, 6}, true, 0, 1, 0, 0, RF_F32, 4},
-    {2, 2, 32, 2, 200, 14, 16, 1, 0, {4, 6}, false, 3, 1, 0, 0, RF_F32, 4},
-    {1, 2, 32, 2, 200, 16, 16, 0, 0, {4, 6}, false, 0, 1, 0, 0, RF_F32, 4},
-    {2, 2, 8, 3, 20, 5, 4, 1, 0, {4, 0}, true, 1, 1, 0, 0, RF_F32, 4},
-    {1, 1, 250, 2, 20, 19, 4, 1, 0, {4, 0}, true, 0, 1, 0, 0, RF_F32, 1},
+    {2, 3, 16, 1, 64, 41, 8, 1, 0, {0}, false, 3, 2, 0, 0, RF_F32, 2, 0},
+    {1, 8, 128, 1, 700, 650, 128, 1, 0, {0}, false, 0, 1, 0, 0, RF_F32, 2, 0},
+    {1, 2, 33, 1, 40, 5, 8, 2, 0, {0}, false, 0, 1, 0, 0, RF_F32, 2, 0},
+    {2, 2, 32, 2, 200, 150, 16, 1, 0, {4, 6}, true, 0, 1, 0, 0, RF_F32, 4, 0},
+    {1, 8, 128, 4, 900, 800, 256, 1, 0, {512, 0}, true, 0, 1, 0, 0, RF_F32, 1, 0},
+    {3, 2, 20, 3, 300, 120, 16, 2, 1, {6, 0}, true, 2, 1, 0, 0, RF_F32, 4, 0},
+    {2, 2, 32, 2, 200, 3, 16, 1, 0, {4, 6}, true, 0, 1, 0, 0, RF_F32, 4, 0},
+    {2, 2, 32, 2, 200, 14, 16, 1, 0, {4, 6}, false, 3, 1, 0, 0, RF_F32, 4, 0},
+    {1, 2, 32, 2, 200, 16, 16, 0, 0, {4, 6}, false, 0, 1, 0, 0, RF_F32, 4, 0},
+    {2, 2, 8, 3, 20, 5, 4, 1, 0, {4, 0}, true, 1, 1, 0, 0, RF_F32, 4, 0},
+    {1, 1, 250, 2, 20, 19, 4, 1, 0, {4, 0}, true, 0, 1, 0, 0, RF_F32, 1, 0},
+    {4, 2, 32, 3, 200, 150, 16, 1, 0, {4, 6}, true, 3, 1, 0, 0, RF_F32, 4, 47},
+    {3, 3, 16, 1, 64, 41, 8, 1, 0, {0}, false, 3, 2, 0, 0, RF_F32, 2, 18},
 };
 static const check_case cases[] = {
     {"local, masked", 1, build, run, oracle, &shapes[0]},
@@ -109,6 +112,8 @@ static const check_case cases[] = {
     {"not listed, one more than a chunk", 9, build, run, oracle, &shapes[8]},
     {"only itself", 10, build, run, oracle, &shapes[9]},
     {"wider than a block", 11, build, run, oracle, &shapes[10]},
+    {"of different lengths, the last not listed", 12, build, run, oracle, &shapes[11]},
+    {"local, of different lengths", 13, build, run, oracle, &shapes[12]},
 };
 
 int main(int argc, char **argv)

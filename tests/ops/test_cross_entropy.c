@@ -13,9 +13,11 @@ typedef struct loss_shape {
     bool equal;   /* all logits of a row are the same */
     bool ignored; /* every target, otherwise every third */
     bool bf16;    /* the gradient */
+    double smoothing;
+    bool weighted;
 } loss_shape;
 
-enum { LOGITS, TARGETS, NLL, PREDICTION, FACTOR, GRADIENT };
+enum { LOGITS, TARGETS, WEIGHTS, NLL, PREDICTION, FACTOR, GRADIENT };
 
 static void fill_logits(const check_state *check, double *values, int64_t count)
 {
@@ -45,11 +47,13 @@ static void build(check_state *check)
         check_vector("targets", CHECK_INPUT, s->rows, 0, (double)(s->vocabulary - 1));
     targets.dtype = RF_I32;
     targets.fill = fill_targets;
+    check_buffer weights = check_vector("weights", CHECK_INPUT, s->vocabulary, 0, 3);
     check_buffer nll = check_vector("nll", CHECK_OUTPUT, s->rows, 0, 0);
     check_buffer prediction = check_vector("prediction", CHECK_OUTPUT, s->rows, 0, 0);
     prediction.dtype = RF_I32;
     check_add(check, &logits);
     check_add(check, &targets);
+    check_add(check, &weights);
     check_add(check, &nll);
     check_add(check, &prediction);
 }
@@ -71,10 +75,16 @@ static void build_gradient(check_state *check)
 
 static rf_cross_entropy arguments(const check_state *check)
 {
-    return (rf_cross_entropy){.logits = check_tensor(check, LOGITS),
-                              .targets = check_tensor(check, TARGETS),
-                              .nll = check_tensor(check, NLL),
-                              .prediction = check_tensor(check, PREDICTION)};
+    const loss_shape *s = check->which->parameters;
+    rf_cross_entropy loss = {.logits = check_tensor(check, LOGITS),
+                             .targets = check_tensor(check, TARGETS),
+                             .nll = check_tensor(check, NLL),
+                             .prediction = check_tensor(check, PREDICTION),
+                             .smoothing = s->smoothing};
+    if (s->weighted) {
+        loss.weights = check_tensor(check, WEIGHTS);
+    }
+    return loss;
 }
 
 static rf_status run(rf_context *context, const check_state *check, rf_error *error)
@@ -95,8 +105,8 @@ static rf_status run_gradient(rf_context *context, const check_state *check, rf_
 static void oracle(const check_state *check, double *const *values)
 {
     const loss_shape *s = check->which->parameters;
-    oracle_cross_entropy(s->rows, s->vocabulary, values[LOGITS], values[TARGETS], values[NLL],
-                         values[PREDICTION]);
+    oracle_cross_entropy(s->rows, s->vocabulary, values[LOGITS], values[TARGETS], s->smoothing,
+                         s->weighted ? values[WEIGHTS] : NULL, values[NLL], values[PREDICTION]);
 }
 
 /* ---- beside the cases ---- */
@@ -133,6 +143,27 @@ static void test_in_place(void **state)
         assert_true(gradient[WIDTH + i] == 0.0F);
     }
     assert_true(fabsf(sum) < 1e-6F);
+}
+
+static void test_smoothed_in_place(void **state)
+{
+    (void)state;
+    float logits[ROWS * WIDTH];
+    float gradient[ROWS * WIDTH];
+    float weights[WIDTH];
+    float nll[ROWS];
+    int32_t targets[ROWS] = {3, -100, 19, 0};
+    for (int i = 0; i < ROWS * WIDTH; i++) {
+        logits[i] = 0.37F * (float)(i % 13) - 2.0F;
+        weights[i % WIDTH] = (float)(i % 3);
+    }
+    rf_cross_entropy loss = loss_of(logits, targets, nll, gradient);
+    loss.smoothing = 0.1;
+    loss.weights = rf_tensor_1(weights, RF_F32, WIDTH);
+    check_run(RF_OP_CROSS_ENTROPY, &loss, 1);
+    loss.logits_gradient = loss.logits;
+    check_run(RF_OP_CROSS_ENTROPY, &loss, 1);
+    assert_memory_equal(logits, gradient, sizeof logits);
 }
 
 /* A sure and right row: nll and the target's gradient keep their digits, 19 exp(-10). */
@@ -187,19 +218,40 @@ static void test_rejected(void **state)
     loss = loss_of(NULL, NULL, NULL, NULL);
     loss.logits.dtype = RF_BF16;
     check_rejected(RF_OP_CROSS_ENTROPY, &loss, RF_ERR_ARGUMENT, "logits is [4, 20] bf16");
+    loss = loss_of(NULL, NULL, NULL, NULL);
+    loss.weights = rf_tensor_1(NULL, RF_F32, WIDTH - 1);
+    check_rejected(RF_OP_CROSS_ENTROPY, &loss, RF_ERR_ARGUMENT, "weights is [19] f32");
+    loss = loss_of(NULL, NULL, NULL, NULL);
+    loss.smoothing = 1.0;
+    check_rejected(RF_OP_CROSS_ENTROPY, &loss, RF_ERR_ARGUMENT, "is 1, outside [0, 1)");
     loss.logits = rf_tensor_2(NULL, RF_F32, ROWS, 0);
     check_rejected(RF_OP_CROSS_ENTROPY, &loss, RF_ERR_ARGUMENT, "vocabulary is 0");
 }
 
 static const loss_shape shapes[] = {
-    {7, 37, 3, 0.25, false, false, false},   {120, 320, 4, 0.01, false, false, false},
-    {5, 1, 3, 1, false, false, false},       {0, 9, 3, 1, false, false, false},
-    {4, 33, 3, 1, true, false, false},       {4, 33, 1e6, 1, false, false, false},
-    {6, 16, 3, 1, false, true, false},       {1, 3, 1e-6, 2, false, false, false},
-    {9, 5, 40, 1, false, false, false},      {7, 37, 3, 0.25, false, false, true},
-    {120, 320, 4, 0.01, false, false, true}, {3, 2500, 4, 1, false, false, true},
-    {6, 16, 3, 1, false, true, true},        {9, 5, 40, 1, false, false, true},
-    {0, 9, 3, 1, false, false, true},
+    {.rows = 7, .vocabulary = 37, .range = 3, .factor = 0.25},
+    {.rows = 120, .vocabulary = 320, .range = 4, .factor = 0.01},
+    {.rows = 5, .vocabulary = 1, .range = 3, .factor = 1},
+    {.rows = 0, .vocabulary = 9, .range = 3, .factor = 1},
+    {4, 33, 3, 1, .equal = true},
+    {.rows = 4, .vocabulary = 33, .range = 1e6, .factor = 1},
+    {6, 16, 3, 1, .ignored = true},
+    {.rows = 1, .vocabulary = 3, .range = 1e-6, .factor = 2},
+    {.rows = 9, .vocabulary = 5, .range = 40, .factor = 1},
+    {7, 37, 3, 0.25, .bf16 = true},
+    {120, 320, 4, 0.01, .bf16 = true},
+    {3, 2500, 4, 1, .bf16 = true},
+    {6, 16, 3, 1, .ignored = true, .bf16 = true},
+    {9, 5, 40, 1, .bf16 = true},
+    {0, 9, 3, 1, .bf16 = true},
+    {9, 37, 3, 0.25, .smoothing = 0.1},
+    {9, 2500, 4, 0.25, .smoothing = 0.3},
+    {9, 2500, 4, 0.25, .bf16 = true, .smoothing = 0.1},
+    {9, 5, 40, 1, .smoothing = 0.1},
+    {30, 4, 3, 0.25, .weighted = true},
+    {9, 5, 40, 1, .weighted = true},
+    {30, 4, 3, 0.25, .smoothing = 0.2, .weighted = true},
+    {9, 1100, 3, 0.25, .bf16 = true, .smoothing = 0.2, .weighted = true},
 };
 static const check_case cases[] = {
     {"loss", 1, build, run, oracle, &shapes[0]},
@@ -224,14 +276,23 @@ static const check_case cases[] = {
     {"all ignored, bf16 gradient", 20, build_gradient, run_gradient, oracle, &shapes[12]},
     {"sure rows, bf16 gradient", 21, build_gradient, run_gradient, oracle, &shapes[13]},
     {"no rows, bf16 gradient", 22, build_gradient, run_gradient, oracle, &shapes[14]},
+    {"smoothed", 23, build, run, oracle, &shapes[15]},
+    {"smoothed, gradient", 24, build_gradient, run_gradient, oracle, &shapes[15]},
+    {"long rows, smoothed, gradient", 25, build_gradient, run_gradient, oracle, &shapes[16]},
+    {"smoothed, bf16 gradient", 26, build_gradient, run_gradient, oracle, &shapes[17]},
+    {"sure rows, smoothed, gradient", 27, build_gradient, run_gradient, oracle, &shapes[18]},
+    {"weighted", 28, build, run, oracle, &shapes[19]},
+    {"weighted, gradient", 29, build_gradient, run_gradient, oracle, &shapes[19]},
+    {"sure rows, weighted, gradient", 30, build_gradient, run_gradient, oracle, &shapes[20]},
+    {"smoothed and weighted, gradient", 31, build_gradient, run_gradient, oracle, &shapes[21]},
+    {"both, bf16 gradient", 32, build_gradient, run_gradient, oracle, &shapes[22]},
 };
 
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_in_place),
-        cmocka_unit_test(test_sure),
-        cmocka_unit_test(test_not_a_number),
+        cmocka_unit_test(test_in_place), cmocka_unit_test(test_smoothed_in_place),
+        cmocka_unit_test(test_sure),     cmocka_unit_test(test_not_a_number),
         cmocka_unit_test(test_rejected),
     };
     return check_main(argc, argv, cases, sizeof cases / sizeof cases[0], tests,

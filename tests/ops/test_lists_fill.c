@@ -83,7 +83,7 @@ static void oracle(const check_state *check, double *const *values)
 static void test_rejected(void **state)
 {
     (void)state;
-    decode_shape shape = {2, 2, 8, 3, 32, 9, 4, 1, 0, {4, 0}, false, 0, 2, 0, 0, RF_F32, 0};
+    decode_shape shape = {2, 2, 8, 3, 32, 9, 4, 1, 0, {4, 0}, false, 0, 2, 0, 0, RF_F32, 0, 0};
     rf_lists_fill fill = {.cache = decode_cache(&shape),
                           .buckets = rf_tensor_4(NULL, RF_I32, 2, 2, 3, 33),
                           .order = rf_tensor_4(NULL, RF_I32, 2, 2, 3, 33)};
@@ -95,11 +95,11 @@ static void test_rejected(void **state)
 }
 
 static const decode_shape shapes[] = {
-    {1, 2, 1, 2, 200, 150, 8, 1, 0, {4, 0}, false, 0, 1, 0, 0, RF_F32, 0},
-    {3, 2, 1, 2, 3000, 2900, 8, 1, 0, {6, 0}, false, 5, 3, 0, 0, RF_F32, 0},
-    {3, 4, 1, 3, 1300, 1100, 8, 1, 0, {32, 64}, false, 0, 1, 2, 0, RF_F32, 0},
-    {2, 3, 1, 1, 64, 1, 8, 1, 0, {512, 0}, false, 0, 2, 1, 0, RF_F32, 0},
-    {1, 1, 1, 1, 64, 10, 8, 1, 0, {2, 0}, false, 1, 1, 0, 0, RF_F32, 0},
+    {1, 2, 1, 2, 200, 150, 8, 1, 0, {4, 0}, false, 0, 1, 0, 0, RF_F32, 0, 0},
+    {3, 2, 1, 2, 3000, 2900, 8, 1, 0, {6, 0}, false, 5, 3, 0, 0, RF_F32, 0, 0},
+    {3, 4, 1, 3, 1300, 1100, 8, 1, 0, {32, 64}, false, 0, 1, 2, 0, RF_F32, 0, 0},
+    {2, 3, 1, 1, 64, 1, 8, 1, 0, {512, 0}, false, 0, 2, 1, 0, RF_F32, 0, 0},
+    {1, 1, 1, 1, 64, 10, 8, 1, 0, {2, 0}, false, 1, 1, 0, 0, RF_F32, 0, 0},
 };
 static const check_case cases[] = {
     {"small", 1, build, run, oracle, &shapes[0]},

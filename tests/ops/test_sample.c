@@ -17,20 +17,25 @@ static rf_sample options_with(double temperature)
 
 /* ---- how often, on the CPU ---- */
 
-/* Token number `position` of each of `rows` rows, which all have the scores above. */
+/* Token number `position` - `first` of each of `rows` rows, which all have the scores above. */
 static void draw(rf_context *context, rf_sample options, int64_t rows, int32_t position,
-                 const uint8_t *seen, int32_t *tokens)
+                 int32_t first, const uint8_t *seen, int32_t *tokens)
 {
     static float logits[DRAWS * VOCABULARY];
     static uint8_t all_seen[DRAWS * VOCABULARY];
-    int32_t state[RF_STEP_WORDS] = {position};
+    static int32_t state[DRAWS * RF_STEP_WORDS];
+    for (int64_t row = 0; row < rows; row++) {
+        state[row * RF_STEP_WORDS + RF_STEP_POSITION] = position;
+        state[row * RF_STEP_WORDS + RF_STEP_FIRST] = first;
+        state[row * RF_STEP_WORDS + RF_STEP_STREAM] = (int32_t)row;
+    }
     for (int64_t i = 0; i < rows * VOCABULARY; i++) {
         logits[i] = scores[i % VOCABULARY];
         all_seen[i] = seen[i % VOCABULARY];
     }
     options.logits = rf_tensor_2(logits, RF_F32, rows, VOCABULARY);
     options.seen = rf_tensor_2(all_seen, RF_U8, rows, VOCABULARY);
-    options.state = rf_tensor_1(state, RF_I32, RF_STEP_WORDS);
+    options.state = rf_tensor_2(state, RF_I32, rows, RF_STEP_WORDS);
     options.tokens = rf_tensor_1(tokens, RF_I32, rows);
     assert_ok(rf_op_sample(context, &options, error));
     for (int64_t row = 0; row < rows; row++) {
@@ -39,18 +44,24 @@ static void draw(rf_context *context, rf_sample options, int64_t rows, int32_t p
     }
 }
 
-static void draw_on_cpu(rf_sample options, int64_t rows, int32_t position, const uint8_t *seen,
-                        int32_t *tokens)
+static void draw_from(rf_sample options, int64_t rows, int32_t position, int32_t first,
+                      const uint8_t *seen, int32_t *tokens)
 {
     rf_device *device = NULL;
     rf_workspace workspace;
     assert_ok(rf_device_create("cpu", 1, &device, error));
     rf_workspace_init(&workspace, device);
     assert_ok(rf_workspace_allocate(&workspace, 4096, error));
-    draw(&(rf_context){.device = device, .workspace = &workspace}, options, rows, position, seen,
-         tokens);
+    draw(&(rf_context){.device = device, .workspace = &workspace}, options, rows, position, first,
+         seen, tokens);
     rf_workspace_clear(&workspace);
     rf_device_destroy(device);
+}
+
+static void draw_on_cpu(rf_sample options, int64_t rows, int32_t position, const uint8_t *seen,
+                        int32_t *tokens)
+{
+    draw_from(options, rows, position, 0, seen, tokens);
 }
 
 static void count_draws(const rf_sample *options, const uint8_t *seen, int64_t counts[VOCABULARY])
@@ -178,9 +189,9 @@ static void test_draws_depend_on_seed_row_and_number_only(void **state)
     draw_on_cpu(options_with(1.0), 64, 5, nothing_seen, first);
     draw_on_cpu(options_with(1.0), 40, 5, nothing_seen, again);
     assert_memory_equal(first, again, 40 * sizeof *first);
-    rf_sample later = options_with(1.0);
-    later.first_position = 100;
-    draw_on_cpu(later, 64, 105, nothing_seen, again);
+    draw_from(options_with(1.0), 64, 105, 100, nothing_seen, again);
+    assert_memory_equal(first, again, sizeof first);
+    draw_from(options_with(1.0), 64, -95, -100, nothing_seen, again);
     assert_memory_equal(first, again, sizeof first);
     draw_on_cpu(options_with(1.0), 64, 6, nothing_seen, again);
     for (int i = 0; i < 64; i++) {
@@ -193,11 +204,11 @@ static void test_scores_that_are_not_numbers(void **state)
 {
     (void)state;
     float broken[6] = {0.0F, 1.0F, NAN, 0.0F, 2.0F, 1.0F};
-    int32_t words[RF_STEP_WORDS] = {0};
+    int32_t words[2 * RF_STEP_WORDS] = {0};
     int32_t tokens[2] = {7, 7};
     rf_sample sample = options_with(0.0);
     sample.logits = rf_tensor_2(broken, RF_F32, 2, 3);
-    sample.state = rf_tensor_1(words, RF_I32, RF_STEP_WORDS);
+    sample.state = rf_tensor_2(words, RF_I32, 2, RF_STEP_WORDS);
     sample.tokens = rf_tensor_1(tokens, RF_I32, 2);
     check_run(RF_OP_SAMPLE, &sample, 1);
     assert_int_equal(tokens[0], -3);
@@ -209,7 +220,7 @@ static void test_rejected(void **state)
     (void)state;
     rf_sample sample = options_with(1.0);
     sample.logits = rf_tensor_2(NULL, RF_F32, 2, 3);
-    sample.state = rf_tensor_1(NULL, RF_I32, RF_STEP_WORDS);
+    sample.state = rf_tensor_2(NULL, RF_I32, 2, RF_STEP_WORDS);
     sample.tokens = rf_tensor_1(NULL, RF_I32, 3);
     check_rejected(RF_OP_SAMPLE, &sample, RF_ERR_ARGUMENT, "tokens is [3] i32");
     sample.repetition_penalty = 1.5;
@@ -243,8 +254,11 @@ static void fill_logits(const check_state *check, double *values, int64_t count)
 static void fill_state(const check_state *check, double *values, int64_t count)
 {
     (void)check;
-    (void)count;
-    values[RF_STEP_POSITION] = 1000.0;
+    for (int64_t row = 0; row < count / RF_STEP_WORDS; row++) {
+        values[row * RF_STEP_WORDS + RF_STEP_POSITION] = 1000.0 + (double)row;
+        values[row * RF_STEP_WORDS + RF_STEP_FIRST] = 990.0;
+        values[row * RF_STEP_WORDS + RF_STEP_STREAM] = (double)(row / 2 + 3);
+    }
 }
 
 static void build(check_state *check)
@@ -252,7 +266,7 @@ static void build(check_state *check)
     const sample_shape *s = check->which->parameters;
     check_buffer logits = check_matrix("logits", CHECK_INPUT, s->rows, s->vocabulary, -6, 6);
     check_buffer seen = check_matrix("seen", CHECK_UPDATED, s->rows, s->vocabulary, 0, 1);
-    check_buffer state = check_vector("state", CHECK_INPUT, RF_STEP_WORDS, 0, 0);
+    check_buffer state = check_matrix("state", CHECK_INPUT, s->rows, RF_STEP_WORDS, 0, 0);
     check_buffer tokens = check_vector("tokens", CHECK_OUTPUT, s->rows, 0, 0);
     logits.fill = fill_logits;
     seen.dtype = RF_U8;
@@ -273,8 +287,7 @@ static rf_sample arguments_of(const check_state *check)
                        .min_p = s->min_p,
                        .repetition_penalty = s->penalty,
                        .top_k = s->top_k,
-                       .seed = check->seed,
-                       .first_position = 990};
+                       .seed = check->seed};
 }
 
 static rf_status run(rf_context *context, const check_state *check, rf_error *error)
@@ -352,7 +365,8 @@ static int64_t draw_one(const check_state *check, int64_t row, const double *val
             tokens[i] = i; /* without filters the order is that of the tokens */
         }
     }
-    rf_random_key key = {check->seed, 10, (uint32_t)row, RF_PURPOSE_SAMPLE};
+    rf_random_key key = {check->seed, (uint64_t)(10 + row), (uint32_t)(row / 2 + 3),
+                         RF_PURPOSE_SAMPLE};
     double total = 0.0;
     for (int64_t i = 0; i < kept; i++) {
         total += exp(values[tokens[i]] - best);

@@ -10,21 +10,24 @@ typedef struct begin_shape {
     int64_t position, listed_from; /* position: before the step */
     int listed_next;
     int64_t axes[2][2]; /* rows and widths of the tables; none: sinusoidal */
+    int64_t lag;        /* a row's position is so many before that of the row above it */
 } begin_shape;
 
 static void fill_state(const check_state *check, double *values, int64_t count)
 {
     const begin_shape *s = check->which->parameters;
-    (void)count;
-    values[RF_STEP_POSITION] = (double)s->position;
-    values[RF_STEP_LISTED] = 0.0;
-    values[RF_STEP_LISTED_NEXT] = (double)s->listed_next;
+    for (int64_t row = 0; row < count / RF_STEP_WORDS; row++) {
+        double *words = values + row * RF_STEP_WORDS;
+        words[RF_STEP_POSITION] = (double)(s->position - row * s->lag);
+        words[RF_STEP_LISTED] = 0.0;
+        words[RF_STEP_LISTED_NEXT] = (double)s->listed_next;
+    }
 }
 
 static void build(check_state *check)
 {
     const begin_shape *s = check->which->parameters;
-    check_buffer state = check_vector("state", CHECK_UPDATED, RF_STEP_WORDS, 0, 0);
+    check_buffer state = check_matrix("state", CHECK_UPDATED, s->batch, RF_STEP_WORDS, 0, 0);
     check_buffer kept = check_matrix("kept", CHECK_UPDATED, s->batch, s->capacity, 0, 1);
     check_buffer ids = check_vector("ids", CHECK_INPUT, s->batch, -1, (double)(s->vocabulary - 1));
     check_buffer table = check_matrix("table", CHECK_INPUT, s->vocabulary, s->width, -1, 1);
@@ -74,19 +77,20 @@ static rf_status run(rf_context *context, const check_state *check, rf_error *er
 static void oracle(const check_state *check, double *const *values)
 {
     const begin_shape *s = check->which->parameters;
-    int64_t position = s->position + 1;
-    values[STATE][RF_STEP_POSITION] = (double)position;
-    values[STATE][RF_STEP_LISTED] = values[STATE][RF_STEP_LISTED_NEXT];
-    if (position + 1 >= s->listed_from) {
-        values[STATE][RF_STEP_LISTED_NEXT] = 1.0;
-    }
     double place[512];
     const double *tables[2] = {values[TABLES], values[TABLES + 1]};
     rf_position arguments = position_of(check);
-    arguments.length = 1;
-    arguments.offset = position;
-    oracle_position(&arguments, 1, s->width, tables, place);
     for (int64_t row = 0; row < s->batch; row++) {
+        double *words = values[STATE] + row * RF_STEP_WORDS;
+        int64_t position = s->position - row * s->lag + 1;
+        words[RF_STEP_POSITION] = (double)position;
+        words[RF_STEP_LISTED] = words[RF_STEP_LISTED_NEXT];
+        if (position + 1 >= s->listed_from) {
+            words[RF_STEP_LISTED_NEXT] = 1.0;
+        }
+        arguments.length = 1;
+        arguments.offset = position;
+        oracle_position(&arguments, 1, s->width, tables, place);
         double id = values[IDS][row] < 0.0 ? 0.0 : values[IDS][row];
         values[KEPT][row * s->capacity + position] = 1.0;
         for (int64_t i = 0; i < s->width; i++) {
@@ -98,7 +102,7 @@ static void oracle(const check_state *check, double *const *values)
 static void test_rejected(void **state)
 {
     (void)state;
-    rf_step_begin begin = {.state = rf_tensor_1(NULL, RF_I32, RF_STEP_WORDS),
+    rf_step_begin begin = {.state = rf_tensor_2(NULL, RF_I32, 2, RF_STEP_WORDS),
                            .kept = rf_tensor_2(NULL, RF_U8, 2, 9),
                            .listed_from = 1,
                            .ids = rf_tensor_1(NULL, RF_I32, 2),
@@ -114,11 +118,12 @@ static void test_rejected(void **state)
 }
 
 static const begin_shape shapes[] = {
-    {1, 20, 258, 32, 9, 16, 0, {{4, 12}, {8, 20}}},
-    {3, 99, 30, 17, 14, 16, 0, {{40, 17}, {0}}},
-    {2, 64, 5, 257, 40, 16, 1, {{0}}},
-    {4, 64, 7, 512, 62, 1000, 1, {{8, 128}, {8, 384}}},
-    {2, 8, 9, 4, -1, 3, 0, {{8, 4}, {0}}},
+    {1, 20, 258, 32, 9, 16, 0, {{4, 12}, {8, 20}}, 0},
+    {3, 99, 30, 17, 14, 16, 0, {{40, 17}, {0}}, 0},
+    {2, 64, 5, 257, 40, 16, 1, {{0}}, 0},
+    {4, 64, 7, 512, 62, 1000, 1, {{8, 128}, {8, 384}}, 0},
+    {2, 8, 9, 4, -1, 3, 0, {{8, 4}, {0}}, 0},
+    {3, 64, 9, 24, 40, 16, 0, {{8, 8}, {8, 16}}, 15},
 };
 static const check_case cases[] = {
     {"two axes", 1, build, run, oracle, &shapes[0]},
@@ -126,6 +131,7 @@ static const check_case cases[] = {
     {"sinusoidal, listed", 3, build, run, oracle, &shapes[2]},
     {"the last place", 4, build, run, oracle, &shapes[3]},
     {"the first token", 5, build, run, oracle, &shapes[4]},
+    {"rows of different lengths", 6, build, run, oracle, &shapes[5]},
 };
 
 int main(int argc, char **argv)

@@ -8,7 +8,7 @@
 typedef struct loss_shape {
     int64_t rows, width;
     rf_value_loss_kind kind;
-    double range, factor;
+    double range, factor, smoothing;
 } loss_shape;
 
 enum { X, TARGETS, LOSS, FACTOR, GRADIENT };
@@ -45,7 +45,8 @@ static rf_value_loss arguments(const check_state *check)
     return (rf_value_loss){.kind = s->kind,
                            .x = check_tensor(check, X),
                            .targets = check_tensor(check, TARGETS),
-                           .loss = check_tensor(check, LOSS)};
+                           .loss = check_tensor(check, LOSS),
+                           .smoothing = s->smoothing};
 }
 
 static rf_status run(rf_context *context, const check_state *check, rf_error *error)
@@ -66,7 +67,13 @@ static rf_status run_gradient(rf_context *context, const check_state *check, rf_
 static void oracle(const check_state *check, double *const *values)
 {
     const loss_shape *s = check->which->parameters;
-    oracle_value_loss(s->kind, s->rows * s->width, values[X], values[TARGETS], values[LOSS]);
+    int64_t count = s->rows * s->width;
+    double *targets = test_calloc((size_t)count + 1, sizeof(double));
+    for (int64_t i = 0; i < count; i++) {
+        targets[i] = values[TARGETS][i] * (1.0 - s->smoothing) + 0.5 * s->smoothing;
+    }
+    oracle_value_loss(s->kind, count, values[X], targets, values[LOSS]);
+    test_free(targets);
 }
 
 /* Far out on both sides the loss is the distance, and nothing overflows. */
@@ -99,12 +106,16 @@ static void test_rejected(void **state)
     call.targets = call.x;
     call.loss.dtype = RF_BF16;
     check_rejected(RF_OP_VALUE_LOSS, &call, RF_ERR_ARGUMENT, "loss is [2, 3] bf16");
+    call.loss.dtype = RF_F32;
+    call.smoothing = 0.1;
+    check_rejected(RF_OP_VALUE_LOSS, &call, RF_ERR_ARGUMENT, "kind with smoothing is 0");
 }
 
-static const loss_shape shapes[] = {{5, 3, RF_VALUE_LOSS_SQUARED, 3, 0.25},
-                                    {5, 3, RF_VALUE_LOSS_BINARY, 3, 0.25},
-                                    {700, 9, RF_VALUE_LOSS_BINARY, 8, 0.01},
-                                    {0, 3, RF_VALUE_LOSS_BINARY, 3, 1}};
+static const loss_shape shapes[] = {{5, 3, RF_VALUE_LOSS_SQUARED, 3, 0.25, 0},
+                                    {5, 3, RF_VALUE_LOSS_BINARY, 3, 0.25, 0},
+                                    {700, 9, RF_VALUE_LOSS_BINARY, 8, 0.01, 0},
+                                    {0, 3, RF_VALUE_LOSS_BINARY, 3, 1, 0},
+                                    {50, 3, RF_VALUE_LOSS_BINARY, 3, 0.25, 0.1}};
 static const check_case cases[] = {
     {"squared", 1, build, run, oracle, &shapes[0]},
     {"binary", 2, build, run, oracle, &shapes[1]},
@@ -113,6 +124,8 @@ static const check_case cases[] = {
     {"squared, gradient", 5, build_gradient, run_gradient, oracle, &shapes[0]},
     {"binary, gradient", 6, build_gradient, run_gradient, oracle, &shapes[1]},
     {"large, gradient", 7, build_gradient, run_gradient, oracle, &shapes[2]},
+    {"smoothed", 8, build, run, oracle, &shapes[4]},
+    {"smoothed, gradient", 9, build_gradient, run_gradient, oracle, &shapes[4]},
 };
 
 int main(int argc, char **argv)

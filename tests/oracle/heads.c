@@ -8,18 +8,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The mean over rows that are not ignored. */
-static double mean_cross_entropy(int64_t rows, int64_t classes, const double *logits,
-                                 const double *targets)
+/* The mean over rows that are not ignored, by their weights. */
+static double mean_cross_entropy(const oracle_model *m, int64_t rows, int64_t classes,
+                                 const double *logits, const double *targets)
 {
     double *nll = oracle_fresh(rows);
     double *prediction = oracle_fresh(rows);
     double sum = 0.0;
     double scored = 0.0;
-    oracle_cross_entropy(rows, classes, logits, targets, nll, prediction);
+    oracle_cross_entropy(rows, classes, logits, targets, m->smoothing, m->class_weights, nll,
+                         prediction);
     for (int64_t i = 0; i < rows; i++) {
+        double weight = 1.0;
+        if (m->class_weights != NULL && targets[i] >= 0.0) {
+            weight = m->class_weights[(int64_t)targets[i]];
+        }
         sum += nll[i];
-        scored += targets[i] >= 0.0 ? 1.0 : 0.0;
+        scored += targets[i] >= 0.0 ? weight : 0.0;
     }
     free(nll);
     free(prediction);
@@ -33,13 +38,13 @@ static double language_model(const oracle_model *m, const double *joined, double
     oracle_linear(rows, 2 * config->hidden, config->vocabulary, joined,
                   oracle_parameter(m, RF_PARAMETER_HEAD_WEIGHT, -1, 0), NULL, logits);
     if (config->model_class == RF_CLASS_MASKED_LM) {
-        return mean_cross_entropy(rows, config->vocabulary, logits, m->targets);
+        return mean_cross_entropy(m, rows, config->vocabulary, logits, m->targets);
     }
     double *next = oracle_fresh(rows);
     for (int64_t i = 0; i < rows; i++) {
         next[i] = i % m->length + 1 < m->length ? m->ids[i + 1] : -100.0;
     }
-    double loss = mean_cross_entropy(rows, config->vocabulary, logits, next);
+    double loss = mean_cross_entropy(m, rows, config->vocabulary, logits, next);
     free(next);
     return loss;
 }
@@ -89,13 +94,19 @@ static double classifier(const oracle_model *m, const double *joined, double *lo
     free(pooled);
     free(dense);
     if (config->problem == RF_PROBLEM_SINGLE) {
-        return mean_cross_entropy(m->batch, config->labels, logits, m->targets);
+        return mean_cross_entropy(m, m->batch, config->labels, logits, m->targets);
     }
     double *losses = oracle_fresh(count);
     double sum = 0.0;
-    oracle_value_loss(config->problem == RF_PROBLEM_REGRESSION ? RF_VALUE_LOSS_SQUARED
-                                                               : RF_VALUE_LOSS_BINARY,
-                      count, logits, m->targets, losses);
+    bool regression = config->problem == RF_PROBLEM_REGRESSION;
+    double smoothing = regression ? 0.0 : m->smoothing;
+    double *targets = oracle_fresh(count);
+    for (int64_t i = 0; i < count; i++) {
+        targets[i] = m->targets[i] * (1.0 - smoothing) + 0.5 * smoothing;
+    }
+    oracle_value_loss(regression ? RF_VALUE_LOSS_SQUARED : RF_VALUE_LOSS_BINARY, count, logits,
+                      targets, losses);
+    free(targets);
     for (int64_t i = 0; i < count; i++) {
         sum += losses[i];
     }
@@ -114,8 +125,8 @@ static double answerer(const oracle_model *m, const double *joined, double *logi
         logits[i] = both[i % rows * 2 + i / rows];
     }
     free(both);
-    return 0.5 * (mean_cross_entropy(m->batch, m->length, logits, m->targets) +
-                  mean_cross_entropy(m->batch, m->length, logits + rows, m->targets + m->batch));
+    return 0.5 * (mean_cross_entropy(m, m->batch, m->length, logits, m->targets) +
+                  mean_cross_entropy(m, m->batch, m->length, logits + rows, m->targets + m->batch));
 }
 
 double oracle_head(const oracle_model *m, const double *joined, double *logits)

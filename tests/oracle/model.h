@@ -20,8 +20,10 @@ typedef struct oracle_model {
         *buckets; /* one a layer: [batch, heads, rounds, length], or NULL: hash with `rotations` */
     const double
         *rotations; /* [heads, head width, rounds, columns], for every layer that has no buckets */
-    bool exact;     /* normalisers in double, to be differentiated; else rounded to float where the
-                       reference rounds them */
+    double smoothing;            /* of labels */
+    const double *class_weights; /* [labels] or NULL */
+    bool exact; /* normalisers in double, to be differentiated; else rounded to float where the
+                   reference rounds them */
     double *
         *hashed; /* one a layer, or NULL: where a layer's buckets are to be kept, like `buckets` */
 } oracle_model;

@@ -38,9 +38,11 @@ void oracle_layer_norm(int64_t rows, int64_t width, const double *x, int64_t wid
 
 /* ---- loss, reductions, optimizer ---- */
 
-/* logits [rows, vocabulary], targets [rows]; nll, prediction [rows] */
+/* logits [rows, vocabulary], targets [rows]; weights [vocabulary] or NULL; nll, prediction [rows]
+ */
 void oracle_cross_entropy(int64_t rows, int64_t vocabulary, const double *logits,
-                          const double *targets, double *nll, double *prediction);
+                          const double *targets, double smoothing, const double *weights,
+                          double *nll, double *prediction);
 /* x, targets, loss [count] */
 void oracle_value_loss(rf_value_loss_kind kind, int64_t count, const double *x,
                        const double *targets, double *loss);

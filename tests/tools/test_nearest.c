@@ -175,6 +175,7 @@ static void test_cosines(void **state)
                                       .layer = variant == 2 ? 1 : 0,
                                       .center = variant == 4,
                                       .min_count = 2,
+                                      .device = "cpu",
                                       .threads = 1};
         rf_embed_options how = {.pooling = "none", .layer = options.layer};
         int64_t width = table ? HIDDEN : rf_model_embedding_width(model, &how);
@@ -210,8 +211,12 @@ static void test_windows(void **state)
     for (int64_t length = 3; length <= 48; length += 9) {
         char *report = NULL;
         json_t *object = NULL;
-        rf_nearest_options options = {
-            .model = folder, .data = data, .expression = "cow", .length = length, .threads = 1};
+        rf_nearest_options options = {.model = folder,
+                                      .data = data,
+                                      .expression = "cow",
+                                      .length = length,
+                                      .device = "cpu",
+                                      .threads = 1};
         assert_ok(rf_nearest(&options, &report, error));
         assert_ok(rf_json_parse_object("report", report, strlen(report), &object, error));
         assert_true(json_integer_value(json_object_get(object, "tokens")) >= (json_int_t)size);
@@ -243,7 +248,7 @@ static void test_refusals(void **state)
     rf_model *model = make_model(folder);
     static const char *const wrong[] = {"",           "+",      "ox +",  "ox cow",
                                         "ox + - cow", "3 oxen", "ox * 2"};
-    rf_nearest_options options = {.model = folder, .data = data, .threads = 1};
+    rf_nearest_options options = {.model = folder, .data = data, .device = "cpu", .threads = 1};
     assert_ok(rf_file_write_atomic(data, text, sizeof text - 1, error));
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         options.expression = wrong[i];

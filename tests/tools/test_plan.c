@@ -6,6 +6,7 @@
 #include "reformer/tools.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -287,10 +288,54 @@ static void test_bad_requests(void **state)
     assert_null(report);
 }
 
+/* Work grows with the length; caches hold every token of an LSH layer; each alternative takes less;
+ * and the time that a step is said to take is near that of a step. */
+static void test_what_stands_beside_the_bytes(void **state)
+{
+    (void)state;
+    json_t *half = plan(2, 2048, true);
+    json_t *whole = plan(2, 4096, true);
+    double flops = number(whole, "flops") / number(half, "flops");
+    double moved = number(whole, "bytes_moved") / number(half, "bytes_moved");
+    assert_true(flops > 1.9 && flops < 2.2);
+    assert_true(moved > 1.5 && moved < 2.2);
+    assert_true(number(whole, "generation_cache") >= 4096.0 * 2 * 2 * 32 * sizeof(float));
+    const json_t *list = json_object_get(whole, "alternatives");
+    assert_true(json_array_size(list) >= 3);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        assert_true(number(json_array_get(list, i), "peak_bytes") < number(whole, "peak_bytes"));
+    }
+    assert_null(json_object_get(whole, "estimated_seconds"));
+    json_decref(half);
+    json_decref(whole);
+}
+
+static void test_estimated_time(void **state)
+{
+    (void)state;
+    char text[4096];
+    char *report = NULL;
+    config_text(text, sizeof text, 2);
+    rf_plan_options options = {
+        .model_config = text, .batch = 1, .length = 4096, .training = true, .estimate = true};
+    assert_ok(rf_plan(&options, &report, error));
+    json_t *planned = parse(report);
+    rf_bench_options real = {.model_config = text, .batch = 1, .length = 4096, .repeats = 3};
+    assert_ok(rf_bench_step(&real, &report, error));
+    json_t *taken = parse(report);
+    double ratio = number(planned, "estimated_seconds") / number(taken, "median_seconds");
+    assert_true(ratio > 0.2 && ratio < 5.0); /* a busy machine may change its pace in between */
+    assert_true(fabs(number(planned, "flops") / number(taken, "flops") - 1.0) < 0.05);
+    json_decref(planned);
+    json_decref(taken);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_depth_costs_parameters_only),
+        cmocka_unit_test(test_what_stands_beside_the_bytes),
+        cmocka_unit_test(test_estimated_time),
         cmocka_unit_test(test_measured_depth_costs_parameters_only),
         cmocka_unit_test(test_memory_is_linear_in_length),
         cmocka_unit_test(test_the_peak_is_a_sum),

@@ -76,6 +76,63 @@ const char *small_text(const char *name, size_t size)
     return path;
 }
 
+/* `rows` lines, each made by `line` from its number. */
+static const char *write_lines(const char *name, int rows,
+                               int (*line)(char *text, size_t size, int row))
+{
+    const char *path = scratch(name);
+    char text[8192];
+    size_t used = 0;
+    for (int row = 0; row < rows; row++) {
+        used += (size_t)line(text + used, sizeof text - used, row);
+        assert_true(used < sizeof text);
+    }
+    assert_ok(rf_file_write_atomic(path, text, used, error));
+    return path;
+}
+
+static int labelled_line(char *text, size_t size, int row)
+{
+    bool bad = row % 4 == 3;
+    return snprintf(text, size, "{\"text\": \"number %d was %s\", \"label\": \"%s\"}\n", row,
+                    bad ? "poor" : "fine", bad ? "bad" : "good");
+}
+
+static int answer_line(char *text, size_t size, int row)
+{
+    return snprintf(text, size,
+                    "{\"question\": \"who?\", \"context\": \"%.*sman %d was here\", "
+                    "\"answer\": \"man %d\"}\n",
+                    row % 9, "a, b, c, d", row, row);
+}
+
+const char *small_labelled(const char *name)
+{
+    return write_lines(name, 40, labelled_line);
+}
+
+const char *small_answers(const char *name)
+{
+    return write_lines(name, 24, answer_line);
+}
+
+const char *small_regression(const char *name, int first, int end, const char *label)
+{
+    const int rows = 60;
+    char text[8192];
+    size_t used = 0;
+    const char *path = scratch(name);
+    for (int row = 0; row < rows; row++) {
+        bool special = row >= first && row < end;
+        used += (size_t)snprintf(text + used, sizeof text - used,
+                                 "{\"text\": \"row %d of %d\", \"label\": %s}\n", row, rows,
+                                 special ? label : "0.5");
+    }
+    assert_true(used < sizeof text);
+    assert_ok(rf_file_write_atomic(path, text, used, error));
+    return path;
+}
+
 rf_train_options small_run(const char *name)
 {
     rf_train_options options;
@@ -94,6 +151,17 @@ rf_train_options small_run(const char *name)
     options.tensorboard = false;
     options.threads = 1;
     options.seed = 7;
+    return options;
+}
+
+rf_train_options regression_run(const char *name, const char *data)
+{
+    rf_train_options options = small_run(name);
+    options.task = "classify";
+    options.data = data;
+    options.valid_bytes = 0;
+    options.sequential = true;
+    options.rate = 1e-3;
     return options;
 }
 
@@ -235,4 +303,40 @@ rf_log log_to(log_book *book)
     book->size = 0;
     book->text[0] = '\0';
     return (rf_log){.write = write_log, .user = book};
+}
+
+const char *checkpoint_of(const char *run, int64_t step)
+{
+    char *name = NULL;
+    assert_ok(rf_string_format(&name, error, "%s/checkpoints/step-%lld", run, (long long)step));
+    const char *path = scratch(name);
+    rf_release(name);
+    return path;
+}
+
+void assert_same_runs(const char *a, const char *b, int64_t step)
+{
+    assert_same_tensors(checkpoint_of(a, step), checkpoint_of(b, step), "model.safetensors");
+    assert_same_tensors(checkpoint_of(a, step), checkpoint_of(b, step), "optimizer.safetensors");
+    assert_same_tensors(scratch(a), scratch(b), "model.safetensors");
+    assert_same_metrics(scratch(a), scratch(b));
+}
+
+void assert_resumes(const char *name, void (*set)(rf_train_options *options))
+{
+    static const int64_t stops[] = {3, 2, 5, 0};
+    char *parts_name = NULL;
+    assert_ok(rf_string_format(&parts_name, error, "%s-parts", name));
+    rf_train_options whole = small_run(name);
+    rf_train_options parts = small_run(parts_name);
+    set(&whole);
+    set(&parts);
+    assert_ok(rf_trainer_run(&whole, NULL, NULL, error));
+    for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++) {
+        parts.stop_after = stops[i];
+        assert_ok(rf_trainer_run(&parts, NULL, NULL, error));
+        parts.resume = true;
+    }
+    assert_same_runs(name, parts_name, whole.steps);
+    rf_release(parts_name);
 }

@@ -121,6 +121,72 @@ static void too_many_in_a_row_end_the_run(void **state)
     assert_true(result.step > 20);
 }
 
+/* Row 40 is of step 21. */
+static void guard_against_spikes(rf_train_options *options)
+{
+    const char *output = options->output;
+    *options = regression_run("any", small_regression("spike.jsonl", 40, 41, "300.5"));
+    options->output = output;
+    options->steps = 24;
+    options->eval_every = 10;
+    options->spike_guard = 20.0;
+}
+
+static void a_spike_is_passed_over_and_noted(void **state)
+{
+    (void)state;
+    rf_train_options options = small_run("spike");
+    rf_train_result result;
+    log_book book;
+    guard_against_spikes(&options);
+    options.log = log_to(&book);
+    assert_ok(rf_trainer_run(&options, NULL, &result, error));
+    assert_int_equal(result.step, 24);
+    assert_non_null(strstr(book.text, "step 21: the loss is "));
+    assert_int_equal(count_lines(options.output, "event"), 1);
+    assert_int_equal(count_lines(options.output, "step"), 24);
+    const char *text = read_text(scratch("spike/checkpoints/step-24"), "state.json", NULL);
+    assert_non_null(strstr(text, "\"updates\": 23"));
+    options.output = scratch("no-guard");
+    options.spike_guard = 0.0;
+    assert_ok(rf_trainer_run(&options, NULL, &result, error));
+    text = read_text(scratch("no-guard/checkpoints/step-24"), "state.json", NULL);
+    assert_non_null(strstr(text, "\"updates\": 24"));
+}
+
+/* The last of 14, 4 and 6 steps has the spike; what is usual is remembered. */
+static void what_is_usual_survives_a_resume(void **state)
+{
+    (void)state;
+    static const int64_t stops[] = {14, 4, 0};
+    rf_train_options whole = small_run("usual-whole");
+    rf_train_options parts = small_run("usual-parts");
+    guard_against_spikes(&whole);
+    guard_against_spikes(&parts);
+    assert_ok(rf_trainer_run(&whole, NULL, NULL, error));
+    for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++) {
+        parts.stop_after = stops[i];
+        assert_ok(rf_trainer_run(&parts, NULL, NULL, error));
+        parts.resume = true;
+    }
+    assert_same_runs("usual-whole", "usual-parts", 24);
+}
+
+static void endless_spikes_end_the_run(void **state)
+{
+    (void)state;
+    rf_train_options options =
+        regression_run("spikes", small_regression("spikes.jsonl", 36, 60, "300.5"));
+    rf_train_result result;
+    rf_error error = {0};
+    options.steps = 60;
+    options.accumulate = 1;
+    options.batch = 1;
+    options.spike_guard = 20.0;
+    assert_int_equal(rf_trainer_run(&options, NULL, &result, &error), RF_ERR_NUMERIC);
+    assert_non_null(strstr(error.message, "21 steps in a row were spikes"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +196,9 @@ int main(void)
         cmocka_unit_test(a_loss_that_is_no_number_stops_the_run_and_keeps_it),
         cmocka_unit_test(such_steps_are_skipped_where_that_is_asked),
         cmocka_unit_test(too_many_in_a_row_end_the_run),
+        cmocka_unit_test(a_spike_is_passed_over_and_noted),
+        cmocka_unit_test(what_is_usual_survives_a_resume),
+        cmocka_unit_test(endless_spikes_end_the_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

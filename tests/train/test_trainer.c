@@ -46,23 +46,6 @@ static void a_run_learns_and_leaves_a_model_with_its_records(void **state)
     rf_model_destroy(model);
 }
 
-static const char *checkpoint(const char *run, int64_t step)
-{
-    char *name = NULL;
-    assert_ok(rf_string_format(&name, error, "%s/checkpoints/step-%lld", run, (long long)step));
-    const char *path = scratch(name);
-    rf_release(name);
-    return path;
-}
-
-static void assert_same_runs(const char *a, const char *b, int64_t step)
-{
-    assert_same_tensors(checkpoint(a, step), checkpoint(b, step), "model.safetensors");
-    assert_same_tensors(checkpoint(a, step), checkpoint(b, step), "optimizer.safetensors");
-    assert_same_tensors(scratch(a), scratch(b), "model.safetensors");
-    assert_same_metrics(scratch(a), scratch(b));
-}
-
 /* 5 of 12 steps fall on an evaluation; 3 and 10 + 2 do not. */
 static void stopping_and_resuming_changes_no_bit(void **state)
 {
@@ -315,6 +298,70 @@ static void old_checkpoints_go_and_the_last_ones_stay(void **state)
     rf_names_release(names, count);
 }
 
+static void milestones_stay(void **state)
+{
+    (void)state;
+    rf_train_options options = small_run("milestones");
+    char **names = NULL;
+    size_t count = 0;
+    options.save_every = 1;
+    options.keep = 1;
+    options.milestone_every = 4;
+    options.stop_after = 6;
+    (void)train(&options);
+    options.stop_after = 0;
+    options.resume = true;
+    (void)train(&options);
+    assert_ok(rf_folder_list(scratch("milestones/checkpoints"), &names, &count, error));
+    assert_int_equal(count, 4);
+    static const char *const expected[] = {"milestone-12", "milestone-4", "milestone-8", "step-12"};
+    for (size_t i = 0; i < count; i++) {
+        assert_string_equal(names[i], expected[i]);
+    }
+    rf_names_release(names, count);
+    rf_train_options until = small_run("until-8");
+    until.stop_after = 8;
+    (void)train(&until);
+    assert_same_tensors(scratch("milestones/checkpoints/milestone-8"), checkpoint_of("until-8", 8),
+                        "model.safetensors");
+    assert_same_tensors(scratch("milestones/checkpoints/milestone-8"), checkpoint_of("until-8", 8),
+                        "optimizer.safetensors");
+}
+
+/* Of dropout nothing is left: the loss of two windows falls to near 0. */
+static void few_batches_are_learned_by_heart(void **state)
+{
+    (void)state;
+    const char *const model =
+        "{\"attention_head_size\": 16, \"attn_layers\": [\"local\", \"lsh\"], "
+        "\"axial_pos_embds_dim\": [16, 16], \"axial_pos_shape\": [8, 8], "
+        "\"feed_forward_size\": 64, \"hidden_size\": 32, \"local_attn_chunk_length\": 16, "
+        "\"lsh_attn_chunk_length\": 16, \"max_position_embeddings\": 64, "
+        "\"num_attention_heads\": 2, \"num_hashes\": 2, \"num_buckets\": 4, \"vocab_size\": 258, "
+        "\"is_decoder\": true, \"hidden_dropout_prob\": 0, "
+        "\"local_attention_probs_dropout_prob\": 0, \"lsh_attention_probs_dropout_prob\": 0}";
+    rf_train_options options = small_run("by-heart");
+    options.model_config = model;
+    options.overfit_batches = 1;
+    options.steps = 200;
+    options.eval_every = 0;
+    assert_true(train(&options).loss < 0.05);
+}
+
+static void overfit(rf_train_options *options)
+{
+    options->overfit_batches = 3;
+    options->accumulate = 2;
+    options->schedule = "wsd";
+    options->decay_steps = 5;
+}
+
+static void batches_of_a_check_survive_a_resume(void **state)
+{
+    (void)state;
+    assert_resumes("overfit", overfit);
+}
+
 static void buckets_are_settled_once_from_the_training_length(void **state)
 {
     (void)state;
@@ -373,7 +420,7 @@ static void the_head_bias_is_trained_only_where_asked(void **state)
     (void)train(&with);
     assert_true(largest_bias(without.output) == 0.0F);
     assert_true(largest_bias(with.output) > 1e-4F);
-    assert_true(tensor_difference(checkpoint("bias-on", 12), checkpoint("bias-on", 10),
+    assert_true(tensor_difference(checkpoint_of("bias-on", 12), checkpoint_of("bias-on", 10),
                                   "model.safetensors") > 0.0);
 }
 
@@ -468,6 +515,9 @@ int main(void)
         cmocka_unit_test(patience_ends_a_run_that_gets_no_better),
         cmocka_unit_test(a_time_limit_ends_a_run_and_its_schedule),
         cmocka_unit_test(old_checkpoints_go_and_the_last_ones_stay),
+        cmocka_unit_test(milestones_stay),
+        cmocka_unit_test(few_batches_are_learned_by_heart),
+        cmocka_unit_test(batches_of_a_check_survive_a_resume),
         cmocka_unit_test(buckets_are_settled_once_from_the_training_length),
         cmocka_unit_test(the_head_bias_is_trained_only_where_asked),
         cmocka_unit_test(a_run_may_start_from_the_weights_of_another),

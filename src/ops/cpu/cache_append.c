@@ -25,16 +25,23 @@ size_t rf_cpu_cache_append_scratch_size(const rf_device *device, const void *arg
            rf_cpu_bucket_hash_scratch_size(device, &hash);
 }
 
-static rf_status list_token(rf_device *device, const rf_cache_append *append, int32_t token,
-                            void *scratch, rf_error *error)
+/* Position of the new token of a row. */
+static int32_t token_of(const rf_cache_append *append, int64_t row)
 {
+    return ((const int32_t *)append->state.data)[row * RF_STEP_WORDS + RF_STEP_POSITION];
+}
+
+static rf_status list_token(rf_device *device, const rf_cache_append *append, void *scratch,
+                            rf_error *error)
+{
+    int64_t lists_of_row = append->cache.rows.shape[1] * append->cache.rounds;
     rf_bucket_hash hash = hash_of(append, scratch);
     const int32_t *buckets = scratch;
     RF_TRY(rf_cpu_bucket_hash(
         device, &hash, (char *)scratch + rf_cpu_aligned(rf_tensor_size(&hash.buckets)), error));
     for (int64_t index = 0; index < rf_tensor_count(&hash.buckets); index++) {
         rf_cpu_lists lists = rf_cpu_cache_lists(&append->cache, index);
-        rf_cpu_lists_append(&lists, buckets[index], token);
+        rf_cpu_lists_append(&lists, buckets[index], token_of(append, index / lists_of_row));
     }
     return RF_OK;
 }
@@ -45,15 +52,12 @@ rf_status rf_cpu_cache_append(rf_device *device, const void *arguments, void *sc
     const rf_cache_append *append = arguments;
     const rf_layer_cache *cache = &append->cache;
     const int64_t *shape = cache->rows.shape; /* [batch, heads, places, 2, width] */
-    const int32_t *state = append->state.data;
     const float *key = cache->is_lsh ? append->query.data : append->key.data;
     const float *value = append->value.data;
     for (int64_t index = 0; index < shape[0] * shape[1]; index++) {
         rf_cpu_cache_store(cache, rf_cpu_cache_rows(cache, index / shape[1], index % shape[1]),
-                           state[RF_STEP_POSITION], key + index * shape[4],
+                           token_of(append, index / shape[1]), key + index * shape[4],
                            value + index * shape[4]);
     }
-    return rf_tensor_is_absent(&cache->lists)
-               ? RF_OK
-               : list_token(device, append, state[RF_STEP_POSITION], scratch, error);
+    return rf_tensor_is_absent(&cache->lists) ? RF_OK : list_token(device, append, scratch, error);
 }

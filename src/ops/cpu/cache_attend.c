@@ -111,23 +111,24 @@ int64_t rf_cpu_cache_longest_window(const rf_layer_cache *cache)
 /* What the windows are worked out in. */
 typedef struct windows {
     const rf_cache_attend *call;
-    int64_t parts;   /* rounds, or 1 where there is one window for all */
+    int64_t parts;   /* rounds, of which a row with one window for all has the first only */
     int64_t longest; /* entries of a window, at most */
     int32_t *tokens; /* [batch x heads x parts, longest] */
     float *scores;   /* the same */
     float *output;   /* [batch, parts, 1, heads, width] */
-    float *log_norm; /* [batch, heads, parts, 1] */
+    float *log_norm; /* [batch, heads x parts]: of a row [heads, its parts, 1] */
     float *norm;     /* [batch, heads, 1] */
     size_t size;     /* bytes of all */
 } windows;
 
 /* Lay them out in scratch, or only count the bytes. */
-static windows windows_of(const rf_cache_attend *call, int64_t parts, char *scratch)
+static windows windows_of(const rf_cache_attend *call, char *scratch)
 {
     const int64_t *shape = call->cache.rows.shape;
-    windows in = {
-        .call = call, .parts = parts, .longest = rf_cpu_cache_longest_window(&call->cache)};
-    int64_t items = shape[0] * shape[1] * parts;
+    windows in = {.call = call,
+                  .parts = call->cache.rounds,
+                  .longest = rf_cpu_cache_longest_window(&call->cache)};
+    int64_t items = shape[0] * shape[1] * in.parts;
     const int64_t counts[] = {items * in.longest, items * in.longest, items * shape[4], items,
                               shape[0] * shape[1]};
     void *places[5] = {0};
@@ -147,7 +148,19 @@ size_t rf_cpu_cache_attend_scratch_size(const rf_device *device, const void *arg
 {
     (void)device;
     const rf_cache_attend *call = arguments;
-    return windows_of(call, call->cache.rounds, NULL).size;
+    return windows_of(call, NULL).size;
+}
+
+/* Whether the windows of a row come from its lists; else there is one for all rounds. */
+static bool is_listed(const rf_cache_attend *call, int64_t row)
+{
+    const int32_t *state = (const int32_t *)call->state.data + row * RF_STEP_WORDS;
+    return state[RF_STEP_LISTED] != 0 && !rf_tensor_is_absent(&call->cache.lists);
+}
+
+static int64_t parts_of(const windows *in, int64_t row)
+{
+    return is_listed(in->call, row) ? in->parts : 1;
 }
 
 static void attend_part(const windows *in, int64_t index)
@@ -155,58 +168,71 @@ static void attend_part(const windows *in, int64_t index)
     const rf_cache_attend *call = in->call;
     const rf_layer_cache *cache = &call->cache;
     const int64_t *shape = cache->rows.shape; /* [batch, heads, places, 2, width] */
-    const int32_t *state = call->state.data;
     int64_t row_head = index / in->parts;
     int64_t round = index % in->parts;
     int64_t row = row_head / shape[1];
-    int32_t position = state[RF_STEP_POSITION];
+    int64_t head = row_head % shape[1];
+    int32_t position = ((const int32_t *)call->state.data)[row * RF_STEP_WORDS + RF_STEP_POSITION];
     int32_t *tokens = in->tokens + index * in->longest;
     rf_cpu_lists lists = {0};
-    bool is_listed = state[RF_STEP_LISTED] != 0 && !rf_tensor_is_absent(&cache->lists);
-    if (is_listed) {
+    bool has_lists = is_listed(call, row);
+    if (round >= parts_of(in, row)) {
+        return;
+    }
+    if (has_lists) {
         lists = rf_cpu_cache_lists(cache, index);
     }
     int64_t count =
-        rf_cpu_cache_window(cache, is_listed ? &lists : NULL, position,
+        rf_cpu_cache_window(cache, has_lists ? &lists : NULL, position,
                             (const uint8_t *)call->kept.data + row * call->kept.shape[1], tokens);
     for (int64_t i = 0; i < count && !cache->is_lsh; i++) {
         tokens[i] = (int32_t)(tokens[i] % shape[2]);
     }
     window_attention attention = {
         .query = (const float *)call->query.data + row_head * shape[4],
-        .rows = rf_cpu_cache_rows(cache, row, row_head % shape[1]),
+        .rows = rf_cpu_cache_rows(cache, row, head),
         .places = tokens,
         .count = count,
         .width = shape[4],
         .self = cache->is_lsh ? position : NO_PLACE,
         .scale = call->scale,
         .scores = in->scores + index * in->longest,
-        .output =
-            in->output + ((row * in->parts + round) * shape[1] + row_head % shape[1]) * shape[4],
-        .log_norm = in->log_norm + index,
+        .output = in->output + ((row * in->parts + round) * shape[1] + head) * shape[4],
+        .log_norm = in->log_norm + row * shape[1] * in->parts + head * parts_of(in, row) + round,
     };
     attend_window(&attention);
+}
+
+static rf_status combine_row(rf_device *device, const windows *in, int64_t row, rf_error *error)
+{
+    const int64_t *shape = in->call->cache.rows.shape;
+    int64_t parts = parts_of(in, row);
+    int64_t width = shape[1] * shape[4];
+    rf_combine_rounds combine = {
+        .output = rf_tensor_5(in->output + row * in->parts * width, RF_F32, 1, parts, 1, shape[1],
+                              shape[4]),
+        .log_norm =
+            rf_tensor_4(in->log_norm + row * shape[1] * in->parts, RF_F32, 1, shape[1], parts, 1),
+        .merged = rf_tensor_4((float *)in->call->output.data + row * width, RF_F32, 1, 1, shape[1],
+                              shape[4]),
+        .norm = rf_tensor_3(in->norm + row * shape[1], RF_F32, 1, shape[1], 1)};
+    return rf_cpu_combine_rounds(device, &combine, NULL, error);
 }
 
 rf_status rf_cpu_cache_attend(rf_device *device, const void *arguments, void *scratch,
                               rf_error *error)
 {
     const rf_cache_attend *call = arguments;
-    const rf_layer_cache *cache = &call->cache;
-    const int64_t *shape = cache->rows.shape;
-    const int32_t *state = call->state.data;
-    bool is_listed = state[RF_STEP_LISTED] != 0 && !rf_tensor_is_absent(&cache->lists);
-    windows in = windows_of(call, is_listed ? cache->rounds : 1, scratch);
+    const int64_t *shape = call->cache.rows.shape;
+    windows in = windows_of(call, scratch);
     int64_t items = shape[0] * shape[1] * in.parts;
     int threads = rf_cpu_threads(device, items, in.longest * shape[4]);
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t index = 0; index < items; index++) {
         attend_part(&in, index);
     }
-    rf_combine_rounds combine = {
-        .output = rf_tensor_5(in.output, RF_F32, shape[0], in.parts, 1, shape[1], shape[4]),
-        .log_norm = rf_tensor_4(in.log_norm, RF_F32, shape[0], shape[1], in.parts, 1),
-        .merged = rf_tensor_4(call->output.data, RF_F32, shape[0], 1, shape[1], shape[4]),
-        .norm = rf_tensor_3(in.norm, RF_F32, shape[0], shape[1], 1)};
-    return rf_cpu_combine_rounds(device, &combine, NULL, error);
+    for (int64_t row = 0; row < shape[0]; row++) {
+        RF_TRY(combine_row(device, &in, row, error));
+    }
+    return RF_OK;
 }

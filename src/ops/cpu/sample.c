@@ -173,14 +173,14 @@ static int64_t draw(const double *weights, int64_t count, float uniform)
 static int32_t choose(const choice *at, int64_t row)
 {
     const rf_sample *options = at->options;
-    const int32_t *state = options->state.data;
+    const int32_t *state = (const int32_t *)options->state.data + row * RF_STEP_WORDS;
     int32_t best = best_token(at);
     if (options->temperature <= 0.0) {
         return best;
     }
     rf_random_key key = {.seed = options->seed,
-                         .step = (uint64_t)(state[RF_STEP_POSITION] - options->first_position),
-                         .layer = (uint32_t)row,
+                         .step = (uint64_t)(state[RF_STEP_POSITION] - state[RF_STEP_FIRST]),
+                         .layer = (uint32_t)state[RF_STEP_STREAM],
                          .purpose = RF_PURPOSE_SAMPLE};
     float uniform = rf_random_uniform(&key, 0);
     float best_score = at->scores[best];

@@ -1,8 +1,8 @@
-/* The beginning of a step: the token's position is counted, and its embedding is made by the
+/* The beginning of a step: each token's position is counted, and its embedding is made by the
  * operations of a whole sequence. */
 #include "ops/cpu/cpu.h"
 
-/* ids [batch] without negative ones, and the embedding of the position [1, width]. */
+/* ids [batch] without negative ones, and the embedding of a position [1, width]. */
 size_t rf_cpu_step_begin_scratch_size(const rf_device *device, const void *arguments)
 {
     (void)device;
@@ -13,16 +13,36 @@ size_t rf_cpu_step_begin_scratch_size(const rf_device *device, const void *argum
 
 static void count_token(const rf_step_begin *begin)
 {
-    int32_t *state = begin->state.data;
     uint8_t *kept = begin->kept.data;
-    state[RF_STEP_POSITION]++;
-    state[RF_STEP_LISTED] = state[RF_STEP_LISTED_NEXT];
-    if (state[RF_STEP_POSITION] + 1 >= begin->listed_from) {
-        state[RF_STEP_LISTED_NEXT] = 1;
-    }
     for (int64_t row = 0; row < begin->kept.shape[0]; row++) {
+        int32_t *state = (int32_t *)begin->state.data + row * RF_STEP_WORDS;
+        state[RF_STEP_POSITION]++;
+        state[RF_STEP_LISTED] = state[RF_STEP_LISTED_NEXT];
+        if (state[RF_STEP_POSITION] + 1 >= begin->listed_from) {
+            state[RF_STEP_LISTED_NEXT] = 1;
+        }
         kept[row * begin->kept.shape[1] + state[RF_STEP_POSITION]] = 1;
     }
+}
+
+/* y [width] += the embedding of a row's position, which is worked out in place [width]. */
+static rf_status add_position(rf_device *device, const rf_step_begin *begin, int64_t row,
+                              float *place, rf_error *error)
+{
+    int64_t width = begin->table.shape[1];
+    float *y = (float *)begin->y.data + row * width;
+    rf_position position = {
+        .kind = begin->position.kind,
+        .axes = begin->position.axes,
+        .length = 1,
+        .offset = ((const int32_t *)begin->state.data)[row * RF_STEP_WORDS + RF_STEP_POSITION],
+        .y = rf_tensor_2(place, RF_F32, 1, width)};
+    memcpy(position.tables, begin->position.tables, sizeof position.tables);
+    RF_TRY(rf_cpu_position(device, &position, NULL, error));
+    for (int64_t i = 0; i < width; i++) {
+        y[i] += place[i];
+    }
+    return RF_OK;
 }
 
 rf_status rf_cpu_step_begin(rf_device *device, const void *arguments, void *scratch,
@@ -41,16 +61,8 @@ rf_status rf_cpu_step_begin(rf_device *device, const void *arguments, void *scra
     rf_embedding embedding = {
         .ids = rf_tensor_1(ids, RF_I32, batch), .table = begin->table, .y = begin->y};
     RF_TRY(rf_cpu_embedding(device, &embedding, NULL, error));
-    rf_position position = {.kind = begin->position.kind,
-                            .axes = begin->position.axes,
-                            .length = 1,
-                            .offset = ((const int32_t *)begin->state.data)[RF_STEP_POSITION],
-                            .y = rf_tensor_2(place, RF_F32, 1, width)};
-    memcpy(position.tables, begin->position.tables, sizeof position.tables);
-    RF_TRY(rf_cpu_position(device, &position, NULL, error));
-    float *y = begin->y.data;
-    for (int64_t i = 0; i < batch * width; i++) {
-        y[i] += place[i % width];
+    for (int64_t row = 0; row < batch; row++) {
+        RF_TRY(add_position(device, begin, row, place, error));
     }
     return RF_OK;
 }

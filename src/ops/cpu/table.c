@@ -1,5 +1,6 @@
 /* The CPU's table of operations. */
 #include "ops/cpu/cpu.h"
+#include "ops/project.h"
 
 const rf_op_entry rf_ops_cpu[RF_OP_COUNT] = {
     [RF_OP_GEMM] = {rf_cpu_gemm, rf_cpu_gemm_scratch_size},
@@ -34,4 +35,5 @@ const rf_op_entry rf_ops_cpu[RF_OP_COUNT] = {
     [RF_OP_CACHE_ATTEND] = {rf_cpu_cache_attend, rf_cpu_cache_attend_scratch_size},
     [RF_OP_SAMPLE] = {rf_cpu_sample, rf_cpu_sample_scratch_size},
     [RF_OP_VALUE_LOSS] = {rf_cpu_value_loss, NULL},
+    [RF_OP_PROJECT] = {rf_project_in_parts, rf_project_in_parts_scratch_size},
 };

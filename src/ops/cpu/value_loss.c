@@ -42,7 +42,7 @@ rf_status rf_cpu_value_loss(rf_device *device, const void *arguments, void *scra
     int64_t count = rf_tensor_count(&call->x);
     for (int64_t i = 0; i < count; i++) {
         double at = (double)x[i];
-        double target = (double)targets[i];
+        double target = (double)targets[i] * (1.0 - call->smoothing) + 0.5 * call->smoothing;
         loss[i] = (float)loss_of(call->kind, at, target);
         if (gradient != NULL) {
             gradient[i] = (float)(slope_of(call->kind, at, target) * (double)call->factor);

@@ -13,7 +13,7 @@ constexpr int warps = threads / rf_cuda_warp;
 
 struct appending {
     rf_cuda_lists lists;
-    const int32_t *state;
+    const int32_t *state;     /* [batch, RF_STEP_WORDS] */
     const float *key, *value; /* [batch, heads, width]; key: LSH: the query */
     float *rows;              /* [batch, heads, places, 2, width] */
     const float *rotations;   /* [heads, width, rounds, columns] */
@@ -165,7 +165,7 @@ __global__ void __launch_bounds__(threads) append(const appending call)
     __shared__ float sums[warps];
     const int64_t round = blockIdx.x % call.rounds;
     const int64_t row_head = blockIdx.x / call.rounds;
-    const int position = call.state[RF_STEP_POSITION];
+    const int position = call.state[row_head / call.heads * RF_STEP_WORDS + RF_STEP_POSITION];
     for (int64_t i = threadIdx.x; i < call.width; i += threads) {
         query[i] = call.key[row_head * call.width + i];
     }

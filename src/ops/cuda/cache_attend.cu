@@ -21,27 +21,33 @@ constexpr float self_score = -1e5F;
 
 struct attending {
     rf_cuda_lists lists;
-    const int32_t *state;
-    const uint8_t *kept; /* [batch, capacity] */
-    const float *query;  /* [batch, heads, width] */
-    const float *rows;   /* [batch, heads, places, 2, width] */
-    float *partial;      /* [batch, heads, rounds, pieces, 2 + width]: maximum, sum, values */
-    float *output;       /* [batch, heads, width] */
+    const int32_t *state; /* [batch, RF_STEP_WORDS] */
+    const uint8_t *kept;  /* [batch, capacity] */
+    const float *query;   /* [batch, heads, width] */
+    const float *rows;    /* [batch, heads, places, 2, width] */
+    float *partial;       /* [batch, heads, rounds, pieces, 2 + width]: maximum, sum, values */
+    float *output;        /* [batch, heads, width] */
     int64_t heads, rounds, places, width, capacity, pieces;
     int chunk, before, after;
     float scale;
     bool is_lsh, aligned;
 };
 
-__device__ __forceinline__ bool is_listed(const attending &call)
+/* A word of the state of the sequence that row_head, of [batch, heads], belongs to. */
+__device__ __forceinline__ int state_word(const attending &call, int64_t row_head, int word)
 {
-    return call.lists.all != nullptr && call.state[RF_STEP_LISTED] != 0;
+    return call.state[row_head / call.heads * RF_STEP_WORDS + word];
+}
+
+__device__ __forceinline__ bool is_listed(const attending &call, int64_t row_head)
+{
+    return call.lists.all != nullptr && state_word(call, row_head, RF_STEP_LISTED) != 0;
 }
 
 /* The token of an entry of the window of list `index`, -1 if there is none. */
 __device__ int token_of(const attending &call, int64_t index, int entry, int position)
 {
-    if (is_listed(call)) {
+    if (is_listed(call, index / call.rounds)) {
         const rf_cuda_list list = rf_cuda_list_at(call.lists, index);
         const int count = list.header[RF_LISTS_COUNT];
         const int chunk = list.header[RF_LISTS_LAST_SLOT] / call.chunk - call.before;
@@ -109,8 +115,8 @@ __global__ void __launch_bounds__(threads) attend_piece(const attending call)
     const int lane = thread % rf_cuda_warp;
     const int64_t index = blockIdx.x;
     const int64_t row_head = index / call.rounds;
-    const int position = call.state[RF_STEP_POSITION];
-    if (index % call.rounds > 0 && !is_listed(call)) {
+    const int position = state_word(call, row_head, RF_STEP_POSITION);
+    if (index % call.rounds > 0 && !is_listed(call, row_head)) {
         return; /* one window for all rounds, which round 0 has */
     }
     if (thread < entries) {
@@ -202,7 +208,7 @@ __global__ void __launch_bounds__(threads) join(const attending call)
 {
     extern __shared__ float norms[]; /* [2, rounds]: maxima, log-normalisers */
     const int warp = static_cast<int>(threadIdx.x) / rf_cuda_warp;
-    const int64_t rounds = is_listed(call) ? call.rounds : 1;
+    const int64_t rounds = is_listed(call, blockIdx.x) ? call.rounds : 1;
     const int64_t size = call.pieces * (2 + call.width); /* of a round */
     const float *partial = call.partial + blockIdx.x * call.rounds * size;
     float *log_norms = norms + call.rounds;

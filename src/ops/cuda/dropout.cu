@@ -28,21 +28,31 @@ __global__ void dropout_kernel(const T *x, Y *y, int64_t count, uint64_t origin,
     }
 }
 
-/* The usual case: skip is 0 and everything is aligned. */
+/* The usual case: skip is 0 and everything is aligned. Two quads of a thread are on their way at
+ * once. */
 template <typename T, typename Y>
 __global__ void dropout_quads_kernel(const T *x, Y *y, int64_t count, uint64_t origin,
                                      rf_random_key key, uint32_t keep_from, float scale)
 {
-    for (int64_t i = 4 * rf_cuda_first(); i < count; i += 4 * rf_cuda_stride()) {
-        rf_cuda_quad<float> quad = rf_cuda_load_reals(x, i, count, true);
-        uint32_t bits[4];
-        rf_core_random_block(&key, origin + static_cast<uint64_t>(i), bits);
+    const int64_t apart = 4 * rf_cuda_stride();
+    for (int64_t first = 4 * rf_cuda_first(); first < count; first += 2 * apart) {
+        rf_cuda_quad<float> quads[2];
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
-            const float kept = quad.v[j] * scale;
-            quad.v[j] = (bits[j] >> 8) >= keep_from ? kept : 0.0F;
+        for (int q = 0; q < 2; q++) {
+            quads[q] = rf_cuda_load_reals(x, first + q * apart, count, true);
         }
-        rf_cuda_store_reals(y, i, count, true, quad);
+#pragma unroll
+        for (int q = 0; q < 2; q++) {
+            const int64_t i = first + q * apart;
+            uint32_t bits[4];
+            rf_core_random_block(&key, origin + static_cast<uint64_t>(i), bits);
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                const float kept = quads[q].v[j] * scale;
+                quads[q].v[j] = (bits[j] >> 8) >= keep_from ? kept : 0.0F;
+            }
+            rf_cuda_store_reals(y, i, count, true, quads[q]);
+        }
     }
 }
 

@@ -192,19 +192,29 @@ __global__ void forward_kernel(const T *x, T *y, int64_t count, bool aligned)
     }
 }
 
-/* x, y_gradient, x_gradient [count]; the last two may be one. */
+/* x, y_gradient, x_gradient [count]; the last two may be one. Two quads of a thread are on their
+ * way at once. */
 template <typename Formula, typename T>
 __global__ void backward_kernel(const T *x, const T *y_gradient, T *x_gradient, float factor,
                                 int64_t count, bool aligned)
 {
-    for (int64_t i = 4 * rf_cuda_first(); i < count; i += 4 * rf_cuda_stride()) {
-        const rf_cuda_quad<float> at = rf_cuda_load_reals(x, i, count, aligned);
-        rf_cuda_quad<float> quad = rf_cuda_load_reals(y_gradient, i, count, aligned);
+    const int64_t apart = 4 * rf_cuda_stride();
+    for (int64_t first = 4 * rf_cuda_first(); first < count; first += 2 * apart) {
+        rf_cuda_quad<float> at[2];
+        rf_cuda_quad<float> quads[2];
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
-            quad.v[j] = quad.v[j] * Formula::slope(at.v[j]) * factor;
+        for (int q = 0; q < 2; q++) {
+            at[q] = rf_cuda_load_reals(x, first + q * apart, count, aligned);
+            quads[q] = rf_cuda_load_reals(y_gradient, first + q * apart, count, aligned);
         }
-        rf_cuda_store_reals(x_gradient, i, count, aligned, quad);
+#pragma unroll
+        for (int q = 0; q < 2; q++) {
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                quads[q].v[j] = quads[q].v[j] * Formula::slope(at[q].v[j]) * factor;
+            }
+            rf_cuda_store_reals(x_gradient, first + q * apart, count, aligned, quads[q]);
+        }
     }
 }
 

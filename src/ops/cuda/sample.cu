@@ -12,12 +12,12 @@ constexpr int64_t most_shared = 2048; /* keys */
 constexpr unsigned long long no_key = ~0ULL;
 
 struct sampling {
-    const float *logits; /* [batch, vocabulary] */
-    uint8_t *seen;       /* [batch, vocabulary] or NULL */
-    const int32_t *state;
-    int32_t *tokens; /* [batch] */
-    void *scratch;   /* [batch] workplaces; NULL: in shared memory */
-    int64_t vocabulary, keys, first_position, top_k;
+    const float *logits;  /* [batch, vocabulary] */
+    uint8_t *seen;        /* [batch, vocabulary] or NULL */
+    const int32_t *state; /* [batch, RF_STEP_WORDS] */
+    int32_t *tokens;      /* [batch] */
+    void *scratch;        /* [batch] workplaces; NULL: in shared memory */
+    int64_t vocabulary, keys, top_k;
     double top_p, min_p;
     float penalty, temperature;
     bool is_penalised, is_greedy, is_filtered;
@@ -158,8 +158,9 @@ __device__ int64_t draw(const sampling &call, const double *weights, int64_t cou
 {
     rf_random_key key = {};
     key.seed = call.seed;
-    key.step = static_cast<uint64_t>(call.state[RF_STEP_POSITION] - call.first_position);
-    key.layer = static_cast<uint32_t>(row);
+    const int32_t *state = call.state + row * RF_STEP_WORDS;
+    key.step = static_cast<uint64_t>(state[RF_STEP_POSITION] - state[RF_STEP_FIRST]);
+    key.layer = static_cast<uint32_t>(state[RF_STEP_STREAM]);
     key.purpose = RF_PURPOSE_SAMPLE;
     const float uniform = static_cast<float>(rf_core_random_bits(&key, 0) >> 8) * 0x1p-24F;
     const double target = static_cast<double>(uniform) * sum_of(weights, count);
@@ -258,7 +259,6 @@ rf_status rf_cuda_sample(rf_device *device, const void *arguments, void *scratch
     call.vocabulary = given->logits.shape[1];
     call.keys = keys_of(call.vocabulary);
     call.scratch = call.keys > most_shared ? scratch : nullptr;
-    call.first_position = given->first_position;
     call.top_k = given->top_k;
     call.top_p = given->top_p;
     call.min_p = given->min_p;

@@ -1,5 +1,6 @@
-/* The beginning of a step: one block counts the token, then a thread an element of the embedding
- * reads the new position. Two launches, since every block of the second needs the first's count. */
+/* The beginning of a step: one block counts the tokens, then a thread an element of the embedding
+ * reads its row's position. Two launches, since every block of the second needs the first's count.
+ */
 #include "ops/cuda/cuda.cuh"
 
 namespace
@@ -23,16 +24,14 @@ struct embedding_call {
 __global__ void count_token(int32_t *__restrict__ state, uint8_t *__restrict__ kept, int64_t batch,
                             int64_t capacity, int64_t listed_from)
 {
-    const int32_t position = state[RF_STEP_POSITION] + 1;
     for (int64_t row = threadIdx.x; row < batch; row += blockDim.x) {
+        int32_t *own = state + row * RF_STEP_WORDS;
+        const int32_t position = own[RF_STEP_POSITION] + 1;
         kept[row * capacity + position] = 1;
-    }
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        state[RF_STEP_POSITION] = position;
-        state[RF_STEP_LISTED] = state[RF_STEP_LISTED_NEXT];
+        own[RF_STEP_POSITION] = position;
+        own[RF_STEP_LISTED] = own[RF_STEP_LISTED_NEXT];
         if (position + 1 >= listed_from) {
-            state[RF_STEP_LISTED_NEXT] = 1;
+            own[RF_STEP_LISTED_NEXT] = 1;
         }
     }
 }
@@ -57,10 +56,10 @@ __device__ float place_value(const embedding_call &call, int64_t position, int64
 
 __global__ void embed_token(const embedding_call call)
 {
-    const int64_t position = call.state[RF_STEP_POSITION];
     for (int64_t i = rf_cuda_first(); i < call.batch * call.width; i += rf_cuda_stride()) {
         const int32_t id = call.ids[i / call.width];
         const int64_t c = i % call.width;
+        const int64_t position = call.state[i / call.width * RF_STEP_WORDS + RF_STEP_POSITION];
         call.y[i] = call.table[(id < 0 ? 0 : id) * call.width + c] + place_value(call, position, c);
     }
 }

@@ -35,10 +35,12 @@ extern "C" const rf_op_entry rf_ops_cuda[RF_OP_COUNT] = {
     /* cache_attend */ {rf_cuda_cache_attend, rf_cuda_cache_attend_scratch_size},
     /* sample */ {rf_cuda_sample, rf_cuda_sample_scratch_size},
     /* value_loss */ {rf_cuda_value_loss, nullptr},
+    /* project */ {rf_cuda_project, rf_cuda_project_scratch_size},
 };
 
 /* A reordered or lengthened list must not go unseen. */
 static_assert(RF_OP_GEMM == 0 && RF_OP_POSITION == 9 && RF_OP_BUCKET_HASH == 13 &&
                   RF_OP_COMBINE_ROUNDS == 17 && RF_OP_ADAMW == 20 && RF_OP_ADAFACTOR == 21 &&
-                  RF_OP_CACHE_APPEND == 26 && RF_OP_VALUE_LOSS == 29 && RF_OP_COUNT == 30,
+                  RF_OP_CACHE_APPEND == 26 && RF_OP_VALUE_LOSS == 29 && RF_OP_PROJECT == 30 &&
+                  RF_OP_COUNT == 31,
               "the table above follows RF_OPERATIONS");

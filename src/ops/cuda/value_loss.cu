@@ -12,11 +12,12 @@ __device__ double sigmoid(double x)
 
 /* x, targets, loss, gradient [count]; gradient may be NULL, or x. */
 __global__ void value_loss_kernel(rf_value_loss_kind kind, const float *x, const float *targets,
-                                  float *loss, float *gradient, float factor, int64_t count)
+                                  float *loss, float *gradient, float factor, double smoothing,
+                                  int64_t count)
 {
     for (int64_t i = rf_cuda_first(); i < count; i += rf_cuda_stride()) {
         const double at = x[i];
-        const double target = targets[i];
+        const double target = static_cast<double>(targets[i]) * (1.0 - smoothing) + 0.5 * smoothing;
         double value;
         double slope;
         if (kind == RF_VALUE_LOSS_SQUARED) {
@@ -47,6 +48,6 @@ rf_status rf_cuda_value_loss(rf_device *device, const void *arguments, void *, r
                         rf_cuda_stream(device)>>>(
         call->kind, rf_cuda_data<const float>(&call->x), rf_cuda_data<const float>(&call->targets),
         rf_cuda_data<float>(&call->loss), rf_cuda_data<float>(&call->x_gradient), call->factor,
-        count);
+        call->smoothing, count);
     return rf_cuda_launched(device, "value_loss", error);
 }

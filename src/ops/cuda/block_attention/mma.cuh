@@ -59,6 +59,18 @@ static __device__ __forceinline__ void rf_copy_wait()
     asm volatile("cp.async.wait_all;" ::: "memory");
 }
 
+/* What this thread began since the last call is a group of copies, empty or not. */
+static __device__ __forceinline__ void rf_copy_commit()
+{
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+/* Wait for all groups but the last `Count`. */
+template <int Count> static __device__ __forceinline__ void rf_copy_wait_but()
+{
+    asm volatile("cp.async.wait_group %0;" ::"n"(Count) : "memory");
+}
+
 constexpr float rf_mma_log2_e = 1.44269504F;
 
 /* 2^x to two units in the last place; 0 for -infinity. */

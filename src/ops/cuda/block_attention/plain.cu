@@ -11,7 +11,7 @@
  * n + window - 1 blocks for a tile of n whole blocks. 4 x width operations a pair on f32 units: by
  * arithmetic this kernel is bound by them (and by shared memory, which feeds 4 x 4 products a
  * thread with 8 reads of 16 bytes). */
-#include "ops/cuda/block_attention/walk.cuh"
+#include "ops/cuda/block_attention/full.cuh"
 
 namespace
 {
@@ -247,7 +247,7 @@ rf_status run_forward(rf_device *device, const rf_block_attention *attention, rf
 
 } // namespace
 
-/* Does the call go to the kernels of walk_forward.cu, or else of forward.cu? */
+/* Does the call go to the kernels of full_forward.cu, walk_forward.cu, or else forward.cu? */
 static bool is_fast(const rf_device *device, const rf_block_attention *attention)
 {
     return !device->plain_kernels && attention->output.dtype == RF_BF16 &&
@@ -291,6 +291,9 @@ rf_status rf_cuda_block_attention(rf_device *device, const void *arguments, void
 {
     const rf_block_attention *given = static_cast<const rf_block_attention *>(arguments);
     if (is_fast(device, given)) {
+        if (rf_full_takes(&given->plan)) {
+            return rf_full_forward(device, given, scratch, error);
+        }
         return rf_walk_takes(&given->plan) ? rf_walk_forward(device, given, scratch, error)
                                            : rf_fast_forward(device, given, scratch, error);
     }

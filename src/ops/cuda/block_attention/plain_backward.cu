@@ -10,7 +10,7 @@
  * all weigh exactly 0 are skipped.
  *
  * Scratch: output gradient . output, one number a token and head. */
-#include "ops/cuda/block_attention/walk.cuh"
+#include "ops/cuda/block_attention/full.cuh"
 
 namespace
 {
@@ -408,6 +408,9 @@ size_t rf_cuda_block_attention_backward_scratch_size(const rf_device *device, co
         static_cast<const rf_block_attention_backward *>(arguments);
     const rf_attention_plan *plan = &backward->plan;
     if (is_fast(device, backward)) {
+        if (rf_full_takes(plan)) {
+            return rf_full_backward_scratch_size(backward);
+        }
         return rf_walk_takes(plan) ? rf_walk_backward_scratch_size(device, backward)
                                    : rf_fast_backward_scratch_size(backward);
     }
@@ -434,6 +437,9 @@ rf_status rf_cuda_block_attention_backward(rf_device *device, const void *argume
         static_cast<const rf_block_attention_backward *>(arguments);
     const bool has_keys = !given->plan.normalise_keys;
     if (is_fast(device, given)) {
+        if (rf_full_takes(&given->plan)) {
+            return rf_full_backward(device, given, scratch, error);
+        }
         return rf_walk_takes(&given->plan) ? rf_walk_backward(device, given, scratch, error)
                                            : rf_fast_backward(device, given, scratch, error);
     }

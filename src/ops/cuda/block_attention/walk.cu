@@ -336,10 +336,11 @@ __device__ __forceinline__ float dot(uint4 a, uint4 b)
 
 /* The numbers of each token and head; `Lanes` threads a row, each 16 bytes of it. */
 template <int Lanes>
-__global__ void find_numbers(const rf_walk_call call, const __nv_bfloat16 *__restrict__ output,
+__global__ void find_numbers(const rf_attention_cut cut, const __nv_bfloat16 *__restrict__ query,
+                             const __nv_bfloat16 *__restrict__ output,
+                             const __nv_bfloat16 *__restrict__ output_gradient,
                              const float *__restrict__ norms, rf_walk_numbers *__restrict__ numbers)
 {
-    const rf_attention_cut &cut = call.cut;
     const int64_t rows = cut.batch * cut.length * cut.heads;
     const int column = static_cast<int>(threadIdx.x) % Lanes * 8;
     const bool is_there = column < cut.width;
@@ -351,10 +352,10 @@ __global__ void find_numbers(const rf_walk_call call, const __nv_bfloat16 *__res
         float squares = 0.0F;
         if (is_there && row < rows) {
             delta = dot(*reinterpret_cast<const uint4 *>(output + at),
-                        *reinterpret_cast<const uint4 *>(call.output_gradient + at));
-            if (call.shared) {
-                const uint4 query = *reinterpret_cast<const uint4 *>(call.query + at);
-                squares = dot(query, query);
+                        *reinterpret_cast<const uint4 *>(output_gradient + at));
+            if (cut.normalise) {
+                const uint4 eight = *reinterpret_cast<const uint4 *>(query + at);
+                squares = dot(eight, eight);
             }
         }
         delta = rf_cuda_warp_sum<Lanes>(delta);
@@ -366,7 +367,7 @@ __global__ void find_numbers(const rf_walk_call call, const __nv_bfloat16 *__res
             const float width = static_cast<float>(cut.width);
             const float norm = norms[to];
             const float factor =
-                call.shared ? 1.0F / sqrtf(squares / width + 1e-6F) / sqrtf(width) : 1.0F;
+                cut.normalise ? 1.0F / sqrtf(squares / width + 1e-6F) / sqrtf(width) : 1.0F;
             numbers[to] = {-norm * rf_mma_log2_e, delta,
                            expf((cut.last_resort ? -1e5F : -1e9F) - norm), factor};
         }
@@ -494,24 +495,6 @@ rf_status launch_either(rf_device *device, const rf_walk_call *call, int64_t blo
                            : launch<Width, Carries, false>(device, call, blocks, error);
 }
 
-void prepare(rf_device *device, const rf_block_attention_backward *backward,
-             const rf_walk_call *call, rf_walk_numbers *numbers)
-{
-    const cudaStream_t stream = rf_cuda_stream(device);
-    const __nv_bfloat16 *output = static_cast<const __nv_bfloat16 *>(backward->output.data);
-    const float *norms = static_cast<const float *>(backward->norm.data);
-    const int64_t rows = call->cut.batch * call->cut.length * call->cut.heads;
-    if (call->cut.width <= 64) {
-        find_numbers<8>
-            <<<rf_cuda_grid(device, rows * 8, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(
-                *call, output, norms, numbers);
-    } else {
-        find_numbers<16>
-            <<<rf_cuda_grid(device, rows * 16, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(
-                *call, output, norms, numbers);
-    }
-}
-
 /* The parts become the caller's gradients. */
 void finish(rf_device *device, const rf_block_attention_backward *backward,
             const rf_walk_call *call)
@@ -529,6 +512,27 @@ void finish(rf_device *device, const rf_block_attention_backward *backward,
 }
 
 } // namespace
+
+void rf_walk_find_numbers(rf_device *device, const rf_block_attention_backward *backward,
+                          const rf_attention_cut *cut, rf_walk_numbers *numbers)
+{
+    const cudaStream_t stream = rf_cuda_stream(device);
+    const __nv_bfloat16 *query = static_cast<const __nv_bfloat16 *>(backward->query.data);
+    const __nv_bfloat16 *output = static_cast<const __nv_bfloat16 *>(backward->output.data);
+    const __nv_bfloat16 *gradient =
+        static_cast<const __nv_bfloat16 *>(backward->output_gradient.data);
+    const float *norms = static_cast<const float *>(backward->norm.data);
+    const int64_t rows = cut->batch * cut->length * cut->heads;
+    if (cut->width <= 64) {
+        find_numbers<8>
+            <<<rf_cuda_grid(device, rows * 8, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(
+                *cut, query, output, gradient, norms, numbers);
+    } else {
+        find_numbers<16>
+            <<<rf_cuda_grid(device, rows * 16, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(
+                *cut, query, output, gradient, norms, numbers);
+    }
+}
 
 bool rf_walk_takes(const rf_attention_plan *plan)
 {
@@ -562,7 +566,7 @@ rf_status rf_walk_backward(rf_device *device, const rf_block_attention_backward 
     }
     rf_walk_call call = {};
     (void)make_call(device, backward, scratch, &call);
-    prepare(device, backward, &call, static_cast<rf_walk_numbers *>(scratch));
+    rf_walk_find_numbers(device, backward, &call.cut, static_cast<rf_walk_numbers *>(scratch));
     const int64_t blocks = grid_of(device, plan, width, &call);
     if (width > 64) {
         RF_TRY((launch_either<128, false>(device, &call, blocks, error)));

@@ -283,6 +283,9 @@ static inline rf_walk_runs rf_walk_cut_runs(const rf_attention_plan *plan, int64
     return cut;
 }
 
+/* The numbers of each token and head [batch, heads, length]. */
+void rf_walk_find_numbers(rf_device *device, const rf_block_attention_backward *backward,
+                          const rf_attention_cut *cut, rf_walk_numbers *numbers);
 /* Do the kernels of walk.cu and walk_forward.cu take this plan? */
 bool rf_walk_takes(const rf_attention_plan *plan);
 rf_status rf_walk_forward(rf_device *device, const rf_block_attention *attention, void *scratch,
