@@ -35,9 +35,10 @@ typedef struct rf_model_options {
     const char *num_buckets;  /* "auto", "N" or "N,M,..."; NULL = as config.json says */
     int64_t num_hashes;       /* rounds of LSH attention at use; 0 = as config.json says */
     rf_log log;
-    /* The head: "lm", "masked-lm", "classify", "answer", "embed" (none); NULL = as config.json
-     * says. Where the folder holds another class, its head is left out and the new one starts from
-     * first values of `seed`; both are said in the log. */
+    /* The head: "lm", "masked-lm", "next-sentence", "masked-lm,next-sentence" (two), "classify",
+     * "answer", "embed" (none); NULL = as config.json says. Where the folder holds another class,
+     * its head is left out and the new one starts from first values of `seed`; both are said in the
+     * log. */
     const char *task;
     /* "causal": a token sees what is before it; "bidirectional": both sides, the windows of a model
      * that was causal reach as far ahead as back; "as-is" or NULL: as the task demands, else as

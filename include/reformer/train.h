@@ -56,9 +56,12 @@ typedef struct rf_train_options {
         *output; /* the run's folder: a model directory (best so far), checkpoints/ and records */
     bool resume; /* continue from output's last checkpoint; without it an existing run is refused */
     const char *init_from; /* start from the weights of this model directory; NULL: random */
-    const char *task; /* "lm", "masked-lm", "classify", "answer"; NULL: what the configuration says.
-                         A model directory of another task loses its head and gets a new one, which
-                         is said in the log */
+    const char *task;  /* "lm", "masked-lm", "next-sentence", "masked-lm,next-sentence" (both heads,
+                          their losses added), "classify", "answer"; NULL: what the configuration
+                          says. A model directory of another task loses its head and gets a new one,
+                          which is said in the log */
+    const char *spans; /* next-sentence: what spans of the text are made of, "sentence" (NULL),
+                          "line" or "paragraph" */
     const char *direction; /* "causal", "bidirectional", "as-is" (NULL), as in rf_model_options */
     const char *text_field, *pair_field, *label_field; /* classify: names in the data; NULL: "text",
                                                           "text_pair", "label" */
@@ -153,7 +156,7 @@ typedef struct rf_train_options {
 typedef struct rf_train_result {
     int64_t step;
     double loss;                                     /* of the last update, nats */
-    double best_validation_loss, best_bits_per_byte; /* at best_step */
+    double best_validation_loss, best_bits_per_byte; /* at best_step; of two heads by the sum */
     double best_value;                               /* of best_by */
     int64_t best_step;
     uint64_t planned_bytes, peak_bytes; /* planned memory, and the allocator's high-water mark */
@@ -189,11 +192,13 @@ typedef struct rf_evaluate_options {
 } rf_evaluate_options;
 
 typedef struct rf_evaluation {
-    double loss;                                 /* nats a scored token */
+    double loss; /* nats a scored token; of two heads the sum of both means */
     double perplexity, bits_per_token, accuracy; /* of a masked language model: of masked tokens;
                                                   of a classifier: of texts (NaN where labels
                                                   are several or numbers); of question answering:
                                                   of starts and ends */
+    int64_t pairs; /* masked-lm,next-sentence: how many were judged beside the masked tokens */
+    double pair_loss, pair_accuracy; /* of these */
     double bits_per_byte;    /* by the mean number of bytes a token of this text stands for */
     int64_t tokens, windows; /* scored tokens; windows */
     const char *task;        /* of the model: "lm", "masked-lm", ... */

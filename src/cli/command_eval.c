@@ -165,7 +165,8 @@ static void print_figure(const rf_figure *figure)
 
 static int print_result(const rf_settings *settings, const rf_evaluation *result)
 {
-    bool examples = strcmp(result->task, "classify") == 0 || strcmp(result->task, "answer") == 0;
+    bool examples = strcmp(result->task, "classify") == 0 || strcmp(result->task, "answer") == 0 ||
+                    strcmp(result->task, "next-sentence") == 0;
     char time[32];
     if (rf_settings_flag(settings, "json")) {
         return rf_cli_print_json(result_json(result, examples));

@@ -108,6 +108,7 @@ static rf_status generate(const rf_settings *settings, rf_generate_call *call, r
     if (status == RF_OK) {
         status = write_all(settings, call, model, &output, &result, error);
     }
+    call->options.user = NULL;
     rf_error closing = {0};
     rf_status closed = rf_output_close(&output, writes ? &result : NULL, &closing);
     if (status == RF_OK && closed != RF_OK) {

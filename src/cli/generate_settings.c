@@ -163,7 +163,7 @@ static rf_status read_lines(const char *path, const rf_bytes *text, rf_generate_
 static rf_status list_prompts(rf_generate_call *call, rf_error *error)
 {
     rf_status status = RF_OK;
-    for (size_t i = 0; i < call->prompt_count && status == RF_OK; i++) {
+    for (size_t i = 0; call->texts != NULL && i < call->prompt_count && status == RF_OK; i++) {
         const rf_bytes *text = &call->texts[i];
         const rf_prompt_text prompt = {(const uint8_t *)(text->data != NULL ? text->data : ""),
                                        text->size};

@@ -82,6 +82,7 @@ static void set_data(const rf_settings *settings, rf_train_options *train)
     train->tokenizer = rf_settings_string(settings, "tokenizer");
     train->direction = rf_settings_string(settings, "direction");
     train->task = rf_settings_string(settings, "task");
+    train->spans = rf_settings_string(settings, "spans");
     train->text_field = rf_settings_string(settings, "text-field");
     train->pair_field = rf_settings_string(settings, "pair-field");
     train->label_field = rf_settings_string(settings, "label-field");

@@ -232,9 +232,8 @@ static rf_status name_integers(rf_examples *examples, rf_error *error)
     json_array_foreach(examples->rows, i, row)
     {
         json_int_t label = json_integer_value(json_object_get(row, "label"));
-        if (label < 0 || label >= 1 << 20) {
-            return wrong_row(examples, i, "a label that is an integer goes from 0 to 1048575",
-                             error);
+        if (label < 0 || label >= 1 << 16) {
+            return wrong_row(examples, i, "a label that is an integer goes from 0 to 65535", error);
         }
         most = label > most ? label : most;
     }

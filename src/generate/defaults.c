@@ -1,8 +1,8 @@
 /* What a model's generation_config.json says of how to write with it (Hugging Face's
  * GenerationConfig). Keys that are absent or null change nothing, and so do those that this program
  * has no use for: they stay in the file when the model is saved. */
-#include "io/json.h"
 #include "generate/request.h"
+#include "io/json.h"
 
 #include <float.h>
 #include <string.h>

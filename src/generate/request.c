@@ -70,7 +70,8 @@ static const char *name_of(const rf_request *request, const rf_request_prompt *p
     if (request->prompt_count == 1) {
         return "the prompt";
     }
-    (void)snprintf(name, NAME_BYTES, "prompt %lld", (long long)(prompt - request->prompts + 1));
+    int64_t number = prompt - request->prompts;
+    (void)snprintf(name, NAME_BYTES, "prompt %lld", (long long)number + 1);
     return name;
 }
 

@@ -18,7 +18,26 @@ static int64_t losses_of(const rf_runner *runner)
 
 static bool pools_mean(const rf_config *config)
 {
-    return config->model_class == RF_CLASS_CLASSIFIER && config->pooling == RF_POOLING_MEAN;
+    return rf_config_classifies(config) && config->pooling == RF_POOLING_MEAN;
+}
+
+static bool has_two_heads(const rf_config *config)
+{
+    return rf_head_of(config) == &rf_head_both;
+}
+
+static rf_status take_pairs(rf_runner *runner, rf_error *error)
+{
+    size_t *data = &runner->plan.batch_data;
+    int64_t batch = runner->options.batch;
+    if (!has_two_heads(runner->pass.config)) {
+        return RF_OK;
+    }
+    RF_TRY(rf_runner_take(runner, "pair targets", RF_I32, batch, data, &runner->all_pair_targets,
+                          error));
+    RF_TRY(rf_runner_take(runner, "pair nll", RF_F32, batch, data, &runner->all_pair_nll, error));
+    return rf_runner_take(runner, "pair predictions", RF_I32, batch, data,
+                          &runner->all_pair_prediction, error);
 }
 
 rf_status rf_runner_take_batch(rf_runner *runner, rf_error *error)
@@ -45,6 +64,7 @@ rf_status rf_runner_take_batch(rf_runner *runner, rf_error *error)
         RF_TRY(rf_runner_take(runner, "target values", RF_F32, losses, data, &runner->all_wanted,
                               error));
     }
+    RF_TRY(take_pairs(runner, error));
     if (pools_mean(config)) {
         RF_TRY(rf_runner_take(runner, "kept rows", RF_F32, rows, data, &runner->all_kept, error));
     }
@@ -56,7 +76,7 @@ size_t rf_runner_batch_host_size(const rf_runner *runner)
     size_t rows = (size_t)(runner->options.batch * runner->options.length);
     size_t kept = pools_mean(runner->pass.config) ? rows * sizeof(float) : 0;
     return 2 * (size_t)losses_of(runner) * sizeof(int32_t) + kept +
-           (size_t)runner->options.batch * sizeof(int64_t);
+           (size_t)runner->options.batch * (sizeof(int64_t) + 2 * sizeof(int32_t));
 }
 
 rf_status rf_runner_allocate_batch(rf_runner *runner, rf_error *error)
@@ -71,6 +91,9 @@ rf_status rf_runner_allocate_batch(rf_runner *runner, rf_error *error)
     RF_TRY(rf_allocate_zeroed((size_t)runner->options.batch * sizeof(int64_t), "places", &memory,
                               error));
     runner->host_places = memory;
+    RF_TRY(rf_allocate_zeroed(2 * (size_t)runner->options.batch * sizeof(int32_t), "pairs", &memory,
+                              error));
+    runner->host_pairs = memory;
     if (pools_mean(runner->pass.config)) {
         RF_TRY(rf_allocate(rows * sizeof(float), "kept rows", &memory, error));
         runner->host_kept = memory;
@@ -83,12 +106,24 @@ void rf_runner_release_batch(rf_runner *runner)
     rf_release(runner->host_targets);
     rf_release(runner->host_prediction);
     rf_release(runner->host_places);
+    rf_release(runner->host_pairs);
     rf_release(runner->host_kept);
 }
 
 static rf_tensor first_rows(const rf_tensor *tensor, int64_t count)
 {
     return rf_tensor_rows(tensor, 0, count);
+}
+
+static void set_pairs(rf_runner *runner, bool scored)
+{
+    rf_pass *pass = &runner->pass;
+    if (has_two_heads(pass->config)) {
+        pass->pair_targets =
+            scored ? first_rows(&runner->all_pair_targets, pass->batch) : (rf_tensor){0};
+        pass->pair_nll = first_rows(&runner->all_pair_nll, pass->batch);
+        pass->pair_prediction = first_rows(&runner->all_pair_prediction, pass->batch);
+    }
 }
 
 void rf_runner_set_batch(rf_runner *runner, int64_t batch, int64_t length, bool masked, bool scored)
@@ -121,6 +156,7 @@ void rf_runner_set_batch(rf_runner *runner, int64_t batch, int64_t length, bool 
         pass->segments = rf_tensor_2(runner->all_segments.data, RF_I32, batch, pass->length);
     }
     pass->segment_count = pass->length;
+    set_pairs(runner, scored);
     pass->places = runner->host_places;
     pass->span_weights[0] = 1.0;
     pass->span_weights[1] = 1.0;
@@ -184,6 +220,15 @@ int64_t rf_model_scored(const rf_model *model, const rf_batch *batch)
     return count;
 }
 
+int64_t rf_batch_pairs(const rf_batch *batch)
+{
+    int64_t count = 0;
+    for (int64_t row = 0; batch->pair_labels != NULL && row < batch->batch; row++) {
+        count += batch->pair_labels[row] != IGNORED ? 1 : 0;
+    }
+    return count;
+}
+
 /* Labels are below this. */
 static int64_t label_bound(const rf_config *config)
 {
@@ -207,6 +252,26 @@ static rf_status check_labels(const rf_config *config, const rf_batch *batch, rf
                                 "%lld; was the text encoded for another model?",
                                 label, (long long)(i / width), (long long)(i % width),
                                 classifies ? "labels" : "vocabulary", (long long)bound);
+        }
+    }
+    return RF_OK;
+}
+
+static rf_status check_pairs(const rf_config *config, const rf_batch *batch, rf_error *error)
+{
+    if (batch->pair_labels == NULL) {
+        return RF_OK;
+    }
+    if (!has_two_heads(config) || batch->labels == NULL) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "pair_labels are for a model with two heads, beside labels");
+    }
+    for (int64_t row = 0; row < batch->batch; row++) {
+        int32_t label = batch->pair_labels[row];
+        if (label != IGNORED && (label < 0 || label >= config->labels)) {
+            return rf_error_set(error, RF_ERR_ARGUMENT,
+                                "pair label %d at sequence %lld is outside the labels of %lld",
+                                label, (long long)row, (long long)config->labels);
         }
     }
     return RF_OK;
@@ -290,6 +355,7 @@ static rf_status check_targets(const rf_config *config, const rf_batch *batch, r
         return rf_error_set(error, RF_ERR_ARGUMENT, "this model's targets are %s, not %s",
                             wants ? "values" : "labels", wants ? "labels" : "values");
     }
+    RF_TRY(check_pairs(config, batch, error));
     if (batch->labels != NULL) {
         return check_labels(config, batch, error);
     }
@@ -340,7 +406,7 @@ static rf_status upload_segments(rf_runner *runner, const rf_batch *batch, rf_er
 static rf_status upload_places(rf_runner *runner, const rf_batch *batch, rf_error *error)
 {
     rf_pass *pass = &runner->pass;
-    if (pass->config->model_class != RF_CLASS_CLASSIFIER) {
+    if (!rf_config_classifies(pass->config)) {
         return RF_OK;
     }
     find_places(runner, batch);
@@ -367,6 +433,20 @@ static void weigh_spans(rf_runner *runner)
         pass->span_weights[side] =
             counts[side] > 0.0 ? (counts[0] + counts[1]) / (2.0 * counts[side]) : 0.0;
     }
+}
+
+static rf_status upload_pairs(rf_runner *runner, const rf_batch *batch, rf_error *error)
+{
+    rf_pass *pass = &runner->pass;
+    if (rf_tensor_is_absent(&pass->pair_targets)) {
+        return RF_OK;
+    }
+    for (int64_t row = 0; row < pass->batch; row++) {
+        runner->host_pairs[row] = batch->pair_labels != NULL ? batch->pair_labels[row] : IGNORED;
+    }
+    pass->pair_weight = batch->pair_weight;
+    return rf_device_upload(pass->context.device, pass->pair_targets.data, runner->host_pairs,
+                            rf_tensor_size(&pass->pair_targets), error);
 }
 
 static rf_status upload_targets(rf_runner *runner, const rf_batch *batch, rf_error *error)
@@ -432,6 +512,7 @@ rf_status rf_runner_load_batch(rf_runner *runner, const rf_batch *batch, rf_erro
     RF_TRY(upload_segments(runner, batch, error));
     RF_TRY(upload_token_types(runner, batch, error));
     RF_TRY(upload_places(runner, batch, error));
+    RF_TRY(upload_pairs(runner, batch, error));
     return upload_targets(runner, batch, error);
 }
 
@@ -461,10 +542,53 @@ static rf_status read_sums(rf_runner *runner, rf_outcome *outcome, rf_error *err
     return RF_OK;
 }
 
+static rf_status read_pairs(rf_runner *runner, rf_outcome *outcome, rf_error *error)
+{
+    rf_pass *pass = &runner->pass;
+    const int32_t *predictions = runner->host_pairs + pass->batch;
+    if (rf_tensor_is_absent(&pass->pair_targets)) {
+        return RF_OK;
+    }
+    RF_TRY(read_sum(runner, pass->pair_nll, &outcome->pair_nll_sum, error));
+    RF_TRY(rf_device_download(pass->context.device, runner->host_pairs + pass->batch,
+                              pass->pair_prediction.data, rf_tensor_size(&pass->pair_prediction),
+                              error));
+    for (int64_t row = 0; row < pass->batch; row++) {
+        int32_t target = runner->host_pairs[row];
+        outcome->pair_scored += target != IGNORED ? 1 : 0;
+        outcome->pair_correct += target != IGNORED && target == predictions[row] ? 1 : 0;
+    }
+    return RF_OK;
+}
+
+void rf_outcome_add(rf_outcome *total, const rf_outcome *part)
+{
+    total->nll_sum += part->nll_sum;
+    total->scored += part->scored;
+    total->correct += part->correct;
+    total->pair_nll_sum += part->pair_nll_sum;
+    total->pair_scored += part->pair_scored;
+    total->pair_correct += part->pair_correct;
+    total->checksum_mismatches += part->checksum_mismatches;
+    total->overflow = part->overflow;
+    total->overflow_layer = part->overflow_layer;
+}
+
+double rf_outcome_pair_loss(const rf_outcome *outcome)
+{
+    return outcome->pair_scored > 0 ? outcome->pair_nll_sum / (double)outcome->pair_scored : 0.0;
+}
+
+double rf_outcome_loss(const rf_outcome *outcome)
+{
+    return outcome->nll_sum / (double)outcome->scored + rf_outcome_pair_loss(outcome);
+}
+
 rf_status rf_runner_read_scores(rf_runner *runner, rf_outcome *outcome, rf_error *error)
 {
     rf_pass *pass = &runner->pass;
     RF_TRY(read_sums(runner, outcome, error));
+    RF_TRY(read_pairs(runner, outcome, error));
     if (!rf_tensor_is_absent(&pass->wanted)) {
         outcome->scored = pass->nll.shape[0];
         return RF_OK;

@@ -1,7 +1,7 @@
 /* A model's configuration: every key of a Hugging Face Reformer config.json, checked, with unknown
  * keys kept and written back. What only we have stands under "reformer_c": stream,
  * stream_fraction_bits, position_kind, pooling, training_length, mask_token, mask_whole_words,
- * type_vocab_size, num_buckets_origin. */
+ * type_vocab_size, next_sentence, num_buckets_origin. */
 #ifndef RF_MODEL_CONFIG_H
 #define RF_MODEL_CONFIG_H
 
@@ -51,6 +51,14 @@ typedef enum rf_problem {
 /* Which position speaks for a sequence; only FIRST is Hugging Face's. */
 typedef enum rf_pooling { RF_POOLING_FIRST, RF_POOLING_MEAN, RF_POOLING_LAST } rf_pooling;
 
+/* What a text is cut into for next-sentence prediction. */
+typedef enum rf_unit {
+    RF_UNIT_NONE, /* a model that was not trained for it */
+    RF_UNIT_SENTENCE,
+    RF_UNIT_LINE,
+    RF_UNIT_PARAGRAPH
+} rf_unit;
+
 typedef struct rf_config {
     rf_model_class model_class;
     int64_t labels;            /* num_labels, or as many as id2label has */
@@ -76,14 +84,17 @@ typedef struct rf_config {
     int64_t rounds;     /* num_hashes */
     int bucket_factors; /* 0: null, to be resolved from a length (rf_config_resolve_buckets) */
     int64_t buckets[RF_MAX_BUCKET_FACTORS];
-    bool buckets_automatic;         /* chosen by the automatic rule, not given */
-    int64_t pad_token, eos_token;   /* -1: null */
-    bool fixed_stream;              /* fixed32 (default) or float32 streams */
-    int fraction_bits;              /* default 22 */
-    int64_t training_length;        /* 0: not recorded */
-    int64_t mask_token;             /* of a masked language model; -1: not recorded */
-    int64_t type_vocabulary;        /* rows of the table of token types; 0: there is none */
-    bool mask_whole_words;          /* so it was trained, and so it is evaluated */
+    bool buckets_automatic;       /* chosen by the automatic rule, not given */
+    int64_t pad_token, eos_token; /* -1: null */
+    bool fixed_stream;            /* fixed32 (default) or float32 streams */
+    int fraction_bits;            /* default 22 */
+    int64_t training_length;      /* 0: not recorded */
+    int64_t mask_token;           /* of a masked language model; -1: not recorded */
+    int64_t type_vocabulary;      /* rows of the table of token types; 0: there is none */
+    rf_unit next_sentence; /* not NONE: a classifier that tells whether one part of a text follows
+                              another, or a masked language model that has such a head beside its
+                              own */
+    bool mask_whole_words; /* so it was trained, and so it is evaluated */
     bool written_by_transformers_5; /* transformers_version is 5 or later: D1 auto leaves the head's
                                        bias out */
     json_t *json;                   /* the whole object as read, unknown keys included; owned */
@@ -120,6 +131,7 @@ typedef struct rf_class_choice {
     rf_direction direction;
     int64_t labels;           /* classifiers; 0: as written */
     const char *const *names; /* [labels]; NULL: LABEL_0, ... */
+    bool next_sentence;       /* classifiers and masked language models */
 } rf_class_choice;
 /* The same two for another class; choice NULL: as written. */
 RF_MUST_CHECK rf_status rf_config_parse_as(const char *name, const json_t *object,
@@ -173,6 +185,13 @@ const char *rf_class_name(rf_model_class model_class);
 const char *rf_class_task(rf_model_class model_class);
 RF_MUST_CHECK rf_status rf_class_of_task(const char *task, rf_model_class *model_class,
                                          rf_error *error);
+/* A model's task, as rf_class_choose reads it. */
+const char *rf_config_task(const rf_config *config);
+/* Whether it has the head of a classifier: classifiers, and those with two heads. */
+bool rf_config_classifies(const rf_config *config);
+/* "sentence", "line", "paragraph"; NULL for none. */
+const char *rf_unit_name(rf_unit unit);
+RF_MUST_CHECK rf_status rf_unit_parse(const char *name, rf_unit *unit, rf_error *error);
 bool rf_class_has_lm_head(rf_model_class model_class);
 /* The problem that a classifier solves, OPEN resolved by the number of labels. */
 rf_problem rf_config_problem(const rf_config *config);
@@ -182,14 +201,18 @@ const char *rf_config_label(const rf_config *config, int64_t label);
 RF_MUST_CHECK rf_status rf_config_set_labels(rf_config *config, int64_t labels,
                                              const char *const *names, rf_error *error);
 /* The class and the direction that a task and a direction (either may be NULL) ask for; *choice is
- * pointed at `space`, whose other members stay, or NULL where neither does. */
+ * pointed at `space`, whose other members stay, or NULL where neither does. Tasks are those of
+ * rf_class_of_task, and "next-sentence" and "masked-lm,next-sentence". */
 RF_MUST_CHECK rf_status rf_class_choose(const char *task, const char *direction,
                                         rf_class_choice *space, const rf_class_choice **choice,
                                         rf_error *error);
-/* Make it another class, with what the class demands: a masked language model is bidirectional, a
- * causal one looks at nothing after it, others are what `direction` says. A model that was causal
- * looks at as many chunks after a token as before it. What changed is said in the log.
- * RF_ERR_ARGUMENT for a direction that the class cannot have. */
+/* Of a classifier or a masked language model: the labels are is_next and not_next from now on. */
+RF_MUST_CHECK rf_status rf_config_set_next_sentence(rf_config *config, rf_unit unit,
+                                                    rf_error *error);
+/* Make it another class, no longer one of next_sentence, with what the class demands: a masked
+ * language model is bidirectional, a causal one looks at nothing after it, others are what
+ * `direction` says. A model that was causal looks at as many chunks after a token as before it.
+ * What changed is said in the log. RF_ERR_ARGUMENT for a direction that the class cannot have. */
 RF_MUST_CHECK rf_status rf_config_set_class(rf_config *config, rf_model_class model_class,
                                             rf_direction direction, const rf_log *log,
                                             rf_error *error);

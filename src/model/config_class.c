@@ -42,8 +42,57 @@ rf_status rf_class_of_task(const char *task, rf_model_class *model_class, rf_err
         }
     }
     return rf_error_set(error, RF_ERR_ARGUMENT,
-                        "task is \"%.60s\", expected lm, masked-lm, classify, answer or embed",
+                        "task is \"%.60s\", expected lm, masked-lm, next-sentence, "
+                        "masked-lm,next-sentence, classify, answer or embed",
                         task);
+}
+
+static const char *const next_tasks[] = {"next-sentence", "masked-lm,next-sentence"};
+
+/* A task's word, or two. */
+static rf_status parse_task(const char *task, rf_class_choice *choice, rf_error *error)
+{
+    bool beside = strcmp(task, next_tasks[1]) == 0 || strcmp(task, "next-sentence,masked-lm") == 0;
+    choice->next_sentence = beside || strcmp(task, next_tasks[0]) == 0;
+    if (choice->next_sentence) {
+        choice->model_class = beside ? RF_CLASS_MASKED_LM : RF_CLASS_CLASSIFIER;
+        return RF_OK;
+    }
+    return rf_class_of_task(task, &choice->model_class, error);
+}
+
+const char *rf_config_task(const rf_config *config)
+{
+    if (config->next_sentence == RF_UNIT_NONE) {
+        return rf_class_task(config->model_class);
+    }
+    return next_tasks[config->model_class == RF_CLASS_MASKED_LM ? 1 : 0];
+}
+
+bool rf_config_classifies(const rf_config *config)
+{
+    return config->model_class == RF_CLASS_CLASSIFIER || config->next_sentence != RF_UNIT_NONE;
+}
+
+static const char *const units[] = {NULL, "sentence", "line", "paragraph"};
+enum { UNITS = sizeof units / sizeof units[0] };
+
+const char *rf_unit_name(rf_unit unit)
+{
+    return units[unit];
+}
+
+rf_status rf_unit_parse(const char *name, rf_unit *unit, rf_error *error)
+{
+    for (int i = 1; i < UNITS; i++) {
+        if (strcmp(name, units[i]) == 0) {
+            *unit = (rf_unit)i;
+            return RF_OK;
+        }
+    }
+    return rf_error_set(error, RF_ERR_ARGUMENT,
+                        "parts of a text are \"%.40s\", expected sentence, line or paragraph",
+                        name);
 }
 
 bool rf_class_has_lm_head(rf_model_class model_class)
@@ -82,7 +131,7 @@ bool rf_layer_kind_parse(const char *name, rf_layer_kind *kind)
 
 bool rf_config_is_huggingface(const rf_config *config)
 {
-    bool pools = config->model_class == RF_CLASS_CLASSIFIER && config->pooling != RF_POOLING_FIRST;
+    bool pools = rf_config_classifies(config) && config->pooling != RF_POOLING_FIRST;
     bool has_full = rf_config_kind_count(config, RF_LAYER_FULL) +
                         rf_config_kind_count(config, RF_LAYER_FULL_SHARED) >
                     0;
@@ -244,6 +293,29 @@ static rf_status name_labels(rf_config *config, rf_error *error)
                : rf_config_set_labels(config, config->labels, NULL, error);
 }
 
+static rf_status read_next_sentence(const char *name, const json_t *object, rf_config *config,
+                                    rf_error *error)
+{
+    const json_t *value = json_object_get(json_object_get(object, "reformer_c"), "next_sentence");
+    const char *text = json_string_value(value);
+    bool can =
+        config->model_class == RF_CLASS_CLASSIFIER || config->model_class == RF_CLASS_MASKED_LM;
+    if (value == NULL) {
+        return RF_OK;
+    }
+    if (text == NULL || rf_unit_parse(text, &config->next_sentence, NULL) != RF_OK) {
+        return rf_config_wrong_value(name, "reformer_c.next_sentence", value,
+                                     "\"sentence\", \"line\" or \"paragraph\"", error);
+    }
+    if (!can) {
+        return rf_error_set(error, RF_ERR_CONFIG,
+                            "%s: reformer_c.next_sentence is for a classifier or a masked language "
+                            "model, but architectures names %s",
+                            name, classes[config->model_class].name);
+    }
+    return rf_config_set_next_sentence(config, config->next_sentence, error);
+}
+
 rf_status rf_config_read_class(const char *name, const json_t *object, rf_config_origin origin,
                                const rf_log *log, rf_config *config, rf_error *error)
 {
@@ -252,6 +324,7 @@ rf_status rf_config_read_class(const char *name, const json_t *object, rf_config
     RF_TRY(read_labels(name, object, log, config, error));
     RF_TRY(read_classifier_dropout(name, object, config, error));
     RF_TRY(read_pooling(name, object, origin, config, error));
+    RF_TRY(read_next_sentence(name, object, config, error));
     return name_labels(config, error);
 }
 
@@ -279,7 +352,11 @@ rf_status rf_config_write_class(const rf_config *config, json_t *object, rf_erro
     if (config->problem != RF_PROBLEM_OPEN) {
         RF_TRY(rf_json_set(object, "problem_type", json_string(problems[config->problem]), error));
     }
-    if (config->model_class != RF_CLASS_CLASSIFIER || config->pooling == RF_POOLING_FIRST) {
+    if (config->next_sentence != RF_UNIT_NONE) {
+        RF_TRY(rf_json_set(json_object_get(object, "reformer_c"), "next_sentence",
+                           json_string(units[config->next_sentence]), error));
+    }
+    if (!rf_config_classifies(config) || config->pooling == RF_POOLING_FIRST) {
         return RF_OK;
     }
     return rf_json_set(json_object_get(object, "reformer_c"), "pooling",
@@ -324,6 +401,18 @@ rf_status rf_config_set_labels(rf_config *config, int64_t labels, const char *co
     return RF_OK;
 }
 
+rf_status rf_config_set_next_sentence(rf_config *config, rf_unit unit, rf_error *error)
+{
+    static const char *const names[] = {"is_next", "not_next"};
+    bool named = config->labels == 2;
+    for (int i = 0; i < 2 && named; i++) {
+        named = strcmp(rf_config_label(config, i), names[i]) == 0;
+    }
+    config->next_sentence = unit;
+    config->problem = RF_PROBLEM_SINGLE;
+    return named ? RF_OK : rf_config_set_labels(config, 2, names, error);
+}
+
 rf_status rf_direction_parse(const char *text, rf_direction *direction, rf_error *error)
 {
     static const char *const words[] = {"as-is", "causal", "bidirectional"};
@@ -347,7 +436,7 @@ rf_status rf_class_choose(const char *task, const char *direction, rf_class_choi
         return RF_OK;
     }
     *choice = space;
-    return task != NULL ? rf_class_of_task(task, &space->model_class, error) : RF_OK;
+    return task != NULL ? parse_task(task, space, error) : RF_OK;
 }
 
 static void make_causal(rf_config *config, const rf_log *log)
@@ -426,5 +515,6 @@ rf_status rf_config_set_class(rf_config *config, rf_model_class model_class, rf_
     if (before != model_class && json_object_get(ours, "pooling") == NULL) {
         config->pooling = config->causal ? RF_POOLING_LAST : RF_POOLING_FIRST;
     }
+    config->next_sentence = RF_UNIT_NONE;
     return name_labels(config, error);
 }

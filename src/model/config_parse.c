@@ -252,10 +252,11 @@ static rf_status read_positions(const char *name, const json_t *object, rf_confi
 
 static rf_status check_our_names(const char *name, const json_t *ours, rf_error *error)
 {
-    static const char *const names[] = {"version",        "stream",          "stream_fraction_bits",
-                                        "position_kind",  "training_length", "num_buckets_origin",
-                                        "pooling",        "mask_token",      "mask_whole_words",
-                                        "type_vocab_size"};
+    static const char *const names[] = {
+        "version",         "stream",          "stream_fraction_bits",
+        "position_kind",   "training_length", "num_buckets_origin",
+        "pooling",         "mask_token",      "mask_whole_words",
+        "type_vocab_size", "next_sentence"};
     json_t *iterated = (json_t *)(uintptr_t)ours; /* jansson's iterators do not write */
     for (void *i = json_object_iter(iterated); i != NULL; i = json_object_iter_next(iterated, i)) {
         bool found = false;
@@ -269,7 +270,8 @@ static rf_status check_our_names(const char *name, const json_t *ours, rf_error 
                 "%s: reformer_c.%.60s is not known; known are version, stream, "
                 "stream_fraction_bits, "
                 "position_kind, pooling, training_length, num_buckets_origin, mask_token, "
-                "mask_whole_words, type_vocab_size (a newer version may have written it)",
+                "mask_whole_words, type_vocab_size, next_sentence (a newer version may have "
+                "written it)",
                 name, key);
         }
     }
@@ -318,6 +320,24 @@ static rf_status read_ours(const char *name, const json_t *object, rf_config *co
 
 /* ---- together ---------------------------------------------------------------------------- */
 
+/* Another class or direction than what is written. */
+static rf_status choose(const rf_class_choice *choice, const rf_log *log, rf_config *config,
+                        rf_error *error)
+{
+    if (choice == NULL) {
+        return RF_OK;
+    }
+    rf_unit unit = config->next_sentence;
+    bool next = choice->keeps_class ? unit != RF_UNIT_NONE : choice->next_sentence;
+    rf_model_class wanted = choice->keeps_class ? config->model_class : choice->model_class;
+    if (choice->labels > 0) {
+        RF_TRY(rf_config_set_labels(config, choice->labels, choice->names, error));
+    }
+    RF_TRY(rf_config_set_class(config, wanted, choice->direction, log, error));
+    unit = unit != RF_UNIT_NONE ? unit : RF_UNIT_SENTENCE;
+    return next ? rf_config_set_next_sentence(config, unit, error) : RF_OK;
+}
+
 static rf_status parse(const char *name, rf_config_origin origin, const rf_class_choice *choice,
                        const rf_log *log, rf_config *config, rf_error *error)
 {
@@ -340,13 +360,7 @@ static rf_status parse(const char *name, rf_config_origin origin, const rf_class
     RF_TRY(read_positions(name, object, config, error));
     RF_TRY(read_ours(name, object, config, error));
     RF_TRY(rf_config_read_class(name, object, origin, log, config, error));
-    if (choice != NULL && choice->labels > 0) {
-        RF_TRY(rf_config_set_labels(config, choice->labels, choice->names, error));
-    }
-    if (choice != NULL) {
-        rf_model_class wanted = choice->keeps_class ? config->model_class : choice->model_class;
-        RF_TRY(rf_config_set_class(config, wanted, choice->direction, log, error));
-    }
+    RF_TRY(choose(choice, log, config, error));
     const char *version = json_string_value(json_object_get(object, "transformers_version"));
     config->written_by_transformers_5 = version != NULL && strtol(version, NULL, 10) >= 5;
     return rf_config_check(name, config, log, error);

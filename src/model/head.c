@@ -14,6 +14,9 @@ const rf_head rf_head_bare = {no_forward, NULL};
 
 const rf_head *rf_head_of(const rf_config *config)
 {
+    if (config->model_class == RF_CLASS_MASKED_LM && config->next_sentence != RF_UNIT_NONE) {
+        return &rf_head_both;
+    }
     switch (config->model_class) {
     case RF_CLASS_CLASSIFIER:
         return &rf_head_classify;
@@ -72,7 +75,7 @@ rf_status rf_head_join_backward(rf_pass *pass, const rf_tensor streams[2], rf_ro
             .y_gradient = *y_gradient,
             .x_gradient = rf_tensor_rows(&gradients[0], slice.first, slice.count),
             .x2_gradient = rf_tensor_rows(&gradients[1], slice.first, slice.count),
-            .write = true,
+            .write = !pass->adds_gradients,
             .gain_gradient = rf_pass_gradient(pass, RF_PARAMETER_FINAL_NORM_GAIN, -1, 0),
             .bias_gradient = rf_pass_gradient(pass, RF_PARAMETER_FINAL_NORM_BIAS, -1, 0)},
         error);

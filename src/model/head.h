@@ -16,6 +16,7 @@ typedef struct rf_head {
 } rf_head;
 extern const rf_head rf_head_lm;       /* causal and masked */
 extern const rf_head rf_head_classify; /* sequence classification */
+extern const rf_head rf_head_both;     /* a language model's and a classifier's */
 extern const rf_head rf_head_answer;   /* question answering */
 extern const rf_head rf_head_bare;     /* nothing */
 const rf_head *rf_head_of(const rf_config *config);
@@ -29,8 +30,8 @@ bool rf_head_wants_values(const rf_config *config);
  */
 RF_MUST_CHECK rf_status rf_head_join(rf_pass *pass, const rf_tensor streams[2], rf_row_slice slice,
                                      const rf_tensor *y, rf_error *error);
-/* Its backward: y_gradient is overwritten, rows of the streams' gradients are written, the norm's
- * own gradients added. */
+/* Its backward: y_gradient is overwritten, rows of the streams' gradients are written (or added to,
+ * pass->adds_gradients), the norm's own gradients added. */
 RF_MUST_CHECK rf_status rf_head_join_backward(rf_pass *pass, const rf_tensor streams[2],
                                               rf_row_slice slice, const rf_tensor *y_gradient,
                                               const rf_tensor gradients[2], rf_error *error);

@@ -130,7 +130,7 @@ static rf_status spread(rf_pass *pass, const rf_tensor streams[2], const rf_tens
                         const rf_tensor gradients[2], rf_error *error)
 {
     bool mean = pass->config->pooling == RF_POOLING_MEAN;
-    for (int i = 0; i < 2 && !mean; i++) {
+    for (int i = 0; i < 2 && !mean && !pass->adds_gradients; i++) {
         rf_tensor rows = rf_tensor_rows(&gradients[i], 0, pass->rows);
         RF_TRY(rf_device_zero(pass->context.device, rows.data, rf_tensor_size(&rows), error));
     }

@@ -376,12 +376,12 @@ int64_t rf_model_max_length(const rf_model *model)
 
 const char *rf_model_task(const rf_model *model)
 {
-    return rf_class_task(model->config.model_class);
+    return rf_config_task(&model->config);
 }
 
 int64_t rf_model_labels(const rf_model *model)
 {
-    return model->config.model_class == RF_CLASS_CLASSIFIER ? model->config.labels : 0;
+    return rf_config_classifies(&model->config) ? model->config.labels : 0;
 }
 
 const char *rf_model_label_name(const rf_model *model, int64_t label)

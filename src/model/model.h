@@ -61,6 +61,9 @@ typedef struct rf_batch {
     const int32_t *segments; /* [batch, length] or NULL: documents that share a sequence, numbered
                                 from 0, below the length. Tokens of two see nothing of each other,
                                 and none predicts one of another's; positions run on. */
+    const int32_t *pair_labels; /* [batch], of a model with two heads: what its classifier is
+                                   scored against beside `labels`; NULL: nothing */
+    float pair_weight;          /* in training: of one of these losses against one of a token */
     int64_t first_sample; /* number of row 0 within the step (micro-batch x batch), for the keys of
                              dropout */
 } rf_batch;
@@ -94,6 +97,10 @@ typedef struct rf_hooks {
      * without labels): [rows, vocabulary]. Classifiers: [batch, labels], once. Question answering:
      * [2 * batch, length], once: the starts of all sequences, then the ends. */
     rf_status (*logits)(void *user, int64_t first_row, const rf_tensor *logits, rf_error *error);
+    /* Of a model with two heads, whose logits are those of its language model: the classifier's
+     * [batch, labels], once. */
+    rf_status (*pair_logits)(void *user, int64_t first_row, const rf_tensor *logits,
+                             rf_error *error);
     int64_t logits_first, logits_count;
     /* The output below the head: both streams side by side behind the last norm, of rows first_row
      * ... [rows, 2 hidden] f32. In rf_runner_forward only. */
@@ -150,12 +157,21 @@ typedef struct rf_outcome {
     double nll_sum; /* nats (regression: squares), over what is scored: tokens, labels, or starts
                        and ends (these two weighted so that each half counts one half); in training
                        smoothed and weighted */
-    int64_t scored, correct; /* correct: not of regressions and multi-label classifiers */
+    double pair_nll_sum;               /* of a model with two heads: its classifier's, */
+    int64_t pair_scored, pair_correct; /* over rows */
+    int64_t scored, correct;           /* correct: not of regressions and multi-label classifiers */
     bool overflow; /* a fixed32 stream left its range: the gradients are void, nothing else was
                       changed */
     int64_t overflow_layer;
     int64_t checksum_mismatches; /* verify_reversal: layer boundaries whose streams differ */
 } rf_outcome;
+
+/* Sums of one more batch; its overflow. */
+void rf_outcome_add(rf_outcome *total, const rf_outcome *part);
+/* The mean over pairs; 0 where none was scored. */
+double rf_outcome_pair_loss(const rf_outcome *outcome);
+/* The mean over what was scored; of two heads the sum of their means. */
+double rf_outcome_loss(const rf_outcome *outcome);
 
 /* One batch through a runner of its own, without losses being read. */
 RF_MUST_CHECK rf_status rf_model_evaluate(rf_model *model, const rf_batch *batch,
@@ -191,5 +207,7 @@ RF_MUST_CHECK rf_status rf_runner_zero_gradients(rf_runner *runner, rf_error *er
 int64_t rf_batch_scored(const rf_batch *batch);
 /* The same for any model: what a loss is divided by. */
 int64_t rf_model_scored(const rf_model *model, const rf_batch *batch);
+/* Rows that pair_labels scores. */
+int64_t rf_batch_pairs(const rf_batch *batch);
 
 #endif

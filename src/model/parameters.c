@@ -166,7 +166,7 @@ static void add_head(builder *out, const rf_config *config)
         add_of_head(out, RF_PARAMETER_HEAD_BIAS, config->vocabulary, 0);
         add_of_head(out, RF_PARAMETER_HEAD_WEIGHT, config->vocabulary, joined);
     }
-    if (config->model_class == RF_CLASS_CLASSIFIER) {
+    if (rf_config_classifies(config)) {
         add_of_head(out, RF_PARAMETER_CLASSIFIER_BIAS, config->hidden, 0);
         add_of_head(out, RF_PARAMETER_CLASSIFIER_WEIGHT, config->hidden, joined);
         add_of_head(out, RF_PARAMETER_LABEL_BIAS, config->labels, 0);

@@ -50,6 +50,10 @@ typedef struct rf_pass {
                           absent: hashed again */
     rf_tensor nll;     /* f32, as many as targets or wanted */
     rf_tensor prediction; /* i32, as many as targets */
+    /* a classifier beside another head: */
+    rf_tensor pair_targets, pair_nll, pair_prediction; /* as the three above, [batch] */
+    float pair_weight;                                 /* of its losses against the others */
+    bool adds_gradients; /* to what the other head has written of the streams' gradients */
     const rf_hooks *hooks;
 } rf_pass;
 

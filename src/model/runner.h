@@ -19,9 +19,11 @@ struct rf_runner {
     rf_tensor all_segments;                         /* [rows]; absent where not asked for */
     rf_tensor all_token_types;                      /* [rows]; absent without a table */
     rf_tensor all_targets, all_nll, all_prediction; /* [losses] */
+    rf_tensor all_pair_targets, all_pair_nll, all_pair_prediction; /* [batch]; of two heads */
     rf_tensor all_wanted, all_kept;          /* [losses], [rows] f32; absent where not needed */
     rf_tensor loss_sum;                      /* [1] f64 */
     int32_t *host_targets, *host_prediction; /* [losses] */
+    int32_t *host_pairs;                     /* [2 * batch]: pair targets, then predictions */
     float *host_kept;                        /* [rows], NULL where not needed */
     int64_t *host_places;                    /* [batch] */
     int32_t *host_overflow;                  /* [half residuals + 1] */

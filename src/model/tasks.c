@@ -358,13 +358,18 @@ rf_status rf_model_classify_pairs(rf_model *model, const rf_pair_batch *pairs, f
                                   float *probabilities, rf_error *error)
 {
     scores s = {model, values};
-    rf_hooks hooks = {.user = &s, .logits = take_scores};
+    bool beside = model->config.model_class != RF_CLASS_CLASSIFIER;
+    rf_hooks hooks = {.user = &s};
+    hooks.logits = beside ? NULL : take_scores;
+    hooks.pair_logits = take_scores;
     rf_batch input = {.batch = pairs->batch,
                       .length = pairs->length,
                       .ids = pairs->ids,
                       .mask = pairs->mask,
                       .token_types = pairs->token_types};
-    RF_TRY(check_class(model, RF_CLASS_CLASSIFIER, error));
+    if (!rf_config_classifies(&model->config)) {
+        return check_class(model, RF_CLASS_CLASSIFIER, error);
+    }
     RF_TRY(rf_model_evaluate(model, &input, &hooks, error));
     return probabilities != NULL ? share(model, values, pairs->batch, probabilities, error) : RF_OK;
 }

@@ -21,11 +21,7 @@ static rf_status score_batch(rf_runner *runner, const rf_scoring *scoring, int64
     rf_judge_listen(scoring->judge);
     RF_TRY(rf_runner_forward(runner, &batch, scoring->seed, 0, &part, error));
     RF_TRY(rf_judge_batch(scoring->judge, &batch, first, error));
-    outcome->nll_sum += part.nll_sum;
-    outcome->scored += part.scored;
-    outcome->correct += part.correct;
-    outcome->overflow = part.overflow;
-    outcome->overflow_layer = part.overflow_layer;
+    rf_outcome_add(outcome, &part);
     return RF_OK;
 }
 
@@ -148,18 +144,19 @@ static rf_status load(evaluation *work, rf_error *error)
     RF_TRY(rf_tokenizer_create(options->model, work->model->config.vocabulary, &work->tokenizer,
                                error));
     rf_model_class task = work->model->config.model_class;
-    if (options->pack && rf_class_has_lm_head(task)) {
+    bool has_pairs = work->model->config.next_sentence != RF_UNIT_NONE;
+    if (options->pack && rf_class_has_lm_head(task) && !has_pairs) {
         return view_documents(work, error);
     }
     if (options->pack) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "%s: is no language model; packed documents are for one",
-                            options->model);
+                            "%s: packed documents are for language models; its task is %s",
+                            options->model, rf_config_task(&work->model->config));
     }
     if (task == RF_CLASS_ANSWERER) {
         return rf_examples_load_answers(options->data, &work->examples, error);
     }
-    if (task == RF_CLASS_CLASSIFIER) {
+    if (task == RF_CLASS_CLASSIFIER && !has_pairs) {
         const rf_config *config = &work->model->config;
         const rf_example_fields fields = {options->text_field, options->pair_field,
                                           options->label_field,
@@ -260,14 +257,20 @@ static rf_status score(evaluation *work, rf_evaluation *result, rf_error *error)
         return rf_error_set(error, RF_ERR_NUMERIC, "the loss of %s on %s is not a number",
                             work->options->model, work->options->data);
     }
-    result->perplexity = exp(result->loss);
-    result->bits_per_token = result->loss / log(2.0);
+    double first = outcome.nll_sum / (double)outcome.scored; /* of two heads the first */
+    result->perplexity = exp(first);
+    result->bits_per_token = first / log(2.0);
     result->bits_per_byte = result->bits_per_token / work->judge.bytes_per_token;
     result->accuracy = rf_figures_value(&result->figures, "accuracy");
     result->tokens = outcome.scored;
+    result->pairs = outcome.pair_scored;
+    if (result->pairs > 0) {
+        result->pair_loss = outcome.pair_nll_sum / (double)result->pairs;
+        result->pair_accuracy = (double)outcome.pair_correct / (double)result->pairs;
+    }
     result->windows = work->scoring.windows;
     result->length = work->source.length;
-    result->task = rf_class_task(work->model->config.model_class);
+    result->task = rf_config_task(&work->model->config);
     return RF_OK;
 }
 

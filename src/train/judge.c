@@ -14,9 +14,12 @@ static const double log_of_2 = 0.69314718055994530942;
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
-static bool gathers(rf_model_class task)
+/* Pairs of a text are counted by the runner. */
+static bool gathers(const rf_config *config)
 {
-    return task == RF_CLASS_CLASSIFIER || task == RF_CLASS_ANSWERER;
+    bool classifies =
+        config->model_class == RF_CLASS_CLASSIFIER && config->next_sentence == RF_UNIT_NONE;
+    return classifies || config->model_class == RF_CLASS_ANSWERER;
 }
 
 rf_status rf_judge_open(rf_judge *judge, rf_error *error)
@@ -25,7 +28,7 @@ rf_status rf_judge_open(rf_judge *judge, rf_error *error)
     const rf_source *source = judge->source;
     void *memory = NULL;
     bool classifies = config->model_class == RF_CLASS_CLASSIFIER;
-    if (!gathers(config->model_class)) {
+    if (!gathers(config)) {
         return RF_OK;
     }
     int64_t each = classifies ? config->labels : 2 * source->length;
@@ -53,7 +56,7 @@ static rf_status take_scores(void *user, int64_t first_row, const rf_tensor *log
 {
     rf_judge *judge = user;
     (void)first_row; /* they come once */
-    if (!judge->listens) {
+    if (!judge->listens || judge->room == 0) {
         return RF_OK;
     }
     RF_ASSERT((size_t)rf_tensor_count(logits) <= judge->room);
@@ -64,7 +67,7 @@ static rf_status take_scores(void *user, int64_t first_row, const rf_tensor *log
 rf_hooks rf_judge_hooks(rf_judge *judge, rf_model_class task)
 {
     rf_hooks hooks = {.user = judge};
-    if (gathers(task)) {
+    if (task == RF_CLASS_CLASSIFIER || task == RF_CLASS_ANSWERER) {
         hooks.logits = take_scores;
     }
     return hooks;
@@ -222,7 +225,7 @@ rf_status rf_judge_batch(rf_judge *judge, const rf_batch *batch, int64_t first, 
     const rf_config *config = &judge->model->config;
     int64_t labels = config->labels;
     judge->listens = false;
-    if (!gathers(config->model_class)) {
+    if (!gathers(config)) {
         return RF_OK;
     }
     for (int64_t row = 0; row < batch->batch; row++) {
@@ -242,26 +245,38 @@ rf_status rf_judge_batch(rf_judge *judge, const rf_batch *batch, int64_t first, 
 
 /* ---- figures ----------------------------------------------------------------------------- */
 
+/* Of a second head beside the first. */
+static void add_pairs(const rf_outcome *outcome, rf_figures *figures)
+{
+    double scored = (double)outcome->pair_scored;
+    rf_figures_add(figures, "pair_loss", outcome->pair_nll_sum / scored, false);
+    rf_figures_add(figures, "pair_accuracy", (double)outcome->pair_correct / scored, true);
+}
+
 rf_status rf_judge_figures(const rf_judge *judge, const rf_outcome *outcome, rf_figures *figures,
                            rf_error *error)
 {
-    rf_model_class task = judge->model->config.model_class;
+    const rf_config *config = &judge->model->config;
+    rf_model_class task = config->model_class;
     double scored = (double)outcome->scored;
     double loss = outcome->nll_sum / scored; /* NaN where nothing was scored */
     *figures = (rf_figures){0};
-    rf_figures_add(figures, "loss", loss, false);
-    if (!gathers(task)) {
+    rf_figures_add(figures, "loss", rf_outcome_loss(outcome), false);
+    if (rf_class_has_lm_head(task)) {
         rf_figures_add(figures, "perplexity", exp(loss), false);
         rf_figures_add(figures, "bits_per_token", loss / log_of_2, false);
     }
     if (task == RF_CLASS_CAUSAL_LM) {
         rf_figures_add(figures, "bits_per_byte", loss / log_of_2 / judge->bytes_per_token, false);
     }
-    if (gathers(task)) {
+    if (gathers(config)) {
         RF_TRY(rf_metrics_figures(&judge->metrics, figures, error));
     }
-    if (task != RF_CLASS_CLASSIFIER) {
+    if (task != RF_CLASS_CLASSIFIER || !gathers(config)) {
         rf_figures_add(figures, "accuracy", (double)outcome->correct / scored, true);
+    }
+    if (task == RF_CLASS_MASKED_LM && config->next_sentence != RF_UNIT_NONE) {
+        add_pairs(outcome, figures);
     }
     return RF_OK;
 }
@@ -293,13 +308,13 @@ rf_status rf_judge_check_name(const rf_judge *judge, const char *name, rf_error 
     }
     return rf_error_set(error, RF_ERR_ARGUMENT,
                         "best_by is \"%.40s\", expected a figure of the task %s: %s", name,
-                        rf_class_task(judge->model->config.model_class), list);
+                        rf_config_task(&judge->model->config), list);
 }
 
 bool rf_figure_is_better(const char *name, double value, double than)
 {
-    static const char *const falling[] = {"loss", "perplexity", "bits_per_token", "bits_per_byte",
-                                          "mean_squared_error"};
+    static const char *const falling[] = {"loss",          "perplexity",         "bits_per_token",
+                                          "bits_per_byte", "mean_squared_error", "pair_loss"};
     for (size_t i = 0; i < sizeof falling / sizeof falling[0]; i++) {
         if (strcmp(name, falling[i]) == 0) {
             return value < than;

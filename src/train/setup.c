@@ -185,6 +185,12 @@ static rf_status check_task_options(const rf_trainer *trainer, rf_error *error)
                             "pack is for language models: examples have rows of their own; "
                             "batch_by_length puts those of like length together");
     }
+    if (trainer->options.pack && trainer->config.next_sentence != RF_UNIT_NONE) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "pack is for language models, but the task is %s, whose rows are pairs "
+                            "of spans",
+                            rf_config_task(&trainer->config));
+    }
     if (trainer->options.batch_by_length && !examples) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
                             "batch_by_length is for examples (classify, answer): windows of a text "
@@ -248,18 +254,18 @@ static void compare_identity(const rf_trainer *trainer, const char *what,
 static rf_runner_options runner_options(rf_trainer *trainer)
 {
     const rf_train_options *options = &trainer->options;
-    return (rf_runner_options){
-        .batch = options->batch,
-        .length = options->length,
-        .training = true,
-        .segments = options->pack,
-        .verify_reversal = options->verify_reversal,
-        .bf16_gradient_stream =
-            options->gradient_stream != NULL && strcmp(options->gradient_stream, "bf16") == 0,
-        .label_smoothing = options->label_smoothing,
-        .class_weights = trainer->class_weights,
-        .slices = trainer->slices,
-        .hooks = rf_judge_hooks(&trainer->judge, trainer->config.model_class)};
+    return (rf_runner_options){.batch = options->batch,
+                               .length = options->length,
+                               .training = true,
+                               .segments = options->pack,
+                               .verify_reversal = options->verify_reversal,
+                               .bf16_gradient_stream =
+                                   options->gradient_stream != NULL &&
+                                   strcmp(options->gradient_stream, "bf16") == 0,
+                               .label_smoothing = options->label_smoothing,
+                               .class_weights = trainer->class_weights,
+                               .slices = trainer->slices,
+                               .hooks = rf_judge_hooks(&trainer->judge, trainer->source.task)};
 }
 
 static rf_model_options model_options(const rf_train_options *options)
@@ -289,7 +295,9 @@ static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
     size_t text = trainer->corpus.size + trainer->valid_corpus.size + pieces_size(&trainer->train) +
                   pieces_size(&trainer->valid) +
                   rf_source_packing_size(&trainer->train, options->batch, options->length) +
-                  rf_source_packing_size(&trainer->valid, options->batch, options->length);
+                  rf_source_packing_size(&trainer->valid, options->batch, options->length) +
+                  rf_source_pairs_size(&trainer->source) +
+                  rf_source_pairs_size(&trainer->valid_source);
     rf_plan_request request = {.runner = &runner,
                                .optimizer = &optimizer,
                                .beside = text + 2 * rf_source_size(options->batch, options->length),

@@ -76,8 +76,9 @@ static rf_status settle_problem(rf_trainer *trainer, rf_error *error)
 
 bool rf_trainer_has_examples(const rf_trainer *trainer)
 {
-    return trainer->config.model_class == RF_CLASS_CLASSIFIER ||
-           trainer->config.model_class == RF_CLASS_ANSWERER;
+    bool classifies = trainer->config.model_class == RF_CLASS_CLASSIFIER &&
+                      trainer->config.next_sentence == RF_UNIT_NONE;
+    return classifies || trainer->config.model_class == RF_CLASS_ANSWERER;
 }
 
 rf_status rf_trainer_read_examples(rf_trainer *trainer, rf_error *error)

@@ -62,16 +62,31 @@ static rf_status settle_words(rf_trainer *trainer, rf_error *error)
     if (trainer->options.mask_whole_words && !masked) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
                             "whole words are to be masked, but the task is %s; it is for masked-lm",
-                            rf_class_task(trainer->config.model_class));
+                            rf_config_task(&trainer->config));
     }
     trainer->config.mask_whole_words = trainer->options.mask_whole_words;
     return RF_OK;
+}
+
+static rf_status settle_units(rf_trainer *trainer, rf_error *error)
+{
+    const char *units = trainer->options.spans;
+    if (units == NULL) {
+        return RF_OK;
+    }
+    if (trainer->config.next_sentence == RF_UNIT_NONE) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "spans are for next-sentence, but the task is %s",
+                            rf_config_task(&trainer->config));
+    }
+    return rf_unit_parse(units, &trainer->config.next_sentence, error);
 }
 
 static rf_status open_sources(rf_trainer *trainer, rf_error *error)
 {
     const rf_train_options *options = &trainer->options;
     RF_TRY(settle_words(trainer, error));
+    RF_TRY(settle_units(trainer, error));
     rf_source_text text = {.tokens = &trainer->train,
                            .config = &trainer->config,
                            .tokenizer = trainer->tokenizer,

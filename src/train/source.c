@@ -17,7 +17,7 @@ rf_status rf_source_check_task(rf_model_class task, rf_error *error)
     }
     return rf_error_set(error, RF_ERR_UNSUPPORTED,
                         "a bare ReformerModel predicts nothing, so there is nothing to learn or to "
-                        "judge; name a task: lm, masked-lm, classify or answer");
+                        "judge; name a task: lm, masked-lm, next-sentence, classify or answer");
 }
 
 /* The token id for what is missing: as asked for, or as the model records it, or the tokenizer's
@@ -104,25 +104,29 @@ rf_status rf_source_open(rf_source *source, const rf_source_text *text, rf_error
                        &memory, error));
     source->ids = memory;
     source->labels = source->ids + source->batch * source->length;
+    if (text->config->next_sentence != RF_UNIT_NONE) {
+        return rf_source_open_pairs(source, text, error);
+    }
     return text->tokens->documents > 0 ? open_packing(source, text, error) : RF_OK;
 }
 
 void rf_source_clear(rf_source *source)
 {
-    void *const blocks[] = {source->ids,        source->pieces, source->starts, source->targets,
-                            source->wanted,     source->order,  source->mask,   source->values,
-                            source->segments,   source->pool,   source->parts,  source->seconds,
-                            source->token_types};
+    void *const blocks[] = {
+        source->ids,   source->pieces,  source->starts,      source->targets,  source->wanted,
+        source->order, source->mask,    source->values,      source->segments, source->pool,
+        source->parts, source->seconds, source->token_types, source->picked,   source->pair_labels};
     rf_packing_clear(&source->packing);
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
         rf_release(blocks[i]); /* labels are in the block of ids */
     }
+    rf_pairs_clear(&source->pairs);
     *source = (rf_source){0};
 }
 
 int64_t rf_source_rows(const rf_source *source, int64_t most_tokens)
 {
-    int64_t windows = source->examples;
+    int64_t windows = source->examples > 0 ? source->examples : source->pairs.count;
     if (windows == 0) {
         windows = source->segments != NULL ? source->packing.windows
                                            : source->tokens->count / source->length;
@@ -182,6 +186,9 @@ rf_batch rf_source_read(rf_source *source, int64_t first, int64_t rows)
     }
     if (source->examples > 0) {
         return rf_source_read_examples(source, first, rows);
+    }
+    if (source->pairs.count > 0) {
+        return rf_source_read_pairs(source, first, rows);
     }
     bool masked = source->task == RF_CLASS_MASKED_LM;
     for (int64_t row = 0; row < rows; row++) {

@@ -1,12 +1,13 @@
 /* Where batches come from, for training and for evaluation, whatever the task: windows of a text or
- * of packed documents, as they are or corrupted, or examples. A batch is a pure function of the
- * source and of the number of its first row. */
+ * of packed documents, as they are or corrupted, pairs of a text's spans, or examples. A batch is a
+ * pure function of the source and of the number of its first row. */
 #ifndef RF_TRAIN_SOURCE_H
 #define RF_TRAIN_SOURCE_H
 
 #include "data/corruption.h"
 #include "data/examples.h"
 #include "data/packing.h"
+#include "data/pairs.h"
 #include "data/sampler.h"
 #include "data/text.h"
 #include "model/model.h"
@@ -22,6 +23,9 @@ typedef struct rf_source {
     uint8_t *parts;            /* [length] */
     int64_t batch, length;     /* the most that is read at once */
     int32_t *ids, *labels;     /* [batch, length] */
+    rf_pairs pairs;            /* next-sentence prediction; else without units */
+    rf_pair *picked;           /* [batch] */
+    int32_t *pair_labels;      /* [batch] */
     int64_t examples;          /* how many; 0: windows of a text */
     int32_t *pieces;           /* tokens of all examples */
     int64_t *starts;           /* [examples + 1], in pieces */
@@ -53,6 +57,10 @@ typedef struct rf_source_text {
 /* batch and length are set by then. Clear after any outcome. */
 RF_MUST_CHECK rf_status rf_source_open(rf_source *source, const rf_source_text *text,
                                        rf_error *error);
+/* source_pairs.c, called by rf_source_open: its part of a source of pairs. */
+RF_MUST_CHECK rf_status rf_source_open_pairs(rf_source *source, const rf_source_text *text,
+                                             rf_error *error);
+size_t rf_source_pairs_size(const rf_source *source); /* bytes of what pairs are drawn from */
 /* What a source of examples is made from. */
 typedef struct rf_source_examples {
     const rf_examples *examples; /* all for the call */
@@ -73,11 +81,13 @@ size_t rf_source_packing_size(const rf_tokens *tokens, int64_t batch, int64_t le
 /* Rows first ... first + rows - 1, in memory of the source until the next call. */
 rf_batch rf_source_read(rf_source *source, int64_t first, int64_t rows);
 rf_batch rf_source_read_examples(rf_source *source, int64_t first, int64_t rows);
+rf_batch rf_source_read_pairs(rf_source *source, int64_t first, int64_t rows);
 /* source_order.c: the example that a row is: one stands at each place, counted over all epochs, or
  * where an evaluation takes it. */
 int64_t rf_source_example(rf_source *source, int64_t number);
 RF_MUST_CHECK rf_status rf_source_take_order(rf_source *source, rf_error *error);
-/* Rows of one evaluation: whole windows, as many as hold most_tokens (0: all), or all examples. */
+/* Rows of one evaluation: whole windows, as many as hold most_tokens (0: all), or all examples or
+ * pairs. */
 int64_t rf_source_rows(const rf_source *source, int64_t most_tokens);
 /* RF_ERR_UNSUPPORTED for a task that no source has batches for. */
 RF_MUST_CHECK rf_status rf_source_check_task(rf_model_class task, rf_error *error);

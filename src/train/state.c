@@ -345,6 +345,7 @@ rf_status rf_recipe_to_json(const rf_train_options *options, json_t **recipe, rf
         {"class_weights",
          json_string(options->class_weights != NULL ? options->class_weights : "")},
         {"mask_rate", json_real(options->mask_rate)},
+        {"spans", json_string(options->spans != NULL ? options->spans : "sentence")},
         {"mask_whole_words", json_boolean(options->mask_whole_words)},
         {"schedule", json_string(options->schedule)},
         {"warmup", json_integer(options->warmup)},

@@ -29,18 +29,20 @@ static rf_batch read_batch(rf_trainer *trainer, int64_t micro)
     return batch;
 }
 
-/* What is scored, over all micro-batches: a causal model scores as many tokens of every window,
- * others are counted, classes by their weights. */
-static double scored_of_step(rf_trainer *trainer)
+/* What is scored over all micro-batches, and rows of pairs beside it: a causal model scores as many
+ * tokens of every window, others are counted, classes by their weights. */
+static double scored_of_step(rf_trainer *trainer, int64_t *pairs)
 {
     const rf_train_options *options = &trainer->options;
     double scored = 0.0;
+    *pairs = 0;
     if (trainer->source.task == RF_CLASS_CAUSAL_LM && !options->pack) {
         return (double)(options->accumulate * options->batch * (options->length - 1));
     }
     for (int64_t micro = 0; micro < options->accumulate; micro++) {
         rf_batch batch = read_batch(trainer, micro);
         scored += rf_trainer_scored_weight(trainer, &batch);
+        *pairs += rf_batch_pairs(&batch);
     }
     return scored > 0.0 ? scored : 1.0;
 }
@@ -60,7 +62,8 @@ static int64_t padding_of(const rf_batch *batch)
 static rf_status accumulate(rf_trainer *trainer, rf_outcome *total, double *scored, rf_error *error)
 {
     const rf_train_options *options = &trainer->options;
-    *scored = scored_of_step(trainer);
+    int64_t pairs = 0;
+    *scored = scored_of_step(trainer, &pairs);
     float factor = (float)(1.0 / *scored);
     trainer->read_tokens = 0;
     trainer->read_padding = 0;
@@ -71,13 +74,11 @@ static rf_status accumulate(rf_trainer *trainer, rf_outcome *total, double *scor
         rf_batch batch = read_batch(trainer, micro);
         trainer->read_tokens += batch.batch * batch.length;
         trainer->read_padding += padding_of(&batch);
+        batch.pair_weight = pairs > 0 ? (float)(*scored / (double)pairs) : 0.0F;
         RF_TRY(rf_runner_train(trainer->runner, &batch, rf_train_state_key_seed(&trainer->state),
                                trainer->state.step, factor, &part, error));
         rf_trainer_ask(trainer);
-        total->nll_sum += part.nll_sum;
-        total->checksum_mismatches += part.checksum_mismatches;
-        total->overflow = part.overflow;
-        total->overflow_layer = part.overflow_layer;
+        rf_outcome_add(total, &part);
         if (part.overflow || trainer->stop_now) {
             return RF_OK;
         }
@@ -155,7 +156,8 @@ rf_status rf_trainer_update(rf_trainer *trainer, rf_error *error)
     RF_TRY(judge_reversal(trainer, &total, error));
     RF_TRY(
         rf_optimizer_norm(&trainer->optimizer, rf_runner_gradients(trainer->runner), &norm, error));
-    double loss = total.nll_sum / scored;
+    double first = total.nll_sum / scored; /* of two heads the first */
+    double loss = first + rf_outcome_pair_loss(&total);
     RF_TRY(apply(trainer, loss, norm, rate, error));
     if (trainer->rolled_back) {
         return RF_OK;
@@ -173,7 +175,7 @@ rf_status rf_trainer_update(rf_trainer *trainer, rf_error *error)
     trainer->progress.padding = (double)trainer->read_padding / (double)trainer->read_tokens;
     trainer->progress.step = state->step;
     trainer->progress.loss = loss;
-    trainer->progress.bits_per_token = loss / log_of_2;
+    trainer->progress.bits_per_token = first / log_of_2;
     trainer->progress.bits_per_byte =
         trainer->progress.bits_per_token / rf_tokens_bytes_per_token(&trainer->train);
     trainer->progress.gradient_norm = norm;

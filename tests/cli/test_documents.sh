@@ -51,5 +51,5 @@ says err "pack is for language models"
 expect 2 train --config "$work/tiny.json" --document-separator x --data "$work/one" --output "$work/no" --steps 1
 says err "goes with pack"
 expect 2 eval --model "$work/classes" --pack --data "$work/rows.jsonl"
-says err "is no language model"
+says err "packed documents are for language models"
 cli_done

@@ -213,6 +213,43 @@ printf '[1]\n' >"$work/rows"
 expect 1 classify --model "$work/same-tiny" --data "$work/rows" --lines --pair-field b
 says err 'line 1: expected a JSON object with the text "text"'
 
+# Next sentences, alone and beside missing tokens: one directory with both heads, resumed to the same bits, judged, used.
+i=0
+while [ $i -lt 40 ]; do
+    printf 'This is sentence %d. It is followed by another one! Is it?\n\n' $i
+    i=$((i + 1))
+done >"$work/prose"
+expect 0 train --config "$work/tiny.json" --task next-sentence --data "$work/prose" --output "$work/next" --steps 4 --seed 3
+grep -q '"next_sentence": "sentence"' "$work/next/config.json" || fault "what pairs are made of is not recorded"
+grep -q '"is_next": 0' "$work/next/config.json" || fault "label2id does not name the labels"
+expect 0 eval --model "$work/next" --data "$work/prose" --batch 3 --json
+says out '"task": "next-sentence"'
+expect 0 classify --model "$work/next" --text 'This is it.' --text-pair 'It is followed.' --all
+says out "not_next"
+for run in both "both-part --stop-after 5"; do
+    # shellcheck disable=SC2086 # the options are words
+    expect 0 train --config "$work/types.json" --task masked-lm,next-sentence --spans paragraph --mask-whole-words --data "$work/prose" --seed 3 --output "$work"/$run
+done
+says err "stopped at step 5 as asked"
+expect 0 train --resume --output "$work/both-part"
+says err "pair accuracy "
+cmp -s "$work/both/model.safetensors" "$work/both-part/model.safetensors" || fault "a resumed run of two heads makes another model"
+grep -q '"next_sentence": "paragraph"' "$work/both/config.json" || fault "paragraphs are not recorded"
+expect 0 eval --model "$work/both" --data "$work/prose" --length 32
+says out "pair loss  "
+expect 0 eval --model "$work/both" --data "$work/prose" --length 32 --json
+says out '"pair_accuracy": '
+expect 0 classify --model "$work/both" --text 'This is it.' --text-pair 'It is followed.'
+expect 0 fill --model "$work/both" --text 'This [MASK]s it.' --top 2
+expect 0 inspect --model "$work/both"
+says out "classifier.dense.weight"
+expect 0 train --task masked-lm --init-from "$work/both" --data "$work/prose" --output "$work/single-head" --steps 1 --length 32 --warmup 0
+says err "left out, not of a ReformerForMaskedLM: classifier.dense.bias"
+expect 0 train --task masked-lm,next-sentence --init-from "$work/a" --data "$work/prose" --output "$work/second-head" --steps 1 --length 32 --warmup 0
+says err "starts from first values: classifier.dense.bias"
+expect 2 train --config "$work/tiny.json" --spans line --data "$work/prose" --output "$work/never"
+says err "spans are for next-sentence"
+
 # Answers.
 expect 0 train --config "$work/tiny.json" --task answer --output "$work/who" --data "$work/who.jsonl" --length 64 --steps 10
 expect 0 train --config "$work/tiny.json" --task answer --output "$work/whose" --data "$work/who.jsonl" --length 64 --steps 10 --stop-after 3

@@ -181,6 +181,60 @@ static void test_token_types(void **state)
     assert_non_null(strstr(fault.message, "type_vocab_size"));
 }
 
+static rf_config chosen(const char *task)
+{
+    rf_class_choice space = {0};
+    const rf_class_choice *choice = NULL;
+    rf_config config;
+    assert_ok(rf_class_choose(task, NULL, &space, &choice, error));
+    json_t *object = json_pack("{s:b, s:s}", "is_decoder", 0, "problem_type", "regression");
+    assert_non_null(object);
+    assert_ok(rf_config_parse_as("model", object, RF_CONFIG_OURS, choice, NULL, &config, error));
+    json_decref(object);
+    return config;
+}
+
+/* One class with its two labels, or another with a second head; written, read again, left. */
+static void test_next_sentence(void **state)
+{
+    (void)state;
+    static const char *const tasks[] = {"next-sentence", "masked-lm,next-sentence",
+                                        "next-sentence,masked-lm"};
+    rf_error fault = {0};
+    for (int i = 0; i < 3; i++) {
+        rf_config config = chosen(tasks[i]);
+        rf_config again;
+        assert_int_equal(config.model_class, i == 0 ? RF_CLASS_CLASSIFIER : RF_CLASS_MASKED_LM);
+        assert_true(rf_config_classifies(&config));
+        assert_int_equal(config.next_sentence, RF_UNIT_SENTENCE);
+        assert_int_equal(rf_config_problem(&config), RF_PROBLEM_SINGLE);
+        assert_string_equal(rf_config_task(&config), tasks[i > 0 ? 1 : 0]);
+        assert_string_equal(rf_config_label(&config, 1), "not_next");
+        config.next_sentence = RF_UNIT_PARAGRAPH;
+        json_t *object = written(&config);
+        assert_string_equal(json_string_value(json_object_get(object, "model_type")), "reformer");
+        assert_ok(rf_config_parse("config.json", object, RF_CONFIG_FOREIGN, NULL, &again, error));
+        assert_int_equal(again.next_sentence, RF_UNIT_PARAGRAPH);
+        assert_int_equal(again.labels, 2);
+        assert_ok(rf_config_set_class(&again, RF_CLASS_MASKED_LM, RF_DIRECTION_AS_IS, NULL, error));
+        assert_false(rf_config_classifies(&again));
+        assert_string_equal(rf_config_task(&again), "masked-lm");
+        json_decref(object);
+        rf_config_clear(&again);
+        rf_config_clear(&config);
+    }
+    rf_config none;
+    assert_int_equal(parse_changed_config("{\"architectures\": [\"ReformerForQuestionAnswering\"], "
+                                          "\"reformer_c\": {\"next_sentence\": \"line\"}}",
+                                          RF_CONFIG_FOREIGN, NULL, &none, &fault),
+                     RF_ERR_CONFIG);
+    assert_non_null(strstr(fault.message, "ReformerForQuestionAnswering"));
+    assert_int_equal(parse_changed_config("{\"reformer_c\": {\"next_sentence\": true}}",
+                                          RF_CONFIG_FOREIGN, NULL, &none, &fault),
+                     RF_ERR_FORMAT);
+    assert_non_null(strstr(fault.message, "reformer_c.next_sentence"));
+}
+
 static void test_made_another(void **state)
 {
     (void)state;
@@ -295,6 +349,7 @@ int main(void)
         cmocka_unit_test(test_dropout),
         cmocka_unit_test(test_pooling),
         cmocka_unit_test(test_token_types),
+        cmocka_unit_test(test_next_sentence),
         cmocka_unit_test(test_made_another),
         cmocka_unit_test(test_directions),
         cmocka_unit_test(test_unknown_task),

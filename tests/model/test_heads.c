@@ -31,6 +31,12 @@ static const kind kinds[] = {
     {"answer", "ReformerForQuestionAnswering", "", RF_PROBLEM_OPEN},
     {"pairs", "ReformerForSequenceClassification", ", \"reformer_c\": {\"type_vocab_size\": 3}",
      RF_PROBLEM_SINGLE},
+    {"both", "ReformerForMaskedLM", ", \"reformer_c\": {\"next_sentence\": \"line\"}",
+     RF_PROBLEM_OPEN},
+    {"both, mean", "ReformerForMaskedLM",
+     ", \"reformer_c\": {\"next_sentence\": \"line\", \"pooling\": \"mean\", "
+     "\"type_vocab_size\": 3}",
+     RF_PROBLEM_OPEN},
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
@@ -40,6 +46,8 @@ typedef struct subject {
     int32_t ids[BATCH * LONG], labels[BATCH * LONG], token_types[BATCH * LONG];
     uint8_t mask[BATCH * LONG];
     float values[BATCH * LABELS];
+    int32_t pairs[BATCH];
+    double pair_targets[BATCH];
     rf_batch batch;
     double *block, *rotations, *oracle_mask, *targets;
     double *buckets[2];
@@ -132,6 +140,12 @@ static void fill_targets(subject *s)
     if (config->model_class == RF_CLASS_CAUSAL_LM) {
         s->batch.labels = s->ids;
     }
+    for (int i = 0; i < BATCH && config->next_sentence != RF_UNIT_NONE; i++) {
+        s->pairs[i] = i == 2 ? -100 : i;
+        s->pair_targets[i] = s->pairs[i];
+        s->batch.pair_labels = s->pairs;
+        s->batch.pair_weight = (float)rf_model_scored(s->model, &s->batch) / 2.0F;
+    }
 }
 
 /* *s must stay where it is. */
@@ -171,6 +185,7 @@ static void open_subject(subject *s, const kind *k, const char *layers, int64_t 
                                .token_types = s->token_types,
                                .mask = s->oracle_mask,
                                .targets = s->targets,
+                               .pair_targets = s->pair_targets,
                                .rotations = s->rotations,
                                .hashed = s->buckets};
 }
@@ -209,7 +224,8 @@ static int64_t logits_count(const rf_config *config, int64_t length)
 static double loss_of(const subject *s, const rf_outcome *outcome)
 {
     assert_int_equal(outcome->scored, rf_model_scored(s->model, &s->batch));
-    return outcome->nll_sum / (double)outcome->scored;
+    assert_int_equal(outcome->pair_scored, rf_batch_pairs(&s->batch));
+    return rf_outcome_loss(outcome);
 }
 
 static void check_forward(const kind *k, const char *layers, int64_t length)
@@ -333,7 +349,8 @@ static void check_gradient(const kind *k, const char *layers, double limit, bool
     double scored = scored_weight(&s, weighted);
     assert_ok(rf_runner_create(s.model, &options, &runner, error));
     assert_ok(rf_runner_train(runner, &s.batch, 0, 0, (float)(1.0 / scored), &outcome, error));
-    assert_true(fabs(outcome.nll_sum / scored - loss) < 1e-3 * (1.0 + loss));
+    assert_true(fabs(outcome.nll_sum / scored + rf_outcome_pair_loss(&outcome) - loss) <
+                1e-3 * (1.0 + loss));
     const float *gradients = rf_runner_gradients(runner);
     for (int64_t i = 0; i < count; i++) {
         norm += (double)gradients[i] * (double)gradients[i];
@@ -394,7 +411,7 @@ static double train(rf_model *model, const rf_batch *batch, float *gradients, in
     memcpy(gradients, rf_runner_gradients(runner),
            (size_t)model->parameters.block_count * sizeof *gradients);
     rf_runner_destroy(runner);
-    return outcome.nll_sum / (double)outcome.scored;
+    return rf_outcome_loss(&outcome);
 }
 
 static double norm_of(const float *a, const float *b, int64_t count)
@@ -524,6 +541,7 @@ static void test_padding_is_in_no_ones_way(void **state)
             assert_non_null(g[turn].logits);
             rf_batch batch = s.batch;
             batch.labels = NULL;
+            batch.pair_labels = NULL;
             batch.values = NULL;
             rf_runner_options options = {
                 .batch = BATCH, .length = LONG, .hooks = {.user = &g[turn], .logits = gather}};
@@ -615,6 +633,43 @@ static void test_a_table_of_zeros(void **state)
     close_subject(&without);
 }
 
+/* ---- two heads --------------------------------------------------------------------------- */
+
+/* Each head of a model with two is what it is in a model of its own: scores by the public calls,
+ * from the same weights. */
+static void test_both_heads_are_used(void **state)
+{
+    (void)state;
+    subject s;
+    subject single;
+    float scores[2][BATCH * 2];
+    open_subject(&s, &kinds[7], "\"local\", \"lsh\"", LONG);
+    static const kind alone = {"alone", "ReformerForSequenceClassification",
+                               ", \"reformer_c\": {\"next_sentence\": \"line\"}", RF_PROBLEM_OPEN};
+    open_subject(&single, &alone, "\"local\", \"lsh\"", LONG);
+    assert_int_equal(rf_model_labels(s.model), 2);
+    assert_string_equal(rf_model_label_name(s.model, 0), "is_next");
+    assert_string_equal(rf_model_task(s.model), "masked-lm,next-sentence");
+    assert_string_equal(rf_model_task(single.model), "next-sentence");
+    for (int64_t i = 0; i < single.model->parameters.items_count; i++) {
+        const rf_parameter *item = &single.model->parameters.items[i];
+        const rf_parameter *same = rf_parameters_named(&s.model->parameters, item->name);
+        assert_non_null(same);
+        memcpy(single.model->values + item->offset, s.model->values + same->offset,
+               (size_t)item->count * sizeof(float));
+    }
+    assert_ok(rf_model_classify(s.model, s.ids, s.mask, BATCH, LONG, scores[0], NULL, error));
+    assert_ok(rf_model_classify(single.model, s.ids, s.mask, BATCH, LONG, scores[1], NULL, error));
+    assert_memory_equal(scores[0], scores[1], sizeof scores[0]);
+    const int64_t place = 7;
+    rf_candidate best[2];
+    const rf_fill_options fill = {.places = &place, .count = 1, .top = 2};
+    assert_ok(rf_model_fill(s.model, s.ids, s.mask, BATCH, LONG, &fill, best, error));
+    assert_true(best[0].probability >= best[1].probability && best[1].probability > 0.0F);
+    close_subject(&s);
+    close_subject(&single);
+}
+
 /* ---- refused ----------------------------------------------------------------------------- */
 
 static void refuse(const kind *k, rf_batch batch, const char *words)
@@ -647,6 +702,9 @@ static void test_refused(void **state)
     refuse(&kinds[3], (rf_batch){.labels = labels}, "targets are values, not labels");
     const int32_t types[BATCH * LONG] = {0, 1, 2, 3};
     refuse(&kinds[6], (rf_batch){.token_types = types}, "token type 3 at sequence 0, position 3");
+    refuse(&kinds[7], (rf_batch){.labels = types, .pair_labels = labels}, "pair label 4 at");
+    refuse(&kinds[7], (rf_batch){.pair_labels = labels}, "pair_labels are for a model with two");
+    refuse(&kinds[0], (rf_batch){.labels = types, .pair_labels = labels}, "pair_labels are for");
     refuse(&kinds[3], (rf_batch){.values = values}, "value 2 of sequence 0, expected 0 to 1");
 }
 
@@ -681,6 +739,7 @@ int main(void)
         cmocka_unit_test(test_padding_is_in_no_ones_way),
         cmocka_unit_test(test_token_types),
         cmocka_unit_test(test_a_table_of_zeros),
+        cmocka_unit_test(test_both_heads_are_used),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_a_bare_model_has_no_loss),
     };

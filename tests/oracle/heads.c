@@ -131,6 +131,17 @@ static double answerer(const oracle_model *m, const double *joined, double *logi
                   mean_cross_entropy(m, m->batch, m->length, logits + rows, m->targets + m->batch));
 }
 
+/* Both losses, added; the logits are the language model's. */
+static double both(const oracle_model *m, const double *joined, double *logits)
+{
+    oracle_model second = *m;
+    double *labels = oracle_fresh(m->batch * m->config->labels);
+    second.targets = m->pair_targets;
+    double loss = language_model(m, joined, logits) + classifier(&second, joined, labels);
+    free(labels);
+    return loss;
+}
+
 double oracle_head(const oracle_model *m, const double *joined, double *logits)
 {
     switch (m->config->model_class) {
@@ -143,6 +154,7 @@ double oracle_head(const oracle_model *m, const double *joined, double *logits)
                (size_t)(m->batch * m->length * 2 * m->config->hidden) * sizeof *logits);
         return 0.0;
     default:
-        return language_model(m, joined, logits);
+        return m->config->next_sentence != RF_UNIT_NONE ? both(m, joined, logits)
+                                                        : language_model(m, joined, logits);
     }
 }

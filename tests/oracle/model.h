@@ -17,6 +17,7 @@ typedef struct oracle_model {
     const double *targets; /* what the loss is against, -100 = ignored. Causal models: unused, the
                               ids are; masked: [batch, length]; classifiers: [batch], or numbers
                               [batch, labels]; question answering: [2, batch], starts and ends */
+    const double *pair_targets; /* [batch], of a model with two heads: its classifier's */
     const double *const
         *buckets; /* one a layer: [batch, heads, rounds, length], or NULL: hash with `rotations` */
     const double

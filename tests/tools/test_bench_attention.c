@@ -120,7 +120,7 @@ static void test_refusals(void **state)
     options = small;
     options.kind = "global";
     assert_int_equal(rf_bench_attention(&options, &report, &error), RF_ERR_ARGUMENT);
-    assert_non_null(strstr(error.message, "lsh or local"));
+    assert_non_null(strstr(error.message, "expected lsh, local, full or full_shared"));
     assert_null(report);
 }
 

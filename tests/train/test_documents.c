@@ -286,6 +286,9 @@ static void what_does_not_go_together_is_refused(void **state)
     options.pack = true;
     assert_refused(&options, "pack is for language models");
     options = packed_run("refused");
+    options.task = "masked-lm,next-sentence";
+    assert_refused(&options, "whose rows are pairs of spans");
+    options = packed_run("refused");
     options.batch_by_length = true;
     assert_refused(&options, "batch_by_length is for examples");
     options.batch_by_length = false;
