@@ -11,8 +11,7 @@
  * of a row depend on nothing but the row. */
 #include "ops/cuda/project/fast.cuh"
 
-#include "ops/cuda/project/tile.cuh"
-#include "ops/cuda/residual.cuh"
+#include "ops/cuda/project/quads.cuh"
 
 #include <initializer_list>
 
@@ -159,8 +158,8 @@ __device__ __forceinline__ void take_input(const project_call<X, T> &call, int64
     rf_cuda_quad<float> shift[quads];
 #pragma unroll
     for (int q = 0; q < quads; q++) {
-        gain[q] = rf_cuda_load_quad(call.gain, 4 * (lane + q * rf_cuda_warp), K, true);
-        shift[q] = rf_cuda_load_quad(call.shift, 4 * (lane + q * rf_cuda_warp), K, true);
+        gain[q] = *rf_quad_at(call.gain, 4 * (lane + q * rf_cuda_warp));
+        shift[q] = *rf_quad_at(call.shift, 4 * (lane + q * rf_cuda_warp));
     }
     constexpr int warp_rows = rf_tile<K>::rows / rf_tile_warps;
 #pragma unroll 1
@@ -171,8 +170,7 @@ __device__ __forceinline__ void take_input(const project_call<X, T> &call, int64
             const int64_t row = first + base + r < call.rows ? first + base + r : first;
 #pragma unroll
             for (int q = 0; q < quads; q++) {
-                found[r][q] =
-                    rf_cuda_load_quad(call.x + row * K, 4 * (lane + q * rf_cuda_warp), K, true);
+                found[r][q] = *rf_quad_at(call.x, row * K + 4 * (lane + q * rf_cuda_warp));
             }
         }
 #pragma unroll
@@ -197,7 +195,7 @@ __device__ __forceinline__ void take_input(const project_call<X, T> &call, int64
                 unsigned char *to = input + rf_tile_input<K>(base + r, column / rf_tile_piece);
                 *reinterpret_cast<rf_cuda_quad<bf16> *>(to + column % rf_tile_piece * 2) = out;
                 if (call.z != nullptr && first + base + r < call.rows) {
-                    rf_cuda_store_quad(call.z + (first + base + r) * K, column, K, true, out);
+                    *rf_quad_at(call.z, (first + base + r) * K + column) = out;
                 }
             }
         }
@@ -206,116 +204,93 @@ __device__ __forceinline__ void take_input(const project_call<X, T> &call, int64
 
 /* ---- what becomes of the sums ---- */
 
-/* Where a lane's quads are. */
-struct lane_place {
-    int64_t row; /* of m = half = 0 */
-    int column;  /* of the first pair, in the product; the next are 16 further each */
-};
-
-template <int K> __device__ __forceinline__ lane_place place_of(int64_t first_row, int first_column)
+/* The sums of rows 16 m and pairs pair, pair + 1, with the bias. */
+template <int K>
+__device__ __forceinline__ rf_lane_quads quads_of(const rf_tile_sums<K> &sums,
+                                                  const product_call &product,
+                                                  const rf_lane_place &at, int m, int pair)
 {
-    const int lane = static_cast<int>(threadIdx.x) % rf_cuda_warp;
-    return {first_row + rf_tile<K>::row() + lane / 4,
-            first_column + rf_tile<K>::column() + lane % 4 * 4};
-}
-
-/* Behind the bias and, if wanted, relu, which keeps what is not a number. */
-__device__ __forceinline__ void finish_sum(rf_cuda_quad<float> &sum,
-                                           const rf_cuda_quad<float> &bias, bool relu)
-{
+    rf_lane_quads quads = {at.row + 16 * m, at.column + 16 * pair, {}};
 #pragma unroll
-    for (int j = 0; j < 4; j++) {
-        sum.v[j] += bias.v[j];
-        sum.v[j] = relu && sum.v[j] < 0.0F ? 0.0F : sum.v[j];
+    for (int side = 0; side < 2; side++) {
+        uint2 bias = {0, 0}; /* four bf16 zeros */
+        if (product.bias != nullptr) {
+            bias = __ldg(reinterpret_cast<const uint2 *>(product.bias + quads.column_of(side)));
+        }
+        const bf16 *numbers = reinterpret_cast<const bf16 *>(&bias);
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            rf_cuda_quad<float> sum = rf_tile_quad<K>(sums, m, half, pair + side);
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                sum.v[j] += __bfloat162float(numbers[j]);
+            }
+            quads.v[2 * half + side] = sum;
+        }
     }
-}
-
-template <typename Call>
-__device__ __forceinline__ void drop_at(rf_cuda_quad<float> &sum, const Call &call, int64_t row,
-                                        int64_t columns, int column)
-{
-    if (call.drops) {
-        uint32_t bits[4]; /* origin and columns are multiples of 4 */
-        const uint64_t index = call.dropout.origin + static_cast<uint64_t>(row * columns);
-        rf_cuda_random_block(call.dropout, index / 4 + static_cast<uint64_t>(column / 4), bits);
-        rf_cuda_mask(sum, bits, call.dropout);
-    }
-}
-
-__device__ __forceinline__ rf_cuda_quad<float> bias_of(const product_call &product, int column)
-{
-    rf_cuda_quad<float> bias = {};
-    if (product.bias != nullptr) {
-        bias = rf_cuda_load_reals(product.bias, column, product.columns, true);
-    }
-    return bias;
+    return quads;
 }
 
 template <int K, typename Call>
 __device__ __forceinline__ void write_sums(const Call &call, const product_call &product,
-                                           const lane_place &at, const rf_tile_sums<K> &sums)
+                                           const rf_lane_place &at, const rf_tile_sums<K> &sums)
 {
 #pragma unroll
-    for (int pair = 0; pair < rf_tile<K>::pairs; pair++) {
-        const int column = at.column + 16 * pair;
-        const rf_cuda_quad<float> bias = bias_of(product, column);
+    for (int m = 0; m < rf_tile<K>::warp_rows / 16; m++) {
 #pragma unroll
-        for (int i = 0; i < rf_tile<K>::warp_rows / 8; i++) {
-            const int64_t row = at.row + 8 * i;
-            if (row < call.rows) {
-                rf_cuda_quad<float> sum = rf_tile_quad<K>(sums, i / 2, i % 2, pair);
-                finish_sum(sum, bias, call.relu);
-                drop_at(sum, call, row, product.columns, column);
-                rf_cuda_store_reals(product.y + row * product.columns, column, product.columns,
-                                    true, sum);
+        for (int pair = 0; pair < rf_tile<K>::pairs; pair += 2) {
+            rf_lane_quads quads = quads_of<K>(sums, product, at, m, pair);
+            if (call.relu) {
+                rf_keep_positive(quads);
             }
-        }
-    }
-}
-
-/* Quads pair, pair + 1 of rows 16 m: all are read before any is used. */
-template <int K, rf_residual_mode Mode, typename T, typename Call>
-__device__ __forceinline__ void change_quads(const Call &call, const product_call &product,
-                                             const lane_place &at, const rf_tile_sums<K> &sums,
-                                             int m, int pair, bool *bad)
-{
-    const int64_t columns = product.columns;
-    rf_cuda_quad<T> found[4] = {};
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        const int64_t row = at.row + 16 * m + 8 * (i / 2);
-        const int column = at.column + 16 * (pair + i % 2);
-        if (row < call.rows) {
-            found[i] = rf_cuda_load_quad(call.stream + row * columns, column, columns, true);
-        }
-    }
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        const int64_t row = at.row + 16 * m + 8 * (i / 2);
-        const int column = at.column + 16 * (pair + i % 2);
-        if (row < call.rows) {
-            rf_cuda_quad<float> sum = rf_tile_quad<K>(sums, m, i / 2, pair + i % 2);
-            finish_sum(sum, bias_of(product, column), false);
-            drop_at(sum, call, row, columns, column);
-#pragma unroll
-            for (int j = 0; j < 4; j++) {
-                rf_cuda_change<Mode>(&found[i].v[j], sum.v[j], call.scale, bad);
+            if (call.drops) {
+                rf_drop_quads(quads, call.dropout, product.columns);
             }
-            rf_cuda_store_quad(call.stream + row * columns, column, columns, true, found[i]);
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const int64_t row = quads.row_of(i);
+                rf_cuda_quad<bf16> out;
+#pragma unroll
+                for (int j = 0; j < 4; j++) {
+                    out.v[j] = __float2bfloat16_rn(quads.v[i].v[j]);
+                }
+                if (row < call.rows) {
+                    *rf_quad_at(product.y, row * product.columns + quads.column_of(i)) = out;
+                }
+            }
         }
     }
 }
 
 template <int K, rf_residual_mode Mode, typename T, typename Call>
 __device__ __forceinline__ void change_stream(const Call &call, const product_call &product,
-                                              const lane_place &at, const rf_tile_sums<K> &sums,
+                                              const rf_lane_place &at, const rf_tile_sums<K> &sums,
                                               bool *bad)
 {
 #pragma unroll
-    for (int pair = 0; pair < rf_tile<K>::pairs; pair += 2) {
+    for (int m = 0; m < rf_tile<K>::warp_rows / 16; m++) {
 #pragma unroll
-        for (int m = 0; m < rf_tile<K>::warp_rows / 16; m++) {
-            change_quads<K, Mode, T>(call, product, at, sums, m, pair, bad);
+        for (int pair = 0; pair < rf_tile<K>::pairs; pair += 2) {
+            rf_lane_quads quads = quads_of<K>(sums, product, at, m, pair);
+            rf_cuda_quad<T> found[4] = {};
+#pragma unroll
+            for (int i = 0; i < 4; i++) { /* on their way during the rounds of the generator */
+                const int64_t row = quads.row_of(i);
+                if (row < call.rows) {
+                    found[i] = *rf_quad_at(call.stream, row * product.columns + quads.column_of(i));
+                }
+            }
+            if (call.drops) {
+                rf_drop_quads(quads, call.dropout, product.columns);
+            }
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const int64_t row = quads.row_of(i);
+                if (row < call.rows) {
+                    rf_cuda_change_quad<Mode>(found[i], quads.v[i], call.scale, bad);
+                    *rf_quad_at(call.stream, row * product.columns + quads.column_of(i)) = found[i];
+                }
+            }
         }
     }
 }
@@ -385,7 +360,7 @@ __global__ void __launch_bounds__(rf_cuda_threads, 2)
         }
         rf_tile_sums<K> sums;
         sum_tile<K>(shared, source, next, has_next, sums);
-        const lane_place at = place_of<K>(first, column);
+        const rf_lane_place at = rf_lane_place_of<K>(first, column);
         if (Mode == RF_RESIDUAL_SET) {
             write_sums<K>(call, product, at, sums);
         } else {

@@ -63,13 +63,13 @@ template <int K> __device__ __forceinline__ int rf_tile_input(int row, int numbe
 
 /* The same in a step of the weights [rf_tile_columns, rf_tile_depth], where they lie in the order
  * of the products' columns. */
-__device__ __forceinline__ int rf_tile_weight(int column, int number)
+static __device__ __forceinline__ int rf_tile_weight(int column, int number)
 {
     return column * rf_tile_depth * 2 + ((number ^ ((column >> 1) & 3)) << 4);
 }
 
 /* Where the weights' row n of 16 lies. */
-__device__ __forceinline__ int rf_tile_place(int n)
+static __device__ __forceinline__ int rf_tile_place(int n)
 {
     return n / 16 * 16 + n / 2 % 2 * 8 + n % 16 / 4 * 2 + n % 2;
 }
@@ -80,8 +80,8 @@ struct rf_tile_source {
     int64_t apart;             /* to the second: numbers of half a tile's rows */
 };
 
-__device__ __forceinline__ rf_tile_source rf_tile_source_of(const __nv_bfloat16 *weight,
-                                                            int64_t leading)
+static __device__ __forceinline__ rf_tile_source rf_tile_source_of(const __nv_bfloat16 *weight,
+                                                                   int64_t leading)
 {
     const int row = static_cast<int>(threadIdx.x) / 4;
     const int number = static_cast<int>(threadIdx.x) % 4;
@@ -89,8 +89,8 @@ __device__ __forceinline__ rf_tile_source rf_tile_source_of(const __nv_bfloat16 
 }
 
 /* Begin to copy a step. */
-__device__ __forceinline__ void rf_tile_copy(const rf_tile_source &source, int step,
-                                             unsigned char *to)
+static __device__ __forceinline__ void rf_tile_copy(const rf_tile_source &source, int step,
+                                                    unsigned char *to)
 {
     static_assert(rf_tile_columns * rf_tile_depth / rf_tile_piece == 2 * rf_cuda_threads, "two");
     const int row = static_cast<int>(threadIdx.x) / 4;
@@ -161,7 +161,7 @@ __device__ __forceinline__ void rf_tile_multiply(const unsigned char *input,
 
 /* Before the barrier that begins a step: its weights and, of sm_90a, the product before the last
  * are there. */
-__device__ __forceinline__ void rf_tile_wait()
+static __device__ __forceinline__ void rf_tile_wait()
 {
     rf_copy_wait_but<rf_tile_ahead - 1>();
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
