@@ -2,10 +2,10 @@
  *
  * A thread block takes 128 rows, or 64 of an inner size of 512. Their input stays in shared memory
  * in bf16, normalised on its way in from a stream, or copied; the weights run past it in steps,
- * four steps deep, from the second-level cache (tile.cuh). What becomes of a sum is done where it
- * stands, in registers: bias, relu and dropout, then one write of y; or dropout, then one read and
- * write of the stream. Two blocks share a multiprocessor, so that one multiplies while the other
- * reads or writes; what a block will read is asked for early, of the second-level cache.
+ * several steps deep, from the second-level cache (tile.cuh). What becomes of a sum is done where
+ * it stands, in registers: bias, relu and dropout, then one write of y; or dropout, then one read
+ * and write of the stream. Two blocks share a multiprocessor, so that one multiplies while the
+ * other reads or writes; what a block will read is asked for early, of the second-level cache.
  *
  * Memory: the input once, every output once; weights once a block of rows, from the cache. Results
  * of a row depend on nothing but the row. */
@@ -297,10 +297,11 @@ __device__ __forceinline__ void change_stream(const Call &call, const product_ca
 
 /* ---- the kernel ---- */
 
-/* The sums of a tile, whose first steps are being copied; those of the next tile then are. */
+/* The sums of a tile, whose first steps are being copied; those of the next tile then are. *stage:
+ * where its first step lies, then the next tile's. */
 template <int K>
 __device__ __forceinline__ void sum_tile(unsigned char *input, const rf_tile_source &source,
-                                         const rf_tile_source &next, bool has_next,
+                                         const rf_tile_source &next, bool has_next, int *stage,
                                          rf_tile_sums<K> &sums)
 {
     constexpr int steps = rf_tile<K>::steps;
@@ -315,15 +316,16 @@ __device__ __forceinline__ void sum_tile(unsigned char *input, const rf_tile_sou
         rf_tile_wait();
         __syncthreads(); /* this step has come, and all are done with the one that is replaced */
         const int coming = step + rf_tile_ahead;
-        unsigned char *const to = weights + coming % rf_tile_stages * rf_tile_stage_bytes;
+        unsigned char *const to =
+            weights + rf_tile_stage(*stage, rf_tile_ahead) * rf_tile_stage_bytes;
         if (coming < steps) {
             rf_tile_copy(source, coming, to);
         } else if (has_next) {
             rf_tile_copy(next, coming - steps, to);
         }
         rf_copy_commit();
-        rf_tile_multiply<K>(input, weights + step % rf_tile_stages * rf_tile_stage_bytes, step,
-                            sums);
+        rf_tile_multiply<K>(input, weights + *stage * rf_tile_stage_bytes, step, sums);
+        *stage = rf_tile_stage(*stage, 1);
     }
     rf_tile_finish<K>(sums);
 }
@@ -337,8 +339,9 @@ __global__ void __launch_bounds__(rf_cuda_threads, 2)
     const int64_t first = static_cast<int64_t>(blockIdx.x) * rf_tile<K>::rows;
     rf_tile_source source = weights_of(call, 0);
     bool bad = false;
+    int stage = 0;
 #pragma unroll
-    for (int step = 0; step < rf_tile_ahead; step++) { /* a tile has at least as many */
+    for (int step = 0; step < rf_tile_ahead; step++) {
         rf_tile_copy(source, step, shared + rf_tile<K>::input_bytes + step * rf_tile_stage_bytes);
         if (step == 0 && sizeof(X) == sizeof(bf16)) { /* copies of its own, in the first group */
             take_input<K>(call, first, shared);
@@ -359,7 +362,7 @@ __global__ void __launch_bounds__(rf_cuda_threads, 2)
                                                              call.rows, column);
         }
         rf_tile_sums<K> sums;
-        sum_tile<K>(shared, source, next, has_next, sums);
+        sum_tile<K>(shared, source, next, has_next, &stage, sums);
         const rf_lane_place at = rf_lane_place_of<K>(first, column);
         if (Mode == RF_RESIDUAL_SET) {
             write_sums<K>(call, product, at, sums);
@@ -419,15 +422,18 @@ template <typename X, typename T> project_call<X, T> call_of(const rf_project *p
     return call;
 }
 
-template <int K> constexpr size_t shared_size()
+template <int K> size_t shared_size(const rf_device *device)
 {
-    return static_cast<size_t>(rf_tile<K>::input_bytes) + rf_tile_stages * rf_tile_stage_bytes;
+    const int stages =
+        rf_cuda_state_of(device)->capability == 90 ? rf_tile_stages_of_90 : rf_tile_stages_of_80;
+    return static_cast<size_t>(rf_tile<K>::input_bytes) +
+           static_cast<size_t>(stages) * rf_tile_stage_bytes;
 }
 
 template <int K, rf_residual_mode Mode, typename X, typename T>
 rf_status launch(const rf_device *device, const project_call<X, T> &call, rf_error *error)
 {
-    const size_t size = shared_size<K>();
+    const size_t size = shared_size<K>(device);
     if (call.rows == 0) {
         return RF_OK;
     }
@@ -510,7 +516,7 @@ bool rf_fast_takes_project(const rf_device *device, const rf_project *project)
     const int64_t k = inner_size(project);
     const rf_layer_norm *norm = &project->norm;
     if (device->plain_kernels || !takes_products(project) ||
-        shared_size<512>() > rf_cuda_state_of(device)->shared_memory) {
+        shared_size<512>(device) > rf_cuda_state_of(device)->shared_memory) {
         return false;
     }
     if (has_norm(project)) {

@@ -12,10 +12,14 @@
 
 constexpr int rf_tile_columns = 128;
 constexpr int rf_tile_depth = 32; /* of the inner size, a step */
-constexpr int rf_tile_stages = 4; /* steps in shared memory */
 constexpr int rf_tile_piece = 8;  /* bf16 numbers in 16 bytes */
 constexpr int rf_tile_warps = rf_cuda_threads / rf_cuda_warp;
 constexpr int rf_tile_stage_bytes = rf_tile_columns * rf_tile_depth * 2;
+/* Steps in shared memory, of which two blocks of a multiprocessor of capability 9.0 have 113 KB
+ * each. */
+constexpr int rf_tile_stages_of_90 = 6;
+constexpr int rf_tile_stages_of_80 = 4;
+constexpr int rf_tile_stages = rf_has_wgmma ? rf_tile_stages_of_90 : rf_tile_stages_of_80;
 /* How many steps are being copied while one is multiplied: a product of sm_90a is waited for one
  * step later. */
 constexpr int rf_tile_ahead = rf_has_wgmma ? rf_tile_stages - 2 : rf_tile_stages - 1;
@@ -30,7 +34,7 @@ template <int K> struct rf_tile {
     static constexpr int warp_columns = rf_has_wgmma ? group_columns : 32;
     static constexpr int pairs = warp_columns / 16;
     static_assert(warp_rows * warp_columns * rf_tile_warps == rows * rf_tile_columns, "no overlap");
-    static_assert(steps % rf_tile_stages == 0, "step s of a tile is in stage s % stages");
+    static_assert(steps >= rf_tile_ahead, "a tile's first steps are copied before it");
 
     static __device__ __forceinline__ int warp()
     {
@@ -86,6 +90,12 @@ static __device__ __forceinline__ rf_tile_source rf_tile_source_of(const __nv_bf
     const int row = static_cast<int>(threadIdx.x) / 4;
     const int number = static_cast<int>(threadIdx.x) % 4;
     return {weight + row * leading + number * rf_tile_piece, rf_tile_columns / 2 * leading};
+}
+
+/* The stage `further` behind another one. */
+static __device__ __forceinline__ int rf_tile_stage(int stage, int further)
+{
+    return stage + further < rf_tile_stages ? stage + further : stage + further - rf_tile_stages;
 }
 
 /* Begin to copy a step. */
