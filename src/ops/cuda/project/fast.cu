@@ -1,6 +1,6 @@
 /* Norm, products and dropout of bf16 in one pass over memory, or a product, dropout and residual.
  *
- * A thread block takes 128 rows, or 64 of an inner size of 512. Their input stays in shared memory
+ * A thread block takes 128 rows. Their input stays in shared memory
  * in bf16, normalised on its way in from a stream, or copied; the weights run past it in steps,
  * several steps deep, from the second-level cache (tile.cuh). What becomes of a sum is done where
  * it stands, in registers: bias, relu and dropout, then one write of y; or dropout, then one read
@@ -105,7 +105,7 @@ __device__ __forceinline__ void take_input(const project_call<bf16, T> &call, in
 {
     constexpr int pieces = K / rf_tile_piece;
 #pragma unroll
-    for (int turn = 0; turn < rf_tile<K>::rows * pieces / rf_cuda_threads; turn++) {
+    for (int turn = 0; turn < rf_tile_rows * pieces / rf_cuda_threads; turn++) {
         const int index = static_cast<int>(threadIdx.x) + turn * rf_cuda_threads;
         const int row = index / pieces;
         const int number = index % pieces;
@@ -153,7 +153,7 @@ __device__ __forceinline__ void take_input(const project_call<X, T> &call, int64
     constexpr int quads = K / (4 * rf_cuda_warp);
     const int lane = static_cast<int>(threadIdx.x) % rf_cuda_warp;
     const int warp = rf_tile<K>::warp();
-    prefetch_rows<rf_tile<K>::rows, K>(call.x, K, first, call.rows, 0);
+    prefetch_rows<rf_tile_rows, K>(call.x, K, first, call.rows, 0);
     rf_cuda_quad<float> gain[quads];
     rf_cuda_quad<float> shift[quads];
 #pragma unroll
@@ -161,7 +161,7 @@ __device__ __forceinline__ void take_input(const project_call<X, T> &call, int64
         gain[q] = *rf_quad_at(call.gain, 4 * (lane + q * rf_cuda_warp));
         shift[q] = *rf_quad_at(call.shift, 4 * (lane + q * rf_cuda_warp));
     }
-    constexpr int warp_rows = rf_tile<K>::rows / rf_tile_warps;
+    constexpr int warp_rows = rf_tile_rows / rf_tile_warps;
 #pragma unroll 1
     for (int base = warp * warp_rows; base < (warp + 1) * warp_rows; base += at_once) {
         rf_cuda_quad<X> found[at_once][quads];
@@ -336,7 +336,7 @@ __global__ void __launch_bounds__(rf_cuda_threads, 2)
     project_kernel(const __grid_constant__ project_call<X, T> call)
 {
     extern __shared__ __align__(1024) unsigned char shared[];
-    const int64_t first = static_cast<int64_t>(blockIdx.x) * rf_tile<K>::rows;
+    const int64_t first = static_cast<int64_t>(blockIdx.x) * rf_tile_rows;
     rf_tile_source source = weights_of(call, 0);
     bool bad = false;
     int stage = 0;
@@ -358,8 +358,8 @@ __global__ void __launch_bounds__(rf_cuda_threads, 2)
         const bool has_next = tile + 1 < call.tiles;
         const rf_tile_source next = weights_of(call, has_next ? tile + 1 : tile);
         if (Mode != RF_RESIDUAL_SET) {
-            prefetch_rows<rf_tile<K>::rows, rf_tile_columns>(call.stream, product.columns, first,
-                                                             call.rows, column);
+            prefetch_rows<rf_tile_rows, rf_tile_columns>(call.stream, product.columns, first,
+                                                         call.rows, column);
         }
         rf_tile_sums<K> sums;
         sum_tile<K>(shared, source, next, has_next, &stage, sums);
@@ -443,9 +443,8 @@ rf_status launch(const rf_device *device, const project_call<X, T> &call, rf_err
                                                cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                static_cast<int>(size)),
                           "project", error));
-    project_kernel<K, Mode, X, T>
-        <<<static_cast<unsigned>(rf_cuda_blocks(call.rows, rf_tile<K>::rows)), rf_cuda_threads,
-           size, stream>>>(call);
+    project_kernel<K, Mode, X, T><<<static_cast<unsigned>(rf_cuda_blocks(call.rows, rf_tile_rows)),
+                                    rf_cuda_threads, size, stream>>>(call);
     return rf_cuda_launched(device, "project", error);
 }
 
@@ -480,14 +479,8 @@ rf_status launch_residual(const rf_device *device, const rf_project *project, rf
 template <typename T>
 rf_status launch_residual_size(const rf_device *device, const rf_project *project, rf_error *error)
 {
-    switch (inner_size(project)) {
-    case 128:
-        return launch_residual<128, T>(device, project, error);
-    case 256:
-        return launch_residual<256, T>(device, project, error);
-    default:
-        return launch_residual<512, T>(device, project, error);
-    }
+    return inner_size(project) == 128 ? launch_residual<128, T>(device, project, error)
+                                      : launch_residual<256, T>(device, project, error);
 }
 
 bool is_whole(const void *pointer)
@@ -516,7 +509,7 @@ bool rf_fast_takes_project(const rf_device *device, const rf_project *project)
     const int64_t k = inner_size(project);
     const rf_layer_norm *norm = &project->norm;
     if (device->plain_kernels || !takes_products(project) ||
-        shared_size<512>(device) > rf_cuda_state_of(device)->shared_memory) {
+        shared_size<normed_size>(device) > rf_cuda_state_of(device)->shared_memory) {
         return false;
     }
     if (has_norm(project)) {
@@ -526,7 +519,7 @@ bool rf_fast_takes_project(const rf_device *device, const rf_project *project)
         }
         return whole && k == normed_size && !has_stream(project);
     }
-    return has_stream(project) && (k == 128 || k == 256 || k == 512) &&
+    return has_stream(project) && (k == 128 || k == 256) &&
            project->residual.mode != RF_RESIDUAL_SET && is_whole(project->x.data) &&
            is_whole(project->residual.stream.data);
 }

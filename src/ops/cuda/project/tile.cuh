@@ -10,6 +10,7 @@
 #include "ops/cuda/cuda.cuh"
 #include "ops/cuda/project/wgmma.cuh"
 
+constexpr int rf_tile_rows = 128;
 constexpr int rf_tile_columns = 128;
 constexpr int rf_tile_depth = 32; /* of the inner size, a step */
 constexpr int rf_tile_piece = 8;  /* bf16 numbers in 16 bytes */
@@ -26,14 +27,13 @@ constexpr int rf_tile_ahead = rf_has_wgmma ? rf_tile_stages - 2 : rf_tile_stages
 
 /* A block's part of a product of inner size K and what of it a warp has in registers. */
 template <int K> struct rf_tile {
-    static constexpr int rows = K > 256 ? 64 : 128;
-    static constexpr int input_bytes = rows * K * 2;
+    static constexpr int input_bytes = rf_tile_rows * K * 2;
     static constexpr int steps = K / rf_tile_depth;
-    static constexpr int group_columns = rows == 128 ? 128 : 64; /* of four warps */
-    static constexpr int warp_rows = rf_has_wgmma ? 16 : rows / 2;
-    static constexpr int warp_columns = rf_has_wgmma ? group_columns : 32;
+    static constexpr int warp_rows = rf_has_wgmma ? 16 : rf_tile_rows / 2;
+    static constexpr int warp_columns = rf_has_wgmma ? rf_tile_columns : 32;
     static constexpr int pairs = warp_columns / 16;
-    static_assert(warp_rows * warp_columns * rf_tile_warps == rows * rf_tile_columns, "no overlap");
+    static_assert(warp_rows * warp_columns * rf_tile_warps == rf_tile_rows * rf_tile_columns,
+                  "no overlap");
     static_assert(steps >= rf_tile_ahead, "a tile's first steps are copied before it");
 
     static __device__ __forceinline__ int warp()
@@ -43,11 +43,11 @@ template <int K> struct rf_tile {
     /* The warp's first row and column. */
     static __device__ __forceinline__ int row()
     {
-        return rf_has_wgmma ? (rows == 128 ? warp() : warp() % 4) * 16 : warp() / 4 * warp_rows;
+        return rf_has_wgmma ? warp() * warp_rows : warp() / 4 * warp_rows;
     }
     static __device__ __forceinline__ int column()
     {
-        return rf_has_wgmma ? (rows == 128 ? 0 : warp() / 4 * 64) : warp() % 4 * 32;
+        return rf_has_wgmma ? 0 : warp() % 4 * warp_columns;
     }
 };
 
@@ -62,7 +62,7 @@ template <int K> struct rf_tile_sums {
  * the next 64. Rows that are read together lie in different banks. */
 template <int K> __device__ __forceinline__ int rf_tile_input(int row, int number)
 {
-    return number / 8 * (rf_tile<K>::rows * 128) + row * 128 + ((number % 8 ^ (row & 7)) << 4);
+    return number / 8 * (rf_tile_rows * 128) + row * 128 + ((number % 8 ^ (row & 7)) << 4);
 }
 
 /* The same in a step of the weights [rf_tile_columns, rf_tile_depth], where they lie in the order
@@ -118,14 +118,12 @@ __device__ __forceinline__ void rf_tile_multiply(const unsigned char *input,
                                                  const unsigned char *weights, int step,
                                                  rf_tile_sums<K> &sums)
 {
-    const int row = rf_tile<K>::rows == 128 ? rf_tile<K>::warp() / 4 * 64 : 0;
-    const unsigned char *a =
-        input + step / 2 * (rf_tile<K>::rows * 128) + row * 128 + step % 2 * 64;
-    const unsigned char *b = weights + rf_tile<K>::column() * rf_tile_depth * 2;
+    const int row = rf_tile<K>::warp() / 4 * 64;
+    const unsigned char *a = input + step / 2 * (rf_tile_rows * 128) + row * 128 + step % 2 * 64;
     rf_wgmma_begin();
 #pragma unroll
     for (int k = 0; k < rf_tile_depth / 16; k++) {
-        rf_wgmma(sums.v[0], rf_wgmma_place(a + 32 * k, 128), rf_wgmma_place(b + 32 * k, 64));
+        rf_wgmma(sums.v[0], rf_wgmma_place(a + 32 * k, 128), rf_wgmma_place(weights + 32 * k, 64));
     }
     rf_wgmma_commit();
 }

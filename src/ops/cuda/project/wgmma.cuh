@@ -3,8 +3,8 @@
  * sm_90a and are faster there than those of one warp: the tensor cores read shared memory
  * themselves.
  *
- * A product c [64, n] += a [64, 16] b [16, n] runs beside what follows it, until it is waited for.
- * Warp w of the four has rows 16 w ... + 15: lane 4 g + q holds c[j] = its rows g (first two
+ * A product c [64, 128] += a [64, 16] b [16, 128] runs beside what follows it, until it is waited
+ * for. Warp w of the four has rows 16 w ... + 15: lane 4 g + q holds c[j] = its rows g (first two
  * numbers) and g + 8 (last two) in columns 8 j + 2 q and + 1. */
 #ifndef RF_OPS_CUDA_PROJECT_WGMMA_CUH
 #define RF_OPS_CUDA_PROJECT_WGMMA_CUH
@@ -55,23 +55,6 @@ template <int Groups> static __device__ __forceinline__ void rf_wgmma_hold(float
     for (int j = 0; j < 4 * Groups; j++) {
         asm volatile("" : "+f"(c[j / 4][j % 4])::"memory");
     }
-}
-
-static __device__ __forceinline__ void rf_wgmma(float (&c)[8][4], uint64_t a, uint64_t b)
-{
-    asm volatile("{.reg .pred adds; setp.eq.u32 adds, 1, 1; "
-                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
-                 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-                 "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-                 "%32, %33, adds, 1, 1, 0, 0;}"
-                 : "+f"(c[0][0]), "+f"(c[0][1]), "+f"(c[0][2]), "+f"(c[0][3]), "+f"(c[1][0]),
-                   "+f"(c[1][1]), "+f"(c[1][2]), "+f"(c[1][3]), "+f"(c[2][0]), "+f"(c[2][1]),
-                   "+f"(c[2][2]), "+f"(c[2][3]), "+f"(c[3][0]), "+f"(c[3][1]), "+f"(c[3][2]),
-                   "+f"(c[3][3]), "+f"(c[4][0]), "+f"(c[4][1]), "+f"(c[4][2]), "+f"(c[4][3]),
-                   "+f"(c[5][0]), "+f"(c[5][1]), "+f"(c[5][2]), "+f"(c[5][3]), "+f"(c[6][0]),
-                   "+f"(c[6][1]), "+f"(c[6][2]), "+f"(c[6][3]), "+f"(c[7][0]), "+f"(c[7][1]),
-                   "+f"(c[7][2]), "+f"(c[7][3])
-                 : "l"(a), "l"(b));
 }
 
 static __device__ __forceinline__ void rf_wgmma(float (&c)[16][4], uint64_t a, uint64_t b)
