@@ -43,6 +43,7 @@ typedef struct rf_plan_options {
     uint64_t memory_limit;       /* bytes: the work is cut so as to stay within; 0 = none */
     uint64_t fit;                /* bytes: search the largest `maximize` that fits; 0 = no search */
     const char *maximize;        /* "length" (NULL) or "batch"; the other is as given */
+    int64_t extend_positions;    /* as in rf_model_options */
     bool estimate; /* also the time of a step, from a short one; the device must be there */
     int threads;
 } rf_plan_options;
@@ -136,8 +137,8 @@ typedef struct rf_nearest_options {
     int64_t length;      /* tokens of a window of the text; 0: as trained, if recorded, else up to
                             2,048 */
     uint64_t limit;      /* read only the first bytes of the text; 0 = all */
-    int64_t num_hashes;  /* as in rf_model_options */
-    bool center;         /* take away the mean of all words' vectors first */
+    int64_t num_hashes, extend_positions; /* as in rf_model_options */
+    bool center;                          /* take away the mean of all words' vectors first */
     const char *device, *precision, *kernels, *stream;
     int threads;
     rf_log log;
