@@ -450,9 +450,7 @@ static rf_status check(const rf_settings *settings, rf_error *error)
 
 const rf_command rf_command_bench = {
     .name = "bench",
-    .purpose =
-        "Time training steps, one attention layer or decoded tokens, and draw what length and "
-        "depth cost",
+    .purpose = "Time steps, an attention layer or decoded tokens; curves by length and depth",
     .examples = {"bench step --config quickstart --length 2048 --batch 4",
                  "bench generate --config enwik8 --length 8192 --repeats 256 --warmup 8"},
     .positional = "step|memory|attention|generate|reversal|scaling",

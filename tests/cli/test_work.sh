@@ -137,8 +137,8 @@ expect 0 bench scaling --longest 2048 --tokens 2048 --heads 1 --hidden 16 --head
 says out "time of a sequence grows as length^"
 for name in scaling.json scaling-time.svg scaling-memory.svg; do test -s "$work/pictures/$name" || fault "no $name"; done
 # More positions than trained.
-expect 0 convert --model "$work/a" --output "$work/extended" --extend-positions 100
-expect 0 plan --model "$work/extended" --length 100 --inference
+expect 0 convert --model "$work/a" --output "$work/stretched" --extend-positions 100
+expect 0 plan --model "$work/stretched" --length 100 --inference
 expect 0 plan --model "$work/a" --length 100 --inference --extend-positions 100
 expect 1 plan --model "$work/a" --length 100 --inference
 says err "--extend-positions 100"
@@ -176,16 +176,16 @@ says out '"parameters": '
 sed 's/"num_buckets": 8/"num_buckets": null/; s/"lsh_attn_chunk_length": 8/"lsh_attn_chunk_length": 64/; s/"local_attn_chunk_length": 8/"local_attn_chunk_length": 64/
      s/"axial_pos_shape": \[8, 8\]/"axial_pos_shape": [128, 128]/; s/"max_position_embeddings": 64/"max_position_embeddings": 4096/
      s/"length": 32/"length": 4096/; s/"steps": 12, "batch": 2/"steps": 2, "batch": 1/; s/"valid_bytes": 400/"valid_bytes": 4096/' "$work/tiny.json" >"$work/auto.json"
-for i in 1 2 3 4 5 6 7; do cat "$work/text"; done >"$work/extended"
-expect 0 train --config "$work/auto.json" --data "$work/extended" --output "$work/auto" --stop-after 1 --sample-every 0
+for i in 1 2 3 4 5 6 7; do cat "$work/text"; done >"$work/long"
+expect 0 train --config "$work/auto.json" --data "$work/long" --output "$work/auto" --stop-after 1 --sample-every 0
 says err "128"
 grep -q '"num_buckets": 128' "$work/auto/config.json" || fault "the file does not say 128 buckets"
-expect 0 eval --model "$work/auto" --data "$work/extended" --length 200 --json
-expect 0 eval --model "$work/auto" --data "$work/extended" --length 16384 --json
+expect 0 eval --model "$work/auto" --data "$work/long" --length 200 --json
+expect 0 eval --model "$work/auto" --data "$work/long" --length 16384 --json
 expect 0 generate --model "$work/auto" --prompt-file "$work/text" --tokens 2
 expect 0 train --resume --output "$work/auto"
 grep -q '"num_buckets": 128' "$work/auto/config.json" || fault "other buckets after a resume"
-expect 0 train --config "$work/auto.json" --data "$work/extended" --output "$work/factors" --num-buckets 4,16 --stop-after 1 --sample-every 0
+expect 0 train --config "$work/auto.json" --data "$work/long" --output "$work/factors" --num-buckets 4,16 --stop-after 1 --sample-every 0
 tr -d ' \n' <"$work/factors/config.json" | grep -q '"num_buckets":\[4,16\]' || fault "--num-buckets is not in the file"
 
 # A damaged model: which file, what is wrong, exit code 1, and the file left as it was.
