@@ -34,6 +34,9 @@ typedef struct rf_model_options {
     const char *lm_head_bias; /* "auto", "on", "off"; NULL = auto (docs/differences.md, D1) */
     const char *num_buckets;  /* "auto", "N" or "N,M,..."; NULL = as config.json says */
     int64_t num_hashes;       /* rounds of LSH attention at use; 0 = as config.json says */
+    int64_t
+        extend_positions; /* at least so many positions, by repeating the rows of the tables
+                             (docs/numerics.md, "Longer than trained"); 0 = as config.json says */
     rf_log log;
     /* The head: "lm", "masked-lm", "next-sentence", "masked-lm,next-sentence" (two), "classify",
      * "answer", "embed" (none); NULL = as config.json says. Where the folder holds another class,

@@ -43,6 +43,7 @@ typedef struct rf_plan_options {
     uint64_t memory_limit;       /* bytes: the work is cut so as to stay within; 0 = none */
     uint64_t fit;                /* bytes: search the largest `maximize` that fits; 0 = no search */
     const char *maximize;        /* "length" (NULL) or "batch"; the other is as given */
+    int64_t extend_positions;    /* as in rf_model_options */
     bool estimate; /* also the time of a step, from a short one; the device must be there */
     int threads;
 } rf_plan_options;
@@ -93,6 +94,7 @@ typedef struct rf_bench_attention_options {
     bool causal;
     bool forward_only;
     int64_t heads_at_a_time; /* 0 = all */
+    uint64_t memory_limit;   /* bytes; RF_ERR_MEMORY where a pass would take more; 0 = none */
     int64_t repeats;         /* passes timed, at least 1 */
     int64_t warmup;          /* passes before them */
     const char *device, *precision, *kernels;
@@ -120,6 +122,53 @@ typedef struct rf_bench_generate_options {
 RF_API RF_MUST_CHECK rf_status rf_bench_generate(const rf_bench_generate_options *options,
                                                  char **report, rf_error *error);
 
+typedef struct rf_bench_reversal_options {
+    const char *model_config; /* its kinds of layers are repeated to each depth, its positions
+                                 extended; weights are random */
+    int64_t batch, length;
+    int64_t deepest;    /* depths are 6, 12, 24, ... up to this */
+    int64_t repeats;    /* of what is timed, at least 1 */
+    const char *output; /* folder of reversal.svg and, with cairo, reversal.png; NULL: none */
+    const char *device, *precision, *kernels;
+    int threads;
+    rf_log log;
+} rf_bench_reversal_options;
+/* What reversal gives back, by depth: {"device", "precision", "batch", "length", "repeats",
+ * "depths": [{"layers", "streams": {"fixed32", "float32", "bf16": {"largest", "rms",
+ * "gradient_error"}}, "step_seconds", "forward_seconds", "stored_seconds", "ratio"}]}. largest and
+ * rms: of the streams that came back at the bottom, less those that went in. gradient_error: norm
+ * of the difference to the gradients from stored activations of the same pass, over theirs. bf16:
+ * float32 streams rounded to bf16 between layers. Times are of fixed32 streams: stored_seconds is
+ * step less forward of the layers, the ratio that of step to it. */
+RF_API RF_MUST_CHECK rf_status rf_bench_reversal(const rf_bench_reversal_options *options,
+                                                 char **report, rf_error *error);
+
+typedef struct rf_bench_scaling_options {
+    int64_t tokens;  /* of each pass: the batch is tokens / length, at least 1; 0: always 1 */
+    int64_t longest; /* lengths are 1024, 2048, ... up to this */
+    int64_t heads, head_width, hidden, chunk;
+    bool causal;
+    bool forward_only;
+    int64_t repeats, warmup;
+    uint64_t memory_limit;     /* bytes a pass may take; 0 = what there is */
+    double time_limit_seconds; /* a measurement that would take longer is not begun; 0 = none */
+    const char *output;        /* folder of the pictures and scaling.json; NULL: none */
+    const char *model_config; /* also memory by layers and by length, of this model's training step;
+                                 NULL: not */
+    const char *device, *precision, *kernels;
+    int threads;
+    rf_log log;
+} rf_bench_scaling_options;
+/* One attention layer against length, as in Kitaev et al. 2020, figure 5: LSH of 1, 2, 4 and 8
+ * rounds, local, full with shared keys and full. {"tokens", "device", "kinds": [{"name", "kind",
+ * "rounds", "points": [{"length", "batch", "milliseconds", "peak_bytes"}], "exponent",
+ * "ended_by"}]}: the exponent is the slope of log(time of one sequence) against log(length) by
+ * least squares, null with fewer than two points; ended_by "length", "memory" or "time". With
+ * model_config also "by_layers": [{"layers", "peak_bytes", "activation_bytes", "stored_bytes"}] at
+ * 2,048 tokens and "by_length": [reports of rf_plan]. */
+RF_API RF_MUST_CHECK rf_status rf_bench_scaling(const rf_bench_scaling_options *options,
+                                                char **report, rf_error *error);
+
 typedef struct rf_nearest_options {
     const char *model;
     const char *expression; /* words with + and - between them: "king - man + woman" */
@@ -136,8 +185,8 @@ typedef struct rf_nearest_options {
     int64_t length;      /* tokens of a window of the text; 0: as trained, if recorded, else up to
                             2,048 */
     uint64_t limit;      /* read only the first bytes of the text; 0 = all */
-    int64_t num_hashes;  /* as in rf_model_options */
-    bool center;         /* take away the mean of all words' vectors first */
+    int64_t num_hashes, extend_positions; /* as in rf_model_options */
+    bool center;                          /* take away the mean of all words' vectors first */
     const char *device, *precision, *kernels, *stream;
     int threads;
     rf_log log;

@@ -55,7 +55,9 @@ typedef struct rf_train_options {
     const char
         *output; /* the run's folder: a model directory (best so far), checkpoints/ and records */
     bool resume; /* continue from output's last checkpoint; without it an existing run is refused */
-    const char *init_from; /* start from the weights of this model directory; NULL: random */
+    const char *init_from;    /* start from the weights of this model directory; NULL: random */
+    int64_t extend_positions; /* at least so many positions, the tables of init_from repeated; 0 =
+                                 as they are */
     const char *task;  /* "lm", "masked-lm", "next-sentence", "masked-lm,next-sentence" (both heads,
                           their losses added), "classify", "answer"; NULL: what the configuration
                           says. A model directory of another task loses its head and gets a new one,
@@ -178,6 +180,7 @@ typedef struct rf_evaluate_options {
     int64_t last_bytes;       /* evaluate only the last so many bytes, or the last documents with as
                                  many or more; 0 = all */
     int64_t num_hashes;       /* 0 = as config.json says */
+    int64_t extend_positions; /* as in rf_model_options */
     uint64_t seed;            /* of the rotations, at step 0 */
     double mask_rate;         /* masked language models; 0 = 0.15 */
     bool pack;                /* language models: documents, as in training */

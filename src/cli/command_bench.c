@@ -1,6 +1,8 @@
-/* reformer bench: real steps of a model, one attention layer, or decoded tokens, timed. */
+/* reformer bench: real steps of a model, one attention layer, or decoded tokens, timed; curves
+ * against depth and length. */
 #include "bench_attention.h"
 #include "bench_generate.h"
+#include "bench_length.h"
 #include "message.h"
 #include "model_source.h"
 #include "units.h"
@@ -197,6 +199,47 @@ static const rf_option options[] = {
      .key = "causal",
      .group = "attention",
      .help = "queries see no later keys"},
+    {.name = "deepest",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "96",
+     .low = 6,
+     .high = 3072,
+     .key = "deepest",
+     .group = "reversal",
+     .help = "depths are 6, 12, 24, ... layers up to N"},
+    {.name = "tokens",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "32768",
+     .low = 0,
+     .high = 2147483647,
+     .key = "tokens",
+     .group = "scaling",
+     .help =
+         "tokens of a pass, the batch being as many sequences as hold them; 0 for one sequence"},
+    {.name = "longest",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "1048576",
+     .low = 1024,
+     .high = 1073741824,
+     .key = "longest",
+     .group = "scaling",
+     .help = "lengths are 1024, 2048, ... up to N"},
+    {.name = "time-limit",
+     .kind = RF_OPTION_DURATION,
+     .argument = "TIME",
+     .preset = "60s",
+     .key = "time_limit",
+     .group = "scaling",
+     .help = "no measurement that would take longer is begun; 0 for no limit"},
+    {.name = "output",
+     .kind = RF_OPTION_STRING,
+     .argument = "DIR",
+     .key = "output",
+     .group = "scaling",
+     .help = "folder of the pictures; reversal, too"},
     {.name = "heads-at-a-time",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
@@ -328,6 +371,8 @@ static const bench_kind kinds[] = {
     {"memory", bench_step, print_memory},
     {"attention", rf_cli_bench_attention, rf_cli_print_bench_attention},
     {"generate", rf_cli_bench_generate, rf_cli_print_bench_generate},
+    {"reversal", rf_cli_bench_reversal, rf_cli_print_bench_reversal},
+    {"scaling", rf_cli_bench_scaling, rf_cli_print_bench_scaling},
 };
 
 static int run(const rf_settings *settings)
@@ -351,17 +396,42 @@ static int run(const rf_settings *settings)
     return code;
 }
 
+/* What takes options of its own choice, whatever their groups. */
+static const struct chooser {
+    const char *kind;
+    bool (*takes)(const char *name);
+} choosers[] = {
+    {"generate", rf_cli_bench_generate_takes},
+    {"reversal", rf_cli_bench_reversal_takes},
+    {"scaling", rf_cli_bench_scaling_takes},
+};
+
 /* The kind of benchmark that an option belongs to, where the one asked for does not take it; else
  * NULL. */
 static const char *foreign_to(const rf_settings *settings, const rf_option *option)
 {
-    if (is_kind(settings, "generate")) {
-        const bool is_shared = strcmp(option->group, "what") == 0;
-        const char *owner = is_shared ? "step" : option->group;
-        return rf_cli_bench_generate_takes(option->name) ? NULL : owner;
+    const bool is_shared = strcmp(option->group, "what") == 0;
+    for (size_t i = 0; i < sizeof choosers / sizeof choosers[0]; i++) {
+        if (is_kind(settings, choosers[i].kind)) {
+            const char *owner = is_shared ? "step" : option->group;
+            return choosers[i].takes(option->name) ? NULL : owner;
+        }
     }
-    const char *foreign = is_kind(settings, "attention") ? "step" : "attention";
-    return strcmp(option->group, foreign) == 0 ? foreign : NULL;
+    const char *own = is_kind(settings, "attention") ? "attention" : "step";
+    return is_shared || strcmp(option->group, own) == 0 ? NULL : option->group;
+}
+
+static rf_status check_model(const rf_settings *settings, rf_error *error)
+{
+    if (is_kind(settings, "attention") || is_kind(settings, "scaling")) {
+        return RF_OK;
+    }
+    if (is_kind(settings, "reversal") && settings->model == NULL) {
+        return rf_cli_fail(error, RF_ERR_ARGUMENT,
+                           "bench reversal needs --config FILE with a \"model\" section, or the "
+                           "name of a preset");
+    }
+    return rf_cli_check_model_source(settings, error);
 }
 
 /* A step needs a model; and options of the one are no options of the other. */
@@ -375,18 +445,18 @@ static rf_status check(const rf_settings *settings, rf_error *error)
                                options[i].name, foreign);
         }
     }
-    return is_kind(settings, "attention") ? RF_OK : rf_cli_check_model_source(settings, error);
+    return check_model(settings, error);
 }
 
 const rf_command rf_command_bench = {
     .name = "bench",
-    .purpose = "Time training steps of a model, one attention layer, or decoded tokens",
+    .purpose = "Time steps, an attention layer or decoded tokens; curves by length and depth",
     .examples = {"bench step --config quickstart --length 2048 --batch 4",
                  "bench generate --config enwik8 --length 8192 --repeats 256 --warmup 8"},
-    .positional = "step|memory|attention|generate",
+    .positional = "step|memory|attention|generate|reversal|scaling",
     .least_arguments = 1,
     .most_arguments = 1,
-    .choices = "step|memory|attention|generate",
+    .choices = "step|memory|attention|generate|reversal|scaling",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .shared =

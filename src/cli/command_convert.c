@@ -54,6 +54,15 @@ static const rf_option options[] = {
      .key = "direction",
      .group = "what",
      .help = "what a token sees: what is before it, or both sides; lm and masked-lm have theirs"},
+    {.name = "extend-positions",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .high = 2147483647,
+     .key = "extend_positions",
+     .group = "what",
+     .help = "at least N positions: rows of the position tables are repeated; 0 for as many as "
+             "there are"},
     {.name = "shard-size",
      .kind = RF_OPTION_SIZE,
      .argument = "SIZE",
@@ -70,6 +79,7 @@ static rf_status convert(const rf_settings *settings, rf_error *error)
                              .lm_head_bias = "on",
                              .task = rf_settings_string(settings, "task"),
                              .direction = rf_settings_string(settings, "direction"),
+                             .extend_positions = rf_settings_integer(settings, "extend-positions"),
                              .log = rf_cli_log(settings)};
     rf_save_options save = {.dtype = rf_settings_string(settings, "dtype"),
                             .format = rf_settings_string(settings, "to"),

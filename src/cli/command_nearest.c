@@ -149,6 +149,7 @@ static int run(const rf_settings *settings)
         .precision = rf_settings_string(settings, "precision"),
         .kernels = rf_settings_string(settings, "kernels"),
         .stream = rf_settings_string(settings, "stream"),
+        .extend_positions = rf_settings_integer(settings, "extend-positions"),
         .num_hashes = rf_settings_integer(settings, "num-hashes"),
         .threads = (int)rf_settings_integer(settings, "threads"),
         .log = rf_cli_log(settings),

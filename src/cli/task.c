@@ -26,6 +26,7 @@ rf_status rf_task_load(rf_task *task, const rf_settings *settings, rf_error *err
         .threads = (int)rf_settings_integer(settings, "threads"),
         .stream = rf_settings_string(settings, "stream"),
         .num_hashes = rf_settings_integer(settings, "num-hashes"),
+        .extend_positions = rf_settings_integer(settings, "extend-positions"),
         .log = rf_cli_log(settings),
     };
     *task = (rf_task){.settings = settings};
@@ -93,9 +94,12 @@ rf_status rf_task_tokens(rf_task *task, const char *text, size_t size, rf_encodi
         return rf_cli_fail(error, RF_ERR_ARGUMENT, "a text has no token; give one that has");
     }
     if (status == RF_OK && encoding->count > rf_model_max_length(task->model)) {
-        return rf_cli_fail(error, RF_ERR_ARGUMENT,
-                           "a text has %lld tokens, but the model has %lld positions",
-                           (long long)encoding->count, (long long)rf_model_max_length(task->model));
+        return rf_cli_fail(
+            error, RF_ERR_ARGUMENT,
+            "a text has %lld tokens, but the model has %lld positions; shorten it, or give "
+            "--extend-positions %lld",
+            (long long)encoding->count, (long long)rf_model_max_length(task->model),
+            (long long)encoding->count);
     }
     return status;
 }

@@ -79,6 +79,7 @@ static void set_data(const rf_settings *settings, rf_train_options *train)
     train->output = rf_settings_string(settings, "output");
     train->resume = rf_settings_flag(settings, "resume");
     train->init_from = rf_settings_string(settings, "init-from");
+    train->extend_positions = rf_settings_integer(settings, "extend-positions");
     train->tokenizer = rf_settings_string(settings, "tokenizer");
     train->direction = rf_settings_string(settings, "direction");
     train->task = rf_settings_string(settings, "task");

@@ -83,15 +83,16 @@ static rf_status too_long(const rf_request *request, const rf_request_prompt *pr
     if (prompt->count > positions) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
                             "%s has %lld tokens and the model has %lld positions; shorten "
-                            "the prompt, or read only its end, with a window",
+                            "the prompt, read only its end with a window, or give the model more "
+                            "with extend_positions",
                             name_of(request, prompt, name), (long long)prompt->count,
                             (long long)positions);
     }
     return rf_error_set(
         error, RF_ERR_ARGUMENT,
         "%s of %lld tokens and %lld new ones do not fit into the model's "
-        "%lld positions; ask for at most %lld new tokens, shorten the prompt, or go on with "
-        "a window",
+        "%lld positions; ask for at most %lld new tokens, shorten the prompt, go on with "
+        "a window, or give the model more with extend_positions",
         name_of(request, prompt, name), (long long)prompt->count, (long long)prompt->limit,
         (long long)positions, (long long)(positions - prompt->count + 1));
 }

@@ -146,10 +146,40 @@ static void settle_range(scale *axis, double margin)
     axis->high += added;
 }
 
+/* Height of a bar up to and with series `last` of place i. */
+static double stacked(const rf_chart *chart, size_t last, size_t i)
+{
+    double sum = 0.0;
+    for (size_t s = 0; s <= last; s++) {
+        const rf_chart_series *series = &chart->series[s];
+        sum += i < series->count && is_drawn(chart, series, i) ? fmax(0.0, series->y[i]) : 0.0;
+    }
+    return sum;
+}
+
+static void find_bar_ranges(const rf_chart *chart, scale *x, scale *y)
+{
+    const rf_chart_series *first = chart->series;
+    size_t count = chart->series_count > 0 ? first->count : 0;
+    include(y, 0.0);
+    for (size_t i = 0; i < count; i++) {
+        if (is_drawn(chart, first, i)) {
+            include(x, first->x[i]);
+            include(y, stacked(chart, chart->series_count - 1, i));
+        }
+    }
+    settle_range(x, 0.5 / (double)(count > 0 ? count : 1));
+    settle_range(y, 0.0);
+}
+
 static void find_ranges(const rf_chart *chart, scale *x, scale *y)
 {
     *x = (scale){.low = HUGE_VAL, .high = -HUGE_VAL, .is_log = chart->x_log};
     *y = (scale){.low = HUGE_VAL, .high = -HUGE_VAL, .is_log = chart->y_log};
+    if (chart->bars) {
+        find_bar_ranges(chart, x, y);
+        return;
+    }
     for (size_t s = 0; s < chart->series_count; s++) {
         const rf_chart_series *series = &chart->series[s];
         for (size_t i = 0; i < series->count; i++) {
@@ -320,6 +350,27 @@ done:
     return status;
 }
 
+/* The part of each bar that is series `index`. */
+static rf_status draw_bars(const rf_chart *chart, size_t index, const scale *x, const scale *y,
+                           rf_chart_canvas *canvas, rf_error *error)
+{
+    const rf_chart_series *series = &chart->series[index];
+    double half = 0.35 * (x->last - x->first) / (double)(series->count + 1);
+    for (size_t i = 0; i < series->count; i++) {
+        rf_chart_point low = {0.0, 0.0};
+        rf_chart_point high = {0.0, 0.0};
+        double below = index > 0 ? stacked(chart, index - 1, i) : 0.0;
+        double above = stacked(chart, index, i);
+        if (above > below && place_value(x, series->x[i], &low.x) &&
+            place_value(y, below, &low.y) && place_value(y, above, &high.y)) {
+            high.x = low.x + half;
+            low.x -= half;
+            RF_TRY(canvas->box(canvas, low, high, index, error));
+        }
+    }
+    return RF_OK;
+}
+
 static size_t legend_characters(const rf_chart *chart)
 {
     size_t longest = 0;
@@ -374,7 +425,8 @@ rf_status rf_chart_draw(const rf_chart *chart, rf_chart_canvas *canvas, rf_error
     RF_TRY(draw_x_axis(chart, &x, &y, canvas, error));
     RF_TRY(draw_y_axis(chart, &x, &y, canvas, error));
     for (size_t i = 0; i < chart->series_count; i++) {
-        RF_TRY(draw_series(&chart->series[i], i, &x, &y, canvas, error));
+        RF_TRY(chart->bars ? draw_bars(chart, i, &x, &y, canvas, error)
+                           : draw_series(&chart->series[i], i, &x, &y, canvas, error));
     }
     return characters > 0 ? draw_legend(chart, x.last + 16.0, canvas, error) : RF_OK;
 }

@@ -21,6 +21,8 @@ typedef struct rf_chart {
     bool x_log, y_log;
     const rf_chart_series *series;
     size_t series_count;
+    bool bars; /* at the places of x one bar each, of the series' values on top of each other, all
+                  with the same x; y from 0 and not on a log axis */
 } rf_chart;
 
 /* The SVG text, released with rf_release. */

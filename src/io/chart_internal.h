@@ -30,6 +30,8 @@ struct rf_chart_canvas {
                       rf_error *error);
     rf_status (*line)(rf_chart_canvas *canvas, const rf_chart_point *points, size_t count,
                       size_t series, rf_error *error);
+    rf_status (*box)(rf_chart_canvas *canvas, rf_chart_point corner, rf_chart_point opposite,
+                     size_t series, rf_error *error);
     rf_status (*dot)(rf_chart_canvas *canvas, rf_chart_point at, size_t series, rf_error *error);
     rf_status (*label)(rf_chart_canvas *canvas, const rf_chart_label *label, rf_error *error);
 };

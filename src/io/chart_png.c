@@ -54,6 +54,21 @@ static rf_status png_line(rf_chart_canvas *canvas, const rf_chart_point *points,
     return RF_OK;
 }
 
+static rf_status png_box(rf_chart_canvas *canvas, rf_chart_point corner, rf_chart_point opposite,
+                         size_t series, rf_error *error)
+{
+    (void)error;
+    cairo_t *cairo = cairo_of(canvas);
+    unsigned colour = rf_chart_colour(series);
+    double opacity = series < RF_CHART_COLOURS ? 1.0 : 0.5;
+    cairo_set_source_rgba(cairo, (colour >> 16) / 255.0, (colour >> 8 & 0xFFU) / 255.0,
+                          (colour & 0xFFU) / 255.0, opacity);
+    cairo_new_path(cairo);
+    cairo_rectangle(cairo, corner.x, corner.y, opposite.x - corner.x, opposite.y - corner.y);
+    cairo_fill(cairo);
+    return RF_OK;
+}
+
 static rf_status png_dot(rf_chart_canvas *canvas, rf_chart_point at, size_t series, rf_error *error)
 {
     (void)error;
@@ -102,8 +117,12 @@ static cairo_status_t take_bytes(void *closure, const unsigned char *bytes, unsi
 static rf_status draw_and_encode(const rf_chart *chart, cairo_surface_t *surface, cairo_t *cairo,
                                  rf_text *png, rf_error *error)
 {
-    rf_chart_canvas canvas = {
-        .state = cairo, .rule = png_rule, .line = png_line, .dot = png_dot, .label = png_label};
+    rf_chart_canvas canvas = {.state = cairo,
+                              .rule = png_rule,
+                              .line = png_line,
+                              .box = png_box,
+                              .dot = png_dot,
+                              .label = png_label};
     cairo_set_source_rgb(cairo, 1.0, 1.0, 1.0);
     cairo_paint(cairo);
     cairo_scale(cairo, PIXELS, PIXELS);

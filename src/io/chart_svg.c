@@ -80,6 +80,21 @@ static rf_status svg_line(rf_chart_canvas *canvas, const rf_chart_point *points,
     return rf_text_format(svg, error, "\"/>\n");
 }
 
+static rf_status svg_box(rf_chart_canvas *canvas, rf_chart_point corner, rf_chart_point opposite,
+                         size_t series, rf_error *error)
+{
+    rf_text *svg = text_of(canvas);
+    RF_TRY(rf_text_format(svg, error, "<rect class=\"dot s%zu\"", series % RF_CHART_COLOURS));
+    if (series >= RF_CHART_COLOURS) {
+        RF_TRY(rf_text_format(svg, error, " fill-opacity=\"0.5\""));
+    }
+    RF_TRY(put_attribute(svg, "x", fmin(corner.x, opposite.x), error));
+    RF_TRY(put_attribute(svg, "y", fmin(corner.y, opposite.y), error));
+    RF_TRY(put_attribute(svg, "width", fabs(opposite.x - corner.x), error));
+    RF_TRY(put_attribute(svg, "height", fabs(opposite.y - corner.y), error));
+    return rf_text_format(svg, error, "/>\n");
+}
+
 static rf_status svg_dot(rf_chart_canvas *canvas, rf_chart_point at, size_t series, rf_error *error)
 {
     rf_text *svg = text_of(canvas);
@@ -140,8 +155,12 @@ static rf_status put_style(rf_text *svg, rf_error *error)
 
 static rf_status put_chart(const rf_chart *chart, rf_text *svg, rf_error *error)
 {
-    rf_chart_canvas canvas = {
-        .state = svg, .rule = svg_rule, .line = svg_line, .dot = svg_dot, .label = svg_label};
+    rf_chart_canvas canvas = {.state = svg,
+                              .rule = svg_rule,
+                              .line = svg_line,
+                              .box = svg_box,
+                              .dot = svg_dot,
+                              .label = svg_label};
     RF_TRY(rf_text_format(svg, error,
                           "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" width=\"%d\" "
                           "height=\"%d\" viewBox=\"0 0 %d %d\">\n",

@@ -138,6 +138,28 @@ int64_t rf_config_max_length(const rf_config *config)
     return product < RF_LIMIT_POSITIONS ? product : RF_LIMIT_POSITIONS;
 }
 
+/* The first axis is the slow one, so that more rows of it change no earlier position. An axial
+ * max_position_embeddings stays: the automatic rule for buckets reads it. */
+rf_status rf_config_extend_positions(rf_config *config, int64_t positions, rf_error *error)
+{
+    if (positions < 0 || positions > RF_LIMIT_POSITIONS) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "extend_positions is %lld, expected 1 to %lld (0: as they are)",
+                            (long long)positions, (long long)RF_LIMIT_POSITIONS);
+    }
+    config->repeats_positions = positions > 0;
+    if (positions <= rf_config_max_length(config)) {
+        return RF_OK;
+    }
+    if (config->positions == RF_POSITIONS_LEARNED) {
+        config->max_positions = positions;
+        return RF_OK;
+    }
+    int64_t block = rf_config_max_length(config) / config->axial_shape[0];
+    config->axial_shape[0] = (positions - 1) / block + 1;
+    return RF_OK;
+}
+
 rf_status rf_config_check_length(const rf_config *config, int64_t length, rf_error *error)
 {
     int64_t most = rf_config_max_length(config);
@@ -153,16 +175,18 @@ rf_status rf_config_check_length(const rf_config *config, int64_t length, rf_err
         return rf_error_set(
             error, RF_ERR_CONFIG,
             "a sequence of %lld tokens is too long: axial_pos_shape %s has %lld positions; shorten "
-            "it, or train a model with a larger axial_pos_shape",
+            "it, or extend the model's tables (extend_positions; reformer convert "
+            "--extend-positions %lld)",
             (long long)length,
             rf_integers_describe(config->axial_shape, config->axes, shape, sizeof shape),
-            (long long)most);
+            (long long)most, (long long)length);
     }
     if (config->positions == RF_POSITIONS_LEARNED) {
         return rf_error_set(error, RF_ERR_CONFIG,
                             "a sequence of %lld tokens is too long: max_position_embeddings is "
-                            "%lld; shorten it, or train a model with more",
-                            (long long)length, (long long)most);
+                            "%lld; shorten it, or extend the model's table (extend_positions; "
+                            "reformer convert --extend-positions %lld)",
+                            (long long)length, (long long)most, (long long)length);
     }
     return rf_error_set(
         error, RF_ERR_CONFIG,

@@ -72,6 +72,7 @@ typedef struct rf_config {
     int axes;                          /* axial only */
     int64_t axial_shape[RF_MAX_AXES];  /* rows of each table */
     int64_t axial_widths[RF_MAX_AXES]; /* their sum is hidden */
+    bool repeats_positions; /* weights with fewer rows in the first table are read, and repeated */
     double axial_norm_std, initializer_range, layer_norm_epsilon;
     double hidden_dropout;
     bool causal; /* is_decoder */
@@ -168,6 +169,11 @@ int64_t rf_config_layout(const rf_config *config, int64_t length);
 /* Positions there are: the product of the axes, or max_positions for learned ones, or 2^31 - 1 for
  * sinusoids; never more than that. */
 int64_t rf_config_max_length(const rf_config *config);
+/* At least so many positions: an axial model's first table, or the learned one, gets more rows. 0:
+ * as they are. Weights that are read later fill the new rows with the old ones, over and over
+ * (Beltagy et al. 2020, section 5), so that what there was is as it was. */
+RF_MUST_CHECK rf_status rf_config_extend_positions(rf_config *config, int64_t positions,
+                                                   rf_error *error);
 /* RF_ERR_CONFIG naming the key to change, if a sequence of `length` cannot be run. */
 RF_MUST_CHECK rf_status rf_config_check_length(const rf_config *config, int64_t length,
                                                rf_error *error);

@@ -209,6 +209,19 @@ static const char *shape_keys(const rf_parameter *parameter, const rf_config *co
     }
 }
 
+/* A position table with fewer rows, which may be repeated. Whatever the axis, the first is the slow
+ * one and the last dimension is a row's width. */
+static bool is_shorter_table(const rf_tensor *found, const rf_tensor *expected,
+                             const rf_parameter *parameter, const rf_config *config)
+{
+    rf_tensor rows = *found;
+    bool fits = config->repeats_positions && parameter->role == RF_PARAMETER_POSITION &&
+                parameter->axis == 0 && found->rank == expected->rank && found->shape[0] > 0 &&
+                found->shape[0] < expected->shape[0];
+    rows.shape[0] = expected->shape[0];
+    return fits && rf_tensor_same_shape(&rows, expected);
+}
+
 static rf_status check_entry(const rf_safetensors_entry *entry, const rf_parameter *parameter,
                              const rf_config *config, rf_error *error)
 {
@@ -221,7 +234,8 @@ static rf_status check_entry(const rf_safetensors_entry *entry, const rf_paramet
             error, RF_ERR_FORMAT, "%s: tensor %s is %s, expected numbers of type f32, f16 or bf16",
             entry->path, entry->name, rf_tensor_describe(found, texts[0], sizeof texts[0]));
     }
-    if (!rf_tensor_same_shape(found, &expected)) {
+    if (!rf_tensor_same_shape(found, &expected) &&
+        !is_shorter_table(found, &expected, parameter, config)) {
         return rf_error_set(error, RF_ERR_FORMAT,
                             "%.160s: tensor %s is %s, but config.json (%s) needs %s", entry->path,
                             entry->name, rf_tensor_describe(found, texts[0], sizeof texts[0]),
@@ -249,7 +263,11 @@ static rf_status check_entries(const reading *r, rf_error *error)
 static rf_status read_value(const rf_safetensors_entry *entry, const rf_parameter *parameter,
                             float *values, rf_error *error)
 {
-    RF_TRY(rf_safetensors_read_f32(entry, values, parameter->count, error));
+    int64_t count = rf_tensor_count(&entry->tensor);
+    RF_TRY(rf_safetensors_read_f32(entry, values, count, error));
+    for (int64_t j = count; j < parameter->count; j++) { /* rows of a longer position table */
+        values[j] = values[j - count];
+    }
     for (int64_t j = 0; j < parameter->count; j++) {
         if (!isfinite(values[j])) {
             return rf_error_set(error, RF_ERR_FORMAT,
@@ -305,6 +323,18 @@ static void tell_heads(const reading *r)
     }
 }
 
+static void tell_positions(const reading *r)
+{
+    const rf_parameter *table = rf_parameters_find(r->parameters, RF_PARAMETER_POSITION, -1, 0);
+    int64_t found = table != NULL ? find_entry(r->file, table)->tensor.shape[0] : 0;
+    if (table != NULL && found < table->shape[0]) {
+        rf_log_write(r->log, RF_LOG_NOTICE,
+                     "%s: %s has %lld rows, repeated to %lld: %lld positions", r->folder,
+                     table->name, (long long)found, (long long)table->shape[0],
+                     (long long)rf_config_max_length(r->config));
+    }
+}
+
 static bool has_head_bias(const rf_parameters *parameters, const float *block)
 {
     const rf_parameter *bias = rf_parameters_find(parameters, RF_PARAMETER_HEAD_BIAS, -1, 0);
@@ -329,6 +359,7 @@ static rf_status load(reading *r, rf_head_bias choice, float *block, bool *appli
     RF_TRY_DONE(check_entries(r, error));
     RF_TRY_DONE(read_values(r, block, error));
     tell_heads(r);
+    tell_positions(r);
     if (!*applies_bias && has_head_bias(r->parameters, block)) {
         rf_log_write(
             r->log, RF_LOG_NOTICE, "%s: lm_head.bias is not zero but is left out%s", r->folder,

@@ -61,6 +61,7 @@ static rf_status apply_options(rf_config *config, const rf_model_options *option
     if (options->num_hashes > 0) {
         config->rounds = options->num_hashes;
     }
+    RF_TRY(rf_config_extend_positions(config, options->extend_positions, error));
     if (options->stream == NULL) {
         return RF_OK;
     }

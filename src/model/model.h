@@ -202,6 +202,9 @@ RF_MUST_CHECK rf_status rf_runner_train(rf_runner *runner, const rf_batch *batch
 /* The gradient block (device), laid out like the parameters; zeroed at creation and by
  * rf_runner_zero_gradients. */
 float *rf_runner_gradients(rf_runner *runner);
+/* The two streams as the last pass left them: at the top, or, behind a backward, what came back at
+ * the bottom. [rows planned, hidden], device */
+const rf_tensor *rf_runner_streams(const rf_runner *runner);
 RF_MUST_CHECK rf_status rf_runner_zero_gradients(rf_runner *runner, rf_error *error);
 /* Labels that are scored in a batch of a causal language model (labels[:, 1:] != -100). */
 int64_t rf_batch_scored(const rf_batch *batch);

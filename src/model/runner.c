@@ -401,6 +401,11 @@ float *rf_runner_gradients(rf_runner *runner)
     return runner->gradients.data;
 }
 
+const rf_tensor *rf_runner_streams(const rf_runner *runner)
+{
+    return runner->stack.streams;
+}
+
 rf_status rf_runner_zero_gradients(rf_runner *runner, rf_error *error)
 {
     return rf_device_zero(runner->pass.context.device, runner->gradients.data,

@@ -404,6 +404,12 @@ static rf_status prepare(bench *b, rf_error *error)
     RF_TRY(take_inputs(b, error));
     RF_TRY(pass(b, options->forward_only, error));
     b->peak = b->workspace.high;
+    if (options->memory_limit > 0 && b->peak > options->memory_limit) {
+        return rf_error_set(error, RF_ERR_MEMORY,
+                            "%zu bytes are needed, but the limit is %llu; lower the length or the "
+                            "batch, or take fewer heads at a time",
+                            b->peak, (unsigned long long)options->memory_limit);
+    }
     rf_workspace_init(&b->workspace, b->model.device);
     b->context.device = b->model.device;
     RF_TRY(rf_workspace_allocate(&b->workspace, b->peak, error));

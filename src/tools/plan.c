@@ -156,6 +156,7 @@ static rf_status open_planner(const rf_plan_options *options, planner *p, rf_err
 {
     rf_model_options model = {.stream = options->stream,
                               .threads = options->threads,
+                              .extend_positions = options->extend_positions,
                               .device = options->device,
                               .precision = options->precision,
                               .kernels = options->kernels};
@@ -253,6 +254,7 @@ static rf_status add_estimate(const rf_plan_options *options, const planner *p,
 {
     const rf_model_options choice = {.stream = options->stream,
                                      .threads = options->threads,
+                                     .extend_positions = options->extend_positions,
                                      .device = options->device,
                                      .precision = options->precision,
                                      .kernels = options->kernels};

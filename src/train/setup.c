@@ -99,6 +99,9 @@ static rf_status parse_recipe(const rf_train_options *options, const rf_log *log
         status = rf_config_parse_as("the model's configuration", object, RF_CONFIG_OURS, choice,
                                     log, config, error);
     }
+    if (status == RF_OK) {
+        status = rf_config_extend_positions(config, options->extend_positions, error);
+    }
     json_decref(object);
     return status;
 }
@@ -138,6 +141,14 @@ static rf_status read_config(rf_trainer *trainer, rf_error *error)
     const rf_train_options *options = &trainer->options;
     if (trainer->resumed_from != NULL) {
         RF_TRY(rf_config_load(trainer->resumed_from, &options->log, &trainer->config, error));
+        if (options->extend_positions > rf_config_max_length(&trainer->config)) {
+            return rf_error_set(
+                error, RF_ERR_CONFIG,
+                "%s: has %lld positions, and the optimizer's state is of these tables; to extend "
+                "them to %lld, start a new run from its weights (init_from)",
+                trainer->resumed_from, (long long)rf_config_max_length(&trainer->config),
+                (long long)options->extend_positions);
+        }
         return check_same_model(trainer, error);
     }
     if (options->model_config != NULL) {
@@ -146,7 +157,8 @@ static rf_status read_config(rf_trainer *trainer, rf_error *error)
     rf_class_choice space;
     const rf_class_choice *choice = NULL;
     RF_TRY(choose_class(options, &space, &choice, error));
-    return rf_config_load_as(options->init_from, choice, &options->log, &trainer->config, error);
+    RF_TRY(rf_config_load_as(options->init_from, choice, &options->log, &trainer->config, error));
+    return rf_config_extend_positions(&trainer->config, options->extend_positions, error);
 }
 
 static int64_t default_length(const rf_trainer *trainer)

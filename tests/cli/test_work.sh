@@ -126,6 +126,23 @@ expect 0 bench memory --model "$work/a" --length 32
 says out "of the plan"
 expect 1 bench step --model "$work/a" --length 32 --memory-limit 100KB
 says err "GiB"
+expect 0 bench reversal --config "$work/tiny.json" --length 32 --deepest 6 --repeats 1 --output "$work/pictures"
+says out "fixed32"
+test -s "$work/pictures/reversal.svg" || fault "no picture of reversal"
+expect 2 bench reversal --length 32
+says err "needs --config"
+expect 2 bench reversal --config "$work/tiny.json" --longest 2048
+says err "--longest is an option of bench scaling"
+expect 0 bench scaling --longest 2048 --tokens 2048 --heads 1 --hidden 16 --head-width 16 --repeats 1 --warmup 0 --output "$work/pictures"
+says out "time of a sequence grows as length^"
+for name in scaling.json scaling-time.svg scaling-memory.svg; do test -s "$work/pictures/$name" || fault "no $name"; done
+# More positions than trained.
+expect 0 convert --model "$work/a" --output "$work/stretched" --extend-positions 100
+expect 0 plan --model "$work/stretched" --length 100 --inference
+expect 0 plan --model "$work/a" --length 100 --inference --extend-positions 100
+expect 1 plan --model "$work/a" --length 100 --inference
+says err "--extend-positions 100"
+expect 0 generate --model "$work/a" --prompt x --tokens 100 --extend-positions 128
 # The largest that fits, and limits.
 expect 0 plan --config "$work/tiny.json" --fit 1MiB
 says out "batch 1 of length 64, which is all the positions of the model"

@@ -45,7 +45,7 @@ static void test_line(void **state)
 {
     (void)state;
     rf_chart_series series = {"train", steps, losses, 6};
-    rf_chart chart = {"Loss", "step", "nats", false, false, &series, 1};
+    rf_chart chart = {"Loss", "step", "nats", false, false, &series, 1, false};
     char *svg = draw(&chart);
     static const char *const labels[] = {"Loss", "step", "nats", "train", "0",   "1",
                                          "5",    "2.0",  "2.5",  "3.0",   "3.5", "4.0"};
@@ -66,7 +66,7 @@ static void test_gaps_and_points(void **state)
     (void)state;
     const double y[] = {1.0, (double)NAN, 2.0, 3.0, HUGE_VAL, 4.0};
     rf_chart_series series = {NULL, steps, y, 6};
-    rf_chart chart = {NULL, NULL, NULL, false, false, &series, 1};
+    rf_chart chart = {NULL, NULL, NULL, false, false, &series, 1, false};
     char *svg = draw(&chart);
     assert_int_equal(occurrences(svg, "<polyline"), 1);
     assert_int_equal(occurrences(svg, "<circle"), 2);
@@ -85,17 +85,17 @@ static void test_data_that_hurts(void **state)
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         for (int logs = 0; logs < 4; logs++) {
             rf_chart_series series = {"s", kinds[i], kinds[i], 2};
-            rf_chart chart = {"t", "x", "y", (logs & 1) != 0, (logs & 2) != 0, &series, 1};
+            rf_chart chart = {"t", "x", "y", (logs & 1) != 0, (logs & 2) != 0, &series, 1, false};
             rf_release(draw(&chart));
         }
     }
-    rf_chart none = {"none", "x", "y", false, true, NULL, 0};
+    rf_chart none = {"none", "x", "y", false, true, NULL, 0, false};
     rf_release(draw(&none));
     rf_chart_series empty = {"empty", NULL, NULL, 0};
-    rf_chart chart = {"empty", "x", "y", true, false, &empty, 1};
+    rf_chart chart = {"empty", "x", "y", true, false, &empty, 1, false};
     rf_release(draw(&chart));
     rf_chart_series point = {"point", same, same, 1};
-    rf_chart single = {"single", "x", "y", false, false, &point, 1};
+    rf_chart single = {"single", "x", "y", false, false, &point, 1, false};
     char *svg = draw(&single);
     assert_int_equal(occurrences(svg, "<circle"), 1);
     rf_release(svg);
@@ -107,7 +107,7 @@ static void test_log_axes(void **state)
     const double x[] = {1.0, 10.0, 1000.0, 100000.0};
     const double y[] = {0.001, 0.0, -5.0, 0.02};
     rf_chart_series series = {"s", x, y, 4};
-    rf_chart chart = {"t", "x", "y", true, true, &series, 1};
+    rf_chart chart = {"t", "x", "y", true, true, &series, 1, false};
     char *svg = draw(&chart);
     assert_true(has_label(svg, "1000") && has_label(svg, "100000"));
     assert_true(has_label(svg, "0.001") && has_label(svg, "0.002") && has_label(svg, "0.01"));
@@ -121,7 +121,7 @@ static void test_large_numbers(void **state)
     const double x[] = {1e9, 1.00001e9};
     const double y[] = {1e-9, 5e-9};
     rf_chart_series series = {NULL, x, y, 2};
-    rf_chart chart = {NULL, NULL, NULL, false, false, &series, 1};
+    rf_chart chart = {NULL, NULL, NULL, false, false, &series, 1, false};
     char *svg = draw(&chart);
     assert_true(has_label(svg, "1000002000") || has_label(svg, "1.000002e+09"));
     assert_true(has_label(svg, "2e-09"));
@@ -132,7 +132,7 @@ static void test_escaping(void **state)
 {
     (void)state;
     rf_chart_series series = {"<a & \"b\">", steps, losses, 6};
-    rf_chart chart = {"bell\a \xFF \xC3\xA9 \xC3(", "x\n", "]]>", false, false, &series, 1};
+    rf_chart chart = {"bell\a \xFF \xC3\xA9 \xC3(", "x\n", "]]>", false, false, &series, 1, false};
     char *svg = draw(&chart);
     assert_true(has_label(svg, "&lt;a &amp; &quot;b&quot;&gt;"));
     assert_true(has_label(svg, "bell  ? \xC3\xA9 ?("));
@@ -149,7 +149,7 @@ static void test_many_series(void **state)
         series[i] = (rf_chart_series){"a name that is longer than the legend has room for", steps,
                                       losses, 6};
     }
-    rf_chart chart = {"many", "x", "y", false, false, series, COUNT};
+    rf_chart chart = {"many", "x", "y", false, false, series, COUNT, false};
     char *svg = draw(&chart);
     assert_non_null(strstr(svg, "stroke-dasharray=\"8 4\""));
     assert_true(has_label(svg, "and 12 more"));
@@ -161,7 +161,7 @@ static void test_files(void **state)
 {
     (void)state;
     rf_chart_series series = {"train", steps, losses, 6};
-    rf_chart chart = {"Loss", "step", "nats", false, true, &series, 1};
+    rf_chart chart = {"Loss", "step", "nats", false, true, &series, 1, false};
     rf_error problem = {0};
     char *svg_path = NULL;
     char *png_path = NULL;
@@ -200,7 +200,7 @@ static void test_no_memory(void **state)
 {
     (void)state;
     rf_chart_series series = {"train", steps, losses, 6};
-    rf_chart chart = {"Loss", "step", "nats", false, true, &series, 1};
+    rf_chart chart = {"Loss", "step", "nats", false, true, &series, 1, false};
     size_t before = rf_memory_in_use();
     rf_status status = RF_ERR_MEMORY;
     int attempts = 0;
@@ -217,9 +217,31 @@ static void test_no_memory(void **state)
     assert_true(attempts > 3);
 }
 
+/* Two bars of two parts, the second on top of the first, from 0. */
+static void test_bars(void **state)
+{
+    (void)state;
+    static const double places[] = {1.0, 2.0};
+    static const double low[] = {1.0, 2.0};
+    static const double high[] = {3.0, 2.0};
+    rf_chart_series series[] = {{"low", places, low, 2}, {"high", places, high, 2}};
+    rf_chart chart = {"Bars", "x", "y", true, false, series, 2, true};
+    char *svg = draw(&chart);
+    assert_int_equal(occurrences(svg, "<rect class=\"dot s0\""), 2);
+    assert_int_equal(occurrences(svg, "<rect class=\"dot s1\""), 2);
+    assert_int_equal(occurrences(svg, "<polyline"), 2); /* the samples in the legend */
+    /* The plot is 380 pixels for 4, from 424 up. */
+    assert_non_null(strstr(svg, "height=\"95\""));
+    assert_non_null(strstr(svg, "y=\"329\""));
+    assert_non_null(strstr(svg, "height=\"285\""));
+    assert_int_equal(occurrences(svg, "y=\"44\" width"), 2);
+    rf_release(svg);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bars),
         cmocka_unit_test(test_line),
         cmocka_unit_test(test_gaps_and_points),
         cmocka_unit_test(test_data_that_hurts),

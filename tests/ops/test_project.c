@@ -312,6 +312,23 @@ static const project_shape shapes[] = {
      .fixed = true,
      .residual = true,
      .mode = RF_RESIDUAL_SUBTRACT},
+    {.rows = 150,
+     .k = 512,
+     .n = {256, 0, 0},
+     .weights = RF_BF16,
+     .fixed = true,
+     .bias = true,
+     .residual = true,
+     .probability = 0.5F},
+    {.rows = 65,
+     .k = 512,
+     .n = {384, 0, 0},
+     .weights = RF_BF16,
+     .bias = true,
+     .residual = true,
+     .mode = RF_RESIDUAL_SUBTRACT,
+     .probability = 0.25F,
+     .spare = 8},
 };
 static const check_case cases[] = {
     {"two products of a fixed stream", 1, build, run, oracle, &shapes[0]},
@@ -327,6 +344,8 @@ static const check_case cases[] = {
     {"bf16: out of a float stream", 11, build, run, oracle, &shapes[10]},
     {"bf16: into a float stream", 12, build, run, oracle, &shapes[11]},
     {"bf16: out of a fixed stream", 13, build, run, oracle, &shapes[12]},
+    {"bf16: outer into a fixed stream", 14, build, run, oracle, &shapes[13]},
+    {"bf16: outer out of a float stream", 15, build, run, oracle, &shapes[14]},
 };
 
 int main(int argc, char **argv)

@@ -369,6 +369,36 @@ static void the_highest_complete_checkpoint_is_resumed(void **state)
     assert_true(rf_file_exists(scratch("highest/checkpoints/step-4/state.json")));
 }
 
+/* A model of 64 positions goes on with windows of 100 tokens; what the optimizer knows is of tables
+ * that stay. */
+static void a_model_is_trained_on_longer_windows(void **state)
+{
+    (void)state;
+    rf_error reason = {0};
+    rf_train_result result;
+    rf_train_options options = small_run("shorter");
+    options.steps = 2;
+    train(&options);
+    options = small_run("longer");
+    options.model_config = NULL;
+    options.init_from = scratch("shorter");
+    options.extend_positions = 100;
+    options.length = 100;
+    options.steps = 2;
+    train(&options);
+    size_t size = 0;
+    assert_non_null(strstr(read_text(options.output, "config.json", &size), "13,"));
+    options.init_from = NULL;
+    options.resume = true;
+    options.steps = 3;
+    train(&options);
+    options.extend_positions = 200;
+    options.steps = 4;
+    assert_int_equal(rf_trainer_run(&options, NULL, &result, &reason), RF_ERR_CONFIG);
+    assert_non_null(strstr(reason.message, "has 104 positions"));
+    assert_non_null(strstr(reason.message, "init_from"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -387,6 +417,7 @@ int main(void)
         cmocka_unit_test(what_changed_since_is_said_on_resume),
         cmocka_unit_test(a_damaged_checkpoint_is_refused_by_file),
         cmocka_unit_test(the_highest_complete_checkpoint_is_resumed),
+        cmocka_unit_test(a_model_is_trained_on_longer_windows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

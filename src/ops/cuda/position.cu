@@ -107,35 +107,73 @@ __device__ __forceinline__ sample_part part_of_sample(const position_call &call,
     return {call.offset + first, call.offset + end, call.offset - origin};
 }
 
+/* A row of the gradient and the factor of its place; row -1: none. */
+struct scaled_row {
+    int64_t row;
+    float scale;
+};
+
+/* Where the place numbered n is: see add_digits_kernel. */
+__device__ __forceinline__ scaled_row row_of_number(const position_call &call,
+                                                    const position_axis &axis,
+                                                    const sample_part &rows, int64_t turn,
+                                                    int64_t n)
+{
+    const int64_t place = (turn + n / axis.divisor) * (axis.size * axis.divisor) +
+                          static_cast<int64_t>(blockIdx.x) * axis.divisor + n % axis.divisor;
+    if (place < rows.first || place >= rows.end) {
+        return {-1, 0.0F};
+    }
+    return {place - rows.shift, scale_of(call, place - rows.shift)};
+}
+
+/* sum + the rows of all lanes, in their order; `from` is this lane's column, NULL outside. */
+__device__ __forceinline__ float add_rows(float sum, const scaled_row &mine, const float *from,
+                                          int64_t width)
+{
+    constexpr int at_once = 8;
+#pragma unroll
+    for (int first = 0; first < rf_cuda_warp; first += at_once) {
+        float terms[at_once];
+#pragma unroll
+        for (int i = 0; i < at_once; i++) {
+            const int64_t row = __shfl_sync(0xFFFFFFFFU, mine.row, first + i);
+            const float scale = __shfl_sync(0xFFFFFFFFU, mine.scale, first + i);
+            terms[i] = from != nullptr && row >= 0 ? scale * from[row * width] : 0.0F;
+        }
+#pragma unroll
+        for (int i = 0; i < at_once; i++) {
+            sum += terms[i];
+        }
+    }
+    return sum;
+}
+
 /* Block x: digit x of axis k; blockIdx.y: its columns. The places with the digit are numbered
- * through its runs of `divisor`; thread (c, r) sums those numbered r, r + 16, ...; y_gradient
- * [rows, width].
- */
+ * through its runs of `divisor`; thread (c, r) sums those numbered r, r + 16, ... A warp has one r:
+ * each lane finds one of the next 32 rows and its factor, for all. y_gradient [rows, width]. */
 __global__ void __launch_bounds__(columns_a_block *rows_at_a_time)
     add_digits_kernel(const position_call call, int k, const float *__restrict__ y_gradient)
 {
+    static_assert(columns_a_block == rf_cuda_warp, "a warp has one part");
     __shared__ float sums[rows_at_a_time][columns_a_block];
     const position_axis &axis = call.axis[k];
-    const int64_t digit = blockIdx.x;
     const int lane = static_cast<int>(threadIdx.x);
     const int part = static_cast<int>(threadIdx.y);
     const int64_t column = static_cast<int64_t>(blockIdx.y) * columns_a_block + lane;
     const bool is_inside = column < axis.width;
-    const float *from = y_gradient + axis.origin + column;
+    const float *from = is_inside ? y_gradient + axis.origin + column : nullptr;
     const int64_t period = axis.size * axis.divisor;
     const int64_t last = (call.first_row + call.rows - 1) / call.length;
     float sum = 0.0F;
-    for (int64_t sample = call.first_row / call.length; is_inside && sample <= last; sample++) {
+    for (int64_t sample = call.first_row / call.length; sample <= last; sample++) {
         const sample_part rows = part_of_sample(call, sample);
         const int64_t turn = rows.first / period;
         const int64_t count = ((rows.end - 1) / period - turn + 1) * axis.divisor;
-        for (int64_t n = part; n < count; n += rows_at_a_time) {
-            const int64_t place =
-                (turn + n / axis.divisor) * period + digit * axis.divisor + n % axis.divisor;
-            if (place >= rows.first && place < rows.end) {
-                const int64_t row = place - rows.shift;
-                sum += scale_of(call, row) * from[row * call.width];
-            }
+        for (int64_t n = part; n < count; n += rows_at_a_time * rf_cuda_warp) {
+            const scaled_row mine =
+                row_of_number(call, axis, rows, turn, n + lane * rows_at_a_time);
+            sum = add_rows(sum, mine, from, call.width);
         }
     }
     sums[part][lane] = sum;
@@ -145,7 +183,7 @@ __global__ void __launch_bounds__(columns_a_block *rows_at_a_time)
         for (int i = 1; i < rows_at_a_time; i++) {
             total += sums[i][lane];
         }
-        axis.table[digit * axis.width + column] += total;
+        axis.table[blockIdx.x * axis.width + column] += total;
     }
 }
 

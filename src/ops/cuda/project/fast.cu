@@ -1,35 +1,24 @@
 /* Norm, products and dropout of bf16 in one pass over memory, or a product, dropout and residual.
  *
- * A thread block takes 128 rows. Their input stays in shared memory in bf16, normalised on its way
- * in from a stream, or copied; the weights run past it in steps of 128 outputs x 32 of the inner
- * size, four steps deep, from the second-level cache. Eight warps multiply 64 x 32 each (mma.sync).
- * What becomes of a sum is done where it stands, in registers: bias, relu and dropout, then one
- * write of y; or dropout, then one read and write of the stream.
+ * A thread block takes 128 rows. Their input stays in shared memory
+ * in bf16, normalised on its way in from a stream, or copied; the weights run past it in steps,
+ * several steps deep, from the second-level cache (tile.cuh). What becomes of a sum is done where
+ * it stands, in registers: bias, relu and dropout, then one write of y; or dropout, then one read
+ * and write of the stream. Two blocks share a multiprocessor, so that one multiplies while the
+ * other reads or writes; what a block will read is asked for early, of the second-level cache.
  *
  * Memory: the input once, every output once; weights once a block of rows, from the cache. Results
  * of a row depend on nothing but the row. */
 #include "ops/cuda/project/fast.cuh"
 
-#include "ops/cuda/block_attention/mma.cuh"
-#include "ops/cuda/residual.cuh"
+#include "ops/cuda/project/quads.cuh"
 
 #include <initializer_list>
 
 namespace
 {
 
-constexpr int tile_rows = 128;
-constexpr int tile_columns = 128;
-constexpr int depth = 32;  /* of the inner size, a step */
-constexpr int stages = 4;  /* steps in shared memory */
-constexpr int piece = 8;   /* bf16 numbers in 16 bytes */
 constexpr int at_once = 4; /* rows that a warp reads before it normalises */
-constexpr int warps = rf_cuda_threads / rf_cuda_warp;
-constexpr int column_warps = 4; /* a row of warps; two such rows */
-constexpr int warp_rows = 64;
-constexpr int warp_columns = 32;
-constexpr int stage_bytes = tile_columns * depth * 2;
-static_assert(warps * warp_rows * warp_columns == tile_rows * tile_columns, "one product a warp");
 
 typedef __nv_bfloat16 bf16;
 
@@ -57,55 +46,53 @@ template <typename X, typename T> struct project_call {
     int32_t *overflow;
 };
 
-/* Bytes from the start of the input's rows to 16 bytes of one; those of rows that are read together
- * lie in different banks. */
-template <int K> __device__ __forceinline__ int input_offset(int row, int number)
-{
-    return row * K * 2 + ((number ^ (row & 7)) << 4);
-}
-
-/* The same in a step of the weights [tile_columns, depth]. Rows 0, 1, 4, 5, 8, 9, 12, 13 (or those
- * plus 2) of 16 are read together: see `multiply`. */
-__device__ __forceinline__ int weight_offset(int row, int number)
-{
-    return row * depth * 2 + ((number ^ ((row >> 2) & 3)) << 4);
-}
-
 /* Which product tile `tile` of columns belongs to; *column: its first one there. Products are few
  * and their numbers stand in the constant bank: nothing is indexed at run time. */
 template <typename Call>
 __device__ __forceinline__ product_call product_at(const Call &call, int tile, int *column)
 {
-    const int first = call.products[0].columns / tile_columns;
-    const int second = call.products[1].columns / tile_columns;
+    const int first = call.products[0].columns / rf_tile_columns;
+    const int second = call.products[1].columns / rf_tile_columns;
     if (tile < first) {
-        *column = tile * tile_columns;
+        *column = tile * rf_tile_columns;
         return call.products[0];
     }
     if (tile < first + second) {
-        *column = (tile - first) * tile_columns;
+        *column = (tile - first) * rf_tile_columns;
         return call.products[1];
     }
-    *column = (tile - first - second) * tile_columns;
+    *column = (tile - first - second) * rf_tile_columns;
     return call.products[2];
 }
 
-/* Begin to copy step `step` of all weights. */
-template <int K, typename Call>
-__device__ __forceinline__ void copy_weights(const Call &call, int step, unsigned char *to)
+template <typename Call>
+__device__ __forceinline__ rf_tile_source weights_of(const Call &call, int tile)
 {
-    constexpr int steps = K / depth;
-    constexpr int pieces = depth / piece;
     int column = 0;
-    const product_call product = product_at(call, step / steps, &column);
-    const bf16 *from = product.weight + column * product.leading + step % steps * depth;
+    const product_call product = product_at(call, tile, &column);
+    return rf_tile_source_of(product.weight + column * product.leading, product.leading);
+}
+
+/* Ask the second-level cache for a line. */
+__device__ __forceinline__ void prefetch(const void *line)
+{
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(line));
+}
+
+/* The same for columns column ... + Columns - 1 of the block's rows of x [rows, width]. */
+template <int Rows, int Columns, typename X>
+__device__ __forceinline__ void prefetch_rows(const X *x, int64_t width, int64_t first,
+                                              int64_t rows, int column)
+{
+    constexpr int numbers = 128 / static_cast<int>(sizeof(X)); /* of a line */
+    constexpr int lines = Columns / numbers;
 #pragma unroll
-    for (int turn = 0; turn < tile_columns * pieces / rf_cuda_threads; turn++) {
+    for (int turn = 0; turn < Rows * lines / rf_cuda_threads; turn++) {
         const int index = static_cast<int>(threadIdx.x) + turn * rf_cuda_threads;
-        const int row = index / pieces;
-        const int number = index % pieces;
-        rf_copy_16(to + weight_offset(row, number), from + row * product.leading + number * piece,
-                   true);
+        const int64_t row = first + index / lines;
+        if (row < rows) {
+            prefetch(x + row * width + column + index % lines * numbers);
+        }
     }
 }
 
@@ -116,15 +103,15 @@ template <int K, typename T>
 __device__ __forceinline__ void take_input(const project_call<bf16, T> &call, int64_t first,
                                            unsigned char *input)
 {
-    constexpr int pieces = K / piece;
+    constexpr int pieces = K / rf_tile_piece;
 #pragma unroll
-    for (int turn = 0; turn < tile_rows * pieces / rf_cuda_threads; turn++) {
+    for (int turn = 0; turn < rf_tile_rows * pieces / rf_cuda_threads; turn++) {
         const int index = static_cast<int>(threadIdx.x) + turn * rf_cuda_threads;
         const int row = index / pieces;
         const int number = index % pieces;
         const bool is_there = first + row < call.rows;
-        const bf16 *from = call.x + (is_there ? first + row : 0) * K + number * piece;
-        rf_copy_16(input + input_offset<K>(row, number), from, is_there);
+        const bf16 *from = call.x + (is_there ? first + row : 0) * K + number * rf_tile_piece;
+        rf_copy_16(input + rf_tile_input<K>(row, number), from, is_there);
     }
 }
 
@@ -165,25 +152,25 @@ __device__ __forceinline__ void take_input(const project_call<X, T> &call, int64
 {
     constexpr int quads = K / (4 * rf_cuda_warp);
     const int lane = static_cast<int>(threadIdx.x) % rf_cuda_warp;
-    const int warp = static_cast<int>(threadIdx.x) / rf_cuda_warp;
+    const int warp = rf_tile<K>::warp();
+    prefetch_rows<rf_tile_rows, K>(call.x, K, first, call.rows, 0);
     rf_cuda_quad<float> gain[quads];
     rf_cuda_quad<float> shift[quads];
 #pragma unroll
     for (int q = 0; q < quads; q++) {
-        gain[q] = rf_cuda_load_quad(call.gain, 4 * (lane + q * rf_cuda_warp), K, true);
-        shift[q] = rf_cuda_load_quad(call.shift, 4 * (lane + q * rf_cuda_warp), K, true);
+        gain[q] = *rf_quad_at(call.gain, 4 * (lane + q * rf_cuda_warp));
+        shift[q] = *rf_quad_at(call.shift, 4 * (lane + q * rf_cuda_warp));
     }
+    constexpr int warp_rows = rf_tile_rows / rf_tile_warps;
 #pragma unroll 1
-    for (int base = warp * (tile_rows / warps); base < (warp + 1) * (tile_rows / warps);
-         base += at_once) {
+    for (int base = warp * warp_rows; base < (warp + 1) * warp_rows; base += at_once) {
         rf_cuda_quad<X> found[at_once][quads];
 #pragma unroll
         for (int r = 0; r < at_once; r++) {
             const int64_t row = first + base + r < call.rows ? first + base + r : first;
 #pragma unroll
             for (int q = 0; q < quads; q++) {
-                found[r][q] =
-                    rf_cuda_load_quad(call.x + row * K, 4 * (lane + q * rf_cuda_warp), K, true);
+                found[r][q] = *rf_quad_at(call.x, row * K + 4 * (lane + q * rf_cuda_warp));
             }
         }
 #pragma unroll
@@ -205,171 +192,104 @@ __device__ __forceinline__ void take_input(const project_call<X, T> &call, int64
                 for (int j = 0; j < 4; j++) {
                     out.v[j] = __float2bfloat16_rn(x[q][j] * gain[q].v[j] + shift[q].v[j]);
                 }
-                unsigned char *to = input + input_offset<K>(base + r, column / piece);
-                *reinterpret_cast<rf_cuda_quad<bf16> *>(to + column % piece * 2) = out;
+                unsigned char *to = input + rf_tile_input<K>(base + r, column / rf_tile_piece);
+                *reinterpret_cast<rf_cuda_quad<bf16> *>(to + column % rf_tile_piece * 2) = out;
                 if (call.z != nullptr && first + base + r < call.rows) {
-                    rf_cuda_store_quad(call.z + (first + base + r) * K, column, K, true, out);
+                    *rf_quad_at(call.z, (first + base + r) * K + column) = out;
                 }
             }
         }
     }
-}
-
-/* ---- the products ---- */
-
-/* sums[m][j] of rows 16 m of the warp's and column group j. Column n of group j is column
- * 16 (j / 2) + 4 (n / 2) + 2 (j % 2) + n % 2 of the warp's 32, so that the two groups of a pair
- * give a lane four neighbours: see `quad_of`. */
-typedef float warp_sums[warp_rows / 16][warp_columns / 8][4];
-
-template <int K>
-__device__ __forceinline__ void multiply(const unsigned char *input, const unsigned char *weights,
-                                         int step, warp_sums &sums)
-{
-    const int lane = static_cast<int>(threadIdx.x) % rf_cuda_warp;
-    const int warp = static_cast<int>(threadIdx.x) / rf_cuda_warp;
-    const int first_row = warp / column_warps * warp_rows + lane % 16;
-    const int first_column =
-        warp % column_warps * warp_columns + lane % 8 / 2 * 4 + lane / 16 * 2 + lane % 2;
-#pragma unroll
-    for (int k = 0; k < depth / 16; k++) {
-        uint32_t a[warp_rows / 16][4];
-        uint32_t b[warp_columns / 16][4];
-#pragma unroll
-        for (int m = 0; m < warp_rows / 16; m++) {
-            const int number = step * (depth / piece) + 2 * k + lane / 16;
-            rf_mma_load(a[m], input + input_offset<K>(first_row + 16 * m, number));
-        }
-#pragma unroll
-        for (int pair = 0; pair < warp_columns / 16; pair++) {
-            const int number = 2 * k + lane / 8 % 2;
-            rf_mma_load(b[pair], weights + weight_offset(first_column + 16 * pair, number));
-        }
-#pragma unroll
-        for (int m = 0; m < warp_rows / 16; m++) {
-#pragma unroll
-            for (int pair = 0; pair < warp_columns / 16; pair++) {
-                rf_mma(sums[m][2 * pair], a[m], b[pair][0], b[pair][1]);
-                rf_mma(sums[m][2 * pair + 1], a[m], b[pair][2], b[pair][3]);
-            }
-        }
-    }
-}
-
-/* Four neighbours of a lane: columns 16 pair + 4 (lane % 4) ... + 3 of the warp's, in row
- * 16 m + 8 half + lane / 4 of the warp's. */
-__device__ __forceinline__ rf_cuda_quad<float> quad_of(const warp_sums &sums, int m, int half,
-                                                       int pair)
-{
-    return {sums[m][2 * pair][2 * half], sums[m][2 * pair][2 * half + 1],
-            sums[m][2 * pair + 1][2 * half], sums[m][2 * pair + 1][2 * half + 1]};
 }
 
 /* ---- what becomes of the sums ---- */
 
-/* Where a lane's quads are. */
-struct lane_place {
-    int64_t row;   /* of m = half = 0 */
-    int column[2]; /* of each pair, in the product */
-};
-
-__device__ __forceinline__ lane_place place_of(int64_t first_row, int first_column)
+/* The sums of rows 16 m and pairs pair, pair + 1, with the bias. */
+template <int K>
+__device__ __forceinline__ rf_lane_quads quads_of(const rf_tile_sums<K> &sums,
+                                                  const product_call &product,
+                                                  const rf_lane_place &at, int m, int pair)
 {
-    const int lane = static_cast<int>(threadIdx.x) % rf_cuda_warp;
-    const int warp = static_cast<int>(threadIdx.x) / rf_cuda_warp;
-    const int column = first_column + warp % column_warps * warp_columns + lane % 4 * 4;
-    return {first_row + warp / column_warps * warp_rows + lane / 4, {column, column + 16}};
-}
-
-/* Behind the bias and, if wanted, relu, which keeps what is not a number. */
-__device__ __forceinline__ void finish_sum(rf_cuda_quad<float> &sum,
-                                           const rf_cuda_quad<float> &bias, bool relu)
-{
+    rf_lane_quads quads = {at.row + 16 * m, at.column + 16 * pair, {}};
 #pragma unroll
-    for (int j = 0; j < 4; j++) {
-        sum.v[j] += bias.v[j];
-        sum.v[j] = relu && sum.v[j] < 0.0F ? 0.0F : sum.v[j];
-    }
-}
-
-template <typename Call>
-__device__ __forceinline__ void drop_at(rf_cuda_quad<float> &sum, const Call &call, int64_t row,
-                                        int64_t columns, int column)
-{
-    if (call.drops) {
-        uint32_t bits[4];
-        const uint64_t index = static_cast<uint64_t>(row * columns + column);
-        rf_core_random_block(&call.dropout.key, call.dropout.origin + index, bits);
-        rf_cuda_mask(sum, bits, call.dropout);
-    }
-}
-
-__device__ __forceinline__ rf_cuda_quad<float> bias_of(const product_call &product, int column)
-{
-    rf_cuda_quad<float> bias = {};
-    if (product.bias != nullptr) {
-        bias = rf_cuda_load_reals(product.bias, column, product.columns, true);
-    }
-    return bias;
-}
-
-template <typename Call>
-__device__ __forceinline__ void write_sums(const Call &call, const product_call &product,
-                                           const lane_place &at, const warp_sums &sums)
-{
-    const rf_cuda_quad<float> bias[2] = {bias_of(product, at.column[0]),
-                                         bias_of(product, at.column[1])};
-#pragma unroll
-    for (int m = 0; m < warp_rows / 16; m++) {
+    for (int side = 0; side < 2; side++) {
+        uint2 bias = {0, 0}; /* four bf16 zeros */
+        if (product.bias != nullptr) {
+            bias = __ldg(reinterpret_cast<const uint2 *>(product.bias + quads.column_of(side)));
+        }
+        const bf16 *numbers = reinterpret_cast<const bf16 *>(&bias);
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            const int64_t row = at.row + 16 * m + 8 * half;
-            if (row < call.rows) {
+            rf_cuda_quad<float> sum = rf_tile_quad<K>(sums, m, half, pair + side);
 #pragma unroll
-                for (int pair = 0; pair < 2; pair++) {
-                    rf_cuda_quad<float> sum = quad_of(sums, m, half, pair);
-                    finish_sum(sum, bias[pair], call.relu);
-                    drop_at(sum, call, row, product.columns, at.column[pair]);
-                    rf_cuda_store_reals(product.y + row * product.columns, at.column[pair],
-                                        product.columns, true, sum);
+            for (int j = 0; j < 4; j++) {
+                sum.v[j] += __bfloat162float(numbers[j]);
+            }
+            quads.v[2 * half + side] = sum;
+        }
+    }
+    return quads;
+}
+
+template <int K, typename Call>
+__device__ __forceinline__ void write_sums(const Call &call, const product_call &product,
+                                           const rf_lane_place &at, const rf_tile_sums<K> &sums)
+{
+#pragma unroll
+    for (int m = 0; m < rf_tile<K>::warp_rows / 16; m++) {
+#pragma unroll
+        for (int pair = 0; pair < rf_tile<K>::pairs; pair += 2) {
+            rf_lane_quads quads = quads_of<K>(sums, product, at, m, pair);
+            if (call.relu) {
+                rf_keep_positive(quads);
+            }
+            if (call.drops) {
+                rf_drop_quads(quads, call.dropout, product.columns);
+            }
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const int64_t row = quads.row_of(i);
+                rf_cuda_quad<bf16> out;
+#pragma unroll
+                for (int j = 0; j < 4; j++) {
+                    out.v[j] = __float2bfloat16_rn(quads.v[i].v[j]);
+                }
+                if (row < call.rows) {
+                    *rf_quad_at(product.y, row * product.columns + quads.column_of(i)) = out;
                 }
             }
         }
     }
 }
 
-template <rf_residual_mode Mode, typename T, typename Call>
+template <int K, rf_residual_mode Mode, typename T, typename Call>
 __device__ __forceinline__ void change_stream(const Call &call, const product_call &product,
-                                              const lane_place &at, const warp_sums &sums,
+                                              const rf_lane_place &at, const rf_tile_sums<K> &sums,
                                               bool *bad)
 {
-    const int64_t columns = product.columns;
-    const rf_cuda_quad<float> bias[2] = {bias_of(product, at.column[0]),
-                                         bias_of(product, at.column[1])};
 #pragma unroll
-    for (int m = 0; m < warp_rows / 16; m++) {
-        rf_cuda_quad<T> found[2][2] = {};
+    for (int m = 0; m < rf_tile<K>::warp_rows / 16; m++) {
 #pragma unroll
-        for (int i = 0; i < 4; i++) { /* all before any is used */
-            const int64_t row = at.row + 16 * m + 8 * (i / 2);
-            if (row < call.rows) {
-                found[i / 2][i % 2] =
-                    rf_cuda_load_quad(call.stream + row * columns, at.column[i % 2], columns, true);
-            }
-        }
+        for (int pair = 0; pair < rf_tile<K>::pairs; pair += 2) {
+            rf_lane_quads quads = quads_of<K>(sums, product, at, m, pair);
+            rf_cuda_quad<T> found[4] = {};
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const int64_t row = at.row + 16 * m + 8 * (i / 2);
-            if (row < call.rows) {
-                rf_cuda_quad<float> sum = quad_of(sums, m, i / 2, i % 2);
-                finish_sum(sum, bias[i % 2], false);
-                drop_at(sum, call, row, columns, at.column[i % 2]);
-#pragma unroll
-                for (int j = 0; j < 4; j++) {
-                    rf_cuda_change<Mode>(&found[i / 2][i % 2].v[j], sum.v[j], call.scale, bad);
+            for (int i = 0; i < 4; i++) { /* on their way during the rounds of the generator */
+                const int64_t row = quads.row_of(i);
+                if (row < call.rows) {
+                    found[i] = *rf_quad_at(call.stream, row * product.columns + quads.column_of(i));
                 }
-                rf_cuda_store_quad(call.stream + row * columns, at.column[i % 2], columns, true,
-                                   found[i / 2][i % 2]);
+            }
+            if (call.drops) {
+                rf_drop_quads(quads, call.dropout, product.columns);
+            }
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const int64_t row = quads.row_of(i);
+                if (row < call.rows) {
+                    rf_cuda_change_quad<Mode>(found[i], quads.v[i], call.scale, bad);
+                    *rf_quad_at(call.stream, row * product.columns + quads.column_of(i)) = found[i];
+                }
             }
         }
     }
@@ -377,53 +297,79 @@ __device__ __forceinline__ void change_stream(const Call &call, const product_ca
 
 /* ---- the kernel ---- */
 
+/* The sums of a tile, whose first steps are being copied; those of the next tile then are. *stage:
+ * where its first step lies, then the next tile's. */
+template <int K>
+__device__ __forceinline__ void sum_tile(unsigned char *input, const rf_tile_source &source,
+                                         const rf_tile_source &next, bool has_next, int *stage,
+                                         rf_tile_sums<K> &sums)
+{
+    constexpr int steps = rf_tile<K>::steps;
+    unsigned char *const weights = input + rf_tile<K>::input_bytes;
+#pragma unroll
+    for (int i = 0; i < rf_tile<K>::warp_rows * rf_tile<K>::warp_columns / 32; i++) {
+        constexpr int wide = rf_tile<K>::warp_columns / 2;
+        sums.v[i / wide][i % wide / 4][i % 4] = 0.0F;
+    }
+#pragma unroll 4
+    for (int step = 0; step < steps; step++) {
+        rf_tile_wait();
+        __syncthreads(); /* this step has come, and all are done with the one that is replaced */
+        const int coming = step + rf_tile_ahead;
+        unsigned char *const to =
+            weights + rf_tile_stage(*stage, rf_tile_ahead) * rf_tile_stage_bytes;
+        if (coming < steps) {
+            rf_tile_copy(source, coming, to);
+        } else if (has_next) {
+            rf_tile_copy(next, coming - steps, to);
+        }
+        rf_copy_commit();
+        rf_tile_multiply<K>(input, weights + *stage * rf_tile_stage_bytes, step, sums);
+        *stage = rf_tile_stage(*stage, 1);
+    }
+    rf_tile_finish<K>(sums);
+}
+
 /* Mode says what is done to a stream; RF_RESIDUAL_SET: there is none, y is written. */
 template <int K, rf_residual_mode Mode, typename X, typename T>
-__global__ void __launch_bounds__(rf_cuda_threads, 2) project_kernel(const project_call<X, T> call)
+__global__ void __launch_bounds__(rf_cuda_threads, 2)
+    project_kernel(const __grid_constant__ project_call<X, T> call)
 {
-    extern __shared__ __align__(128) unsigned char shared[];
-    unsigned char *const input = shared;
-    unsigned char *const weights = shared + tile_rows * K * 2;
-    constexpr int steps = K / depth;
-    const int count = call.tiles * steps;
-    const int64_t first = static_cast<int64_t>(blockIdx.x) * tile_rows;
+    extern __shared__ __align__(1024) unsigned char shared[];
+    const int64_t first = static_cast<int64_t>(blockIdx.x) * rf_tile_rows;
+    rf_tile_source source = weights_of(call, 0);
     bool bad = false;
-    warp_sums sums = {};
+    int stage = 0;
 #pragma unroll
-    for (int step = 0; step < stages - 1; step++) { /* a tile has at least as many */
-        copy_weights<K>(call, step, weights + step * stage_bytes);
+    for (int step = 0; step < rf_tile_ahead; step++) {
+        rf_tile_copy(source, step, shared + rf_tile<K>::input_bytes + step * rf_tile_stage_bytes);
         if (step == 0 && sizeof(X) == sizeof(bf16)) { /* copies of its own, in the first group */
-            take_input<K>(call, first, input);
+            take_input<K>(call, first, shared);
         }
         rf_copy_commit();
     }
     if (sizeof(X) != sizeof(bf16)) {
-        take_input<K>(call, first, input);
+        take_input<K>(call, first, shared);
     }
 #pragma unroll 1
-    for (int step = 0; step < count; step++) {
-        rf_copy_wait_but<stages - 2>();
-        __syncthreads(); /* this step has come, and all are done with the one before */
-        if (step + stages - 1 < count) {
-            const int next = step + stages - 1;
-            copy_weights<K>(call, next, weights + next % stages * stage_bytes);
+    for (int tile = 0; tile < call.tiles; tile++) {
+        int column = 0;
+        const product_call product = product_at(call, tile, &column);
+        const bool has_next = tile + 1 < call.tiles;
+        const rf_tile_source next = weights_of(call, has_next ? tile + 1 : tile);
+        if (Mode != RF_RESIDUAL_SET) {
+            prefetch_rows<rf_tile_rows, rf_tile_columns>(call.stream, product.columns, first,
+                                                         call.rows, column);
         }
-        rf_copy_commit();
-        multiply<K>(input, weights + step % stages * stage_bytes, step % steps, sums);
-        if (step % steps == steps - 1) {
-            int column = 0;
-            const product_call product = product_at(call, step / steps, &column);
-            const lane_place at = place_of(first, column);
-            if (Mode == RF_RESIDUAL_SET) {
-                write_sums(call, product, at, sums);
-            } else {
-                change_stream<Mode, T>(call, product, at, sums, &bad);
-            }
-#pragma unroll
-            for (int i = 0; i < warp_rows / 16 * (warp_columns / 8) * 4; i++) {
-                sums[i / 16][i / 4 % 4][i % 4] = 0.0F;
-            }
+        rf_tile_sums<K> sums;
+        sum_tile<K>(shared, source, next, has_next, &stage, sums);
+        const rf_lane_place at = rf_lane_place_of<K>(first, column);
+        if (Mode == RF_RESIDUAL_SET) {
+            write_sums<K>(call, product, at, sums);
+        } else {
+            change_stream<K, Mode, T>(call, product, at, sums, &bad);
         }
+        source = next;
     }
     if (Mode != RF_RESIDUAL_SET && bad) {
         *call.overflow = 1;
@@ -458,7 +404,7 @@ template <typename X, typename T> project_call<X, T> call_of(const rf_project *p
                             product->weight.leading, rf_cuda_data<const bf16>(&product->bias),
                             rf_cuda_data<bf16>(&product->y),
                             static_cast<int>(product->weight.rows)};
-        call.tiles += static_cast<int>(product->weight.rows / tile_columns);
+        call.tiles += static_cast<int>(product->weight.rows / rf_tile_columns);
     }
     call.relu = project->relu;
     if (has_stream(project)) {
@@ -476,10 +422,18 @@ template <typename X, typename T> project_call<X, T> call_of(const rf_project *p
     return call;
 }
 
+template <int K> size_t shared_size(const rf_device *device)
+{
+    const int stages =
+        rf_cuda_state_of(device)->capability == 90 ? rf_tile_stages_of_90 : rf_tile_stages_of_80;
+    return static_cast<size_t>(rf_tile<K>::input_bytes) +
+           static_cast<size_t>(stages) * rf_tile_stage_bytes;
+}
+
 template <int K, rf_residual_mode Mode, typename X, typename T>
 rf_status launch(const rf_device *device, const project_call<X, T> &call, rf_error *error)
 {
-    const size_t size = tile_rows * K * 2 + stages * stage_bytes;
+    const size_t size = shared_size<K>(device);
     if (call.rows == 0) {
         return RF_OK;
     }
@@ -489,7 +443,7 @@ rf_status launch(const rf_device *device, const project_call<X, T> &call, rf_err
                                                cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                static_cast<int>(size)),
                           "project", error));
-    project_kernel<K, Mode, X, T><<<static_cast<unsigned>(rf_cuda_blocks(call.rows, tile_rows)),
+    project_kernel<K, Mode, X, T><<<static_cast<unsigned>(rf_cuda_blocks(call.rows, rf_tile_rows)),
                                     rf_cuda_threads, size, stream>>>(call);
     return rf_cuda_launched(device, "project", error);
 }
@@ -511,19 +465,22 @@ rf_status launch_normed(const rf_device *device, const rf_project *project, rf_e
     return launch<normed_size, RF_RESIDUAL_SET>(device, call, error);
 }
 
-template <typename T>
+template <int K, typename T>
 rf_status launch_residual(const rf_device *device, const rf_project *project, rf_error *error)
 {
     project_call<bf16, T> call = call_of<bf16, T>(project);
-    const bool adds = project->residual.mode == RF_RESIDUAL_ADD;
     call.x = rf_cuda_data<const bf16>(&project->x);
     call.rows = project->x.shape[0];
-    if (inner_size(project) == 128) {
-        return adds ? launch<128, RF_RESIDUAL_ADD>(device, call, error)
-                    : launch<128, RF_RESIDUAL_SUBTRACT>(device, call, error);
-    }
-    return adds ? launch<256, RF_RESIDUAL_ADD>(device, call, error)
-                : launch<256, RF_RESIDUAL_SUBTRACT>(device, call, error);
+    return project->residual.mode == RF_RESIDUAL_ADD
+               ? launch<K, RF_RESIDUAL_ADD>(device, call, error)
+               : launch<K, RF_RESIDUAL_SUBTRACT>(device, call, error);
+}
+
+template <typename T>
+rf_status launch_residual_size(const rf_device *device, const rf_project *project, rf_error *error)
+{
+    return inner_size(project) == 128 ? launch_residual<128, T>(device, project, error)
+                                      : launch_residual<256, T>(device, project, error);
 }
 
 bool is_whole(const void *pointer)
@@ -536,9 +493,9 @@ bool takes_products(const rf_project *project)
     bool takes = true;
     for (int i = 0; i < project->count; i++) {
         const rf_product *product = &project->products[i];
-        takes = takes && product->weight.rows % tile_columns == 0 && product->weight.rows > 0 &&
+        takes = takes && product->weight.rows % rf_tile_columns == 0 && product->weight.rows > 0 &&
                 product->weight.rows < INT32_MAX / RF_MAX_PROJECTIONS &&
-                product->weight.leading % piece == 0 && is_whole(product->weight.data) &&
+                product->weight.leading % rf_tile_piece == 0 && is_whole(product->weight.data) &&
                 (rf_tensor_is_absent(&product->bias) || is_whole(product->bias.data)) &&
                 (rf_tensor_is_absent(&product->y) || is_whole(product->y.data));
     }
@@ -551,9 +508,8 @@ bool rf_fast_takes_project(const rf_device *device, const rf_project *project)
 {
     const int64_t k = inner_size(project);
     const rf_layer_norm *norm = &project->norm;
-    if (device->plain_kernels || !takes_products(project) || k > normed_size ||
-        tile_rows * static_cast<size_t>(k) * 2 + stages * stage_bytes >
-            rf_cuda_state_of(device)->shared_memory) {
+    if (device->plain_kernels || !takes_products(project) ||
+        shared_size<normed_size>(device) > rf_cuda_state_of(device)->shared_memory) {
         return false;
     }
     if (has_norm(project)) {
@@ -575,6 +531,6 @@ rf_status rf_fast_project(const rf_device *device, const rf_project *project, rf
                                                    : launch_normed<float>(device, project, error);
     }
     return project->residual.stream.dtype == RF_FIXED32
-               ? launch_residual<uint32_t>(device, project, error)
-               : launch_residual<float>(device, project, error);
+               ? launch_residual_size<uint32_t>(device, project, error)
+               : launch_residual_size<float>(device, project, error);
 }
