@@ -36,6 +36,7 @@ typedef struct rf_train_progress {
     double tokens_per_second;
     double seconds,
         seconds_left; /* of this run; estimate to the end, or to the time limit if that is nearer */
+    double padding;   /* share of the last update's tokens that only fill rows */
     bool has_validation; /* this call follows an evaluation */
     double validation_loss, validation_bits_per_byte, validation_accuracy;
     rf_figures validation; /* all of the task's, those above among them (accuracy NaN without) */
@@ -66,7 +67,13 @@ typedef struct rf_train_options {
     const char *direction; /* "causal", "bidirectional", "as-is" (NULL), as in rf_model_options */
     const char *text_field, *pair_field, *label_field; /* classify: names in the data; NULL: "text",
                                                           "text_pair", "label" */
-    double mask_rate;      /* masked-lm: share of the tokens that are to be told */
+    bool
+        pack; /* lm, masked-lm: the data are documents, packed into windows, where none sees another
+               */
+    const char *document_separator; /* pack: stands between documents of a file (\n, \t and \\ are
+                                       read as in C); NULL: a file is one. Rows of .jsonl, .ndjson
+                                       and .tsv files are documents, under text_field */
+    double mask_rate;               /* masked-lm: share of the tokens that are to be told */
     bool mask_whole_words; /* masked-lm: all tokens of a word or none; 80, 10 or 10 % decided once a
                               word */
     int64_t mask_token;    /* masked-lm: the id that stands for them; -1: the model's or the
@@ -83,6 +90,7 @@ typedef struct rf_train_options {
     /* batches */
     int64_t batch, length, accumulate; /* length 0: all positions, at most 4096 */
     bool sequential;                   /* windows in order instead of uniform random starts */
+    bool batch_by_length;    /* classify, answer: examples of like length share an update */
     int64_t overfit_batches; /* train on the first so many batches alone, again and again; 0: no */
     uint64_t seed;
     /* optimizer */
@@ -169,11 +177,14 @@ typedef struct rf_evaluate_options {
     const char *model, *data; /* model directory; file, folder or pattern */
     int64_t length, batch;    /* 0 = the model's training length (reformer_c.training_length), else
                                  min(max length, 4096); batch 0 = 1 */
-    int64_t last_bytes;       /* evaluate only the last so many bytes; 0 = all */
+    int64_t last_bytes;       /* evaluate only the last so many bytes, or the last documents with as
+                                 many or more; 0 = all */
     int64_t num_hashes;       /* 0 = as config.json says */
     int64_t extend_positions; /* as in rf_model_options */
     uint64_t seed;            /* of the rotations, at step 0 */
     double mask_rate;         /* masked language models; 0 = 0.15 */
+    bool pack;                /* language models: documents, as in training */
+    const char *document_separator;
     const char *text_field, *pair_field, *label_field; /* classifiers, as in training */
     const char *device, *precision, *kernels, *stream, *lm_head_bias;
     int threads;

@@ -87,6 +87,8 @@ static void set_data(const rf_settings *settings, rf_train_options *train)
     train->text_field = rf_settings_string(settings, "text-field");
     train->pair_field = rf_settings_string(settings, "pair-field");
     train->label_field = rf_settings_string(settings, "label-field");
+    train->pack = rf_settings_flag(settings, "pack");
+    train->document_separator = rf_settings_string(settings, "document-separator");
     train->mask_rate = rf_settings_number(settings, "mask-rate");
     train->mask_whole_words = rf_settings_flag(settings, "mask-whole-words");
     train->mask_token =
@@ -100,6 +102,7 @@ static void set_data(const rf_settings *settings, rf_train_options *train)
     train->length = rf_settings_integer(settings, "length");
     train->accumulate = rf_settings_integer(settings, "accumulate");
     train->sequential = rf_settings_flag(settings, "sequential");
+    train->batch_by_length = rf_settings_flag(settings, "batch-by-length");
     train->label_smoothing = rf_settings_number(settings, "label-smoothing");
     train->overfit_batches = rf_settings_integer(settings, "overfit-batches");
     train->class_weights = rf_settings_string(settings, "class-weights");

@@ -76,7 +76,7 @@ static json_t *read_header(const char *line, size_t size)
     return header;
 }
 
-static rf_status read_lines(const rf_corpus *corpus, json_t *rows, rf_error *error)
+rf_status rf_examples_read_lines(const rf_corpus *corpus, json_t *rows, rf_error *error)
 {
     const char *text = (const char *)corpus->bytes;
     json_t *header = NULL;
@@ -123,7 +123,7 @@ static rf_status read_rows(const rf_corpus *corpus, rf_examples *examples, json_
                              NULL) == RF_OK) { /* one object: a row, or SQuAD's file */
         json_array_append(*raw, whole);
     } else {
-        RF_TRY_DONE(read_lines(corpus, *raw, error));
+        RF_TRY_DONE(rf_examples_read_lines(corpus, *raw, error));
     }
 done:
     json_decref(whole);

@@ -34,6 +34,10 @@ RF_MUST_CHECK rf_status rf_examples_load_labelled(const char *pattern,
  */
 RF_MUST_CHECK rf_status rf_examples_load_answers(const char *pattern, rf_examples *examples,
                                                  rf_error *error);
+/* Rows of JSON lines, or of tab-separated values under a header line, as objects; added to an
+ * array. */
+RF_MUST_CHECK rf_status rf_examples_read_lines(const rf_corpus *corpus, json_t *rows,
+                                               rf_error *error);
 /* The same of a text in memory. */
 RF_MUST_CHECK rf_status rf_examples_parse_labelled(const rf_corpus *corpus,
                                                    const rf_example_fields *fields,

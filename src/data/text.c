@@ -78,6 +78,7 @@ void rf_corpus_clear(rf_corpus *corpus)
 {
     rf_release(corpus->name);
     rf_release(corpus->bytes);
+    rf_release(corpus->ends);
     *corpus = (rf_corpus){0};
 }
 

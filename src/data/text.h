@@ -11,7 +11,9 @@ typedef struct rf_corpus {
     uint8_t *bytes; /* [size], owned */
     size_t size;
     size_t files;
-    uint64_t hash; /* of the bytes: the identity of the data in state.json */
+    uint64_t hash;     /* of the bytes: the identity of the data in state.json */
+    int64_t documents; /* how many follow each other in the bytes; 0: it is one text */
+    int64_t *ends;     /* [documents] where each ends, owned */
 } rf_corpus;
 
 /* A file, a folder (its files recursively, in sorted order) or a glob pattern; compressed files are
@@ -28,12 +30,19 @@ typedef struct rf_tokens {
     int64_t count;
     int32_t *pieces;  /* [count], owned; NULL where a byte is a token */
     int32_t ids[256]; /* of every byte */
+    int64_t documents;
+    int64_t *starts; /* [documents + 1] tokens before each; owned; NULL: it is one text */
 } rf_tokens;
 
 /* A view of `size` bytes. Pieces are found in stretches of 4 MiB, cut at line ends: a text that is
  * shorter is one text, as SentencePiece would take it. */
 RF_MUST_CHECK rf_status rf_tokens_view(const rf_tokenizer *tokenizer, const uint8_t *bytes,
                                        size_t size, rf_tokens *tokens, rf_error *error);
+/* The same of documents that follow each other; ends [documents], in bytes. */
+RF_MUST_CHECK rf_status rf_tokens_view_documents(const rf_tokenizer *tokenizer,
+                                                 const uint8_t *bytes, const int64_t *ends,
+                                                 int64_t documents, rf_tokens *tokens,
+                                                 rf_error *error);
 void rf_tokens_clear(rf_tokens *tokens);
 /* ids [length], of tokens start ... start + length - 1, which must be there. */
 void rf_tokens_read(const rf_tokens *tokens, int64_t start, int64_t length, int32_t *ids);

@@ -73,22 +73,40 @@ static rf_status append(rf_tokens *tokens, int64_t *capacity, const int32_t *ids
     return RF_OK;
 }
 
-static rf_status view_pieces(const rf_tokenizer *tokenizer, rf_tokens *tokens, rf_error *error)
+/* Bytes [from, to). */
+static rf_status append_pieces(const rf_tokenizer *tokenizer, rf_tokens *tokens, size_t from,
+                               size_t to, int64_t *capacity, rf_error *error)
+{
+    for (size_t at = from; at < to;) {
+        size_t end = stretch_end(tokens->bytes, to, at);
+        int32_t *ids = NULL;
+        int64_t count = 0;
+        RF_TRY(rf_tokenizer_encode(tokenizer, tokens->bytes + at, end - at, &ids, &count, error));
+        rf_status status = append(tokens, capacity, ids, count, error);
+        rf_release(ids);
+        RF_TRY(status);
+        at = end;
+    }
+    return RF_OK;
+}
+
+/* Documents one by one, so that no piece is of two. */
+static rf_status view_pieces(const rf_tokenizer *tokenizer, const int64_t *ends, rf_tokens *tokens,
+                             rf_error *error)
 {
     int64_t capacity = 0;
     void *memory = NULL;
     RF_TRY(rf_allocate(0, "the text's tokens", &memory,
                        error)); /* not NULL, however empty the text is */
     tokens->pieces = memory;
-    for (size_t at = 0; at < tokens->size;) {
-        size_t end = stretch_end(tokens->bytes, tokens->size, at);
-        int32_t *ids = NULL;
-        int64_t count = 0;
-        RF_TRY(rf_tokenizer_encode(tokenizer, tokens->bytes + at, end - at, &ids, &count, error));
-        rf_status status = append(tokens, &capacity, ids, count, error);
-        rf_release(ids);
-        RF_TRY(status);
-        at = end;
+    if (ends == NULL) {
+        return append_pieces(tokenizer, tokens, 0, tokens->size, &capacity, error);
+    }
+    size_t from = 0;
+    for (int64_t i = 0; i < tokens->documents; i++) {
+        RF_TRY(append_pieces(tokenizer, tokens, from, (size_t)ends[i], &capacity, error));
+        from = (size_t)ends[i];
+        tokens->starts[i + 1] = tokens->count;
     }
     return RF_OK;
 }
@@ -99,8 +117,35 @@ rf_status rf_tokens_view(const rf_tokenizer *tokenizer, const uint8_t *bytes, si
                          rf_tokens *tokens, rf_error *error)
 {
     *tokens = (rf_tokens){.bytes = bytes, .size = size};
-    rf_status status = rf_tokenizer_is_bytes(tokenizer) ? view_bytes(tokenizer, tokens, error)
-                                                        : view_pieces(tokenizer, tokens, error);
+    rf_status status = rf_tokenizer_is_bytes(tokenizer)
+                           ? view_bytes(tokenizer, tokens, error)
+                           : view_pieces(tokenizer, NULL, tokens, error);
+    if (status != RF_OK) {
+        rf_tokens_clear(tokens);
+    }
+    return status;
+}
+
+rf_status rf_tokens_view_documents(const rf_tokenizer *tokenizer, const uint8_t *bytes,
+                                   const int64_t *ends, int64_t documents, rf_tokens *tokens,
+                                   rf_error *error)
+{
+    void *memory = NULL;
+    rf_status status = RF_OK;
+    *tokens = (rf_tokens){.bytes = bytes,
+                          .size = documents > 0 ? (size_t)ends[documents - 1] : 0,
+                          .documents = documents};
+    RF_TRY(rf_allocate_zeroed(((size_t)documents + 1) * sizeof *ends, "starts of documents",
+                              &memory, error));
+    tokens->starts = memory;
+    if (rf_tokenizer_is_bytes(tokenizer)) {
+        status = view_bytes(tokenizer, tokens, error);
+        for (int64_t i = 0; i < documents; i++) {
+            tokens->starts[i + 1] = ends[i];
+        }
+    } else {
+        status = view_pieces(tokenizer, ends, tokens, error);
+    }
     if (status != RF_OK) {
         rf_tokens_clear(tokens);
     }
@@ -110,6 +155,7 @@ rf_status rf_tokens_view(const rf_tokenizer *tokenizer, const uint8_t *bytes, si
 void rf_tokens_clear(rf_tokens *tokens)
 {
     rf_release(tokens->pieces);
+    rf_release(tokens->starts);
     *tokens = (rf_tokens){0};
 }
 

@@ -48,6 +48,10 @@ rf_status rf_runner_take_batch(rf_runner *runner, rf_error *error)
     int64_t losses = losses_of(runner);
     RF_TRY(rf_runner_take(runner, "token ids", RF_I32, rows, data, &runner->all_ids, error));
     RF_TRY(rf_runner_take(runner, "mask", RF_U8, rows, data, &runner->all_mask, error));
+    if (runner->options.segments) {
+        RF_TRY(
+            rf_runner_take(runner, "segments", RF_I32, rows, data, &runner->all_segments, error));
+    }
     RF_TRY(rf_runner_take(runner, "targets", RF_I32, losses, data, &runner->all_targets, error));
     RF_TRY(rf_runner_take(runner, "nll", RF_F32, losses, data, &runner->all_nll, error));
     RF_TRY(rf_runner_take(runner, "predictions", RF_I32, losses, data, &runner->all_prediction,
@@ -147,6 +151,11 @@ void rf_runner_set_batch(rf_runner *runner, int64_t batch, int64_t length, bool 
     }
     pass->mask =
         masked ? rf_tensor_2(runner->all_mask.data, RF_U8, batch, pass->length) : (rf_tensor){0};
+    pass->segments = (rf_tensor){0};
+    if (runner->options.segments) {
+        pass->segments = rf_tensor_2(runner->all_segments.data, RF_I32, batch, pass->length);
+    }
+    pass->segment_count = pass->length;
     set_pairs(runner, scored);
     pass->places = runner->host_places;
     pass->span_weights[0] = 1.0;
@@ -155,11 +164,13 @@ void rf_runner_set_batch(rf_runner *runner, int64_t batch, int64_t length, bool 
 
 /* ---- targets ----------------------------------------------------------------------------- */
 
-/* Position t predicts label t + 1 of its own sequence; the last predicts nothing. */
+/* Position t predicts label t + 1 of its own sequence and segment; the last predicts nothing. */
 static int32_t next_label(const rf_batch *batch, int64_t row, int64_t position)
 {
-    return position + 1 < batch->length ? batch->labels[row * batch->length + position + 1]
-                                        : IGNORED;
+    int64_t at = row * batch->length + position;
+    bool goes_on = position + 1 < batch->length &&
+                   (batch->segments == NULL || batch->segments[at] == batch->segments[at + 1]);
+    return goes_on ? batch->labels[at + 1] : IGNORED;
 }
 
 int64_t rf_batch_scored(const rf_batch *batch)
@@ -309,6 +320,31 @@ static rf_status check_ids(const rf_config *config, const rf_batch *batch, rf_er
     return RF_OK;
 }
 
+/* *count: one more than the largest. */
+static rf_status check_segments(const rf_runner *runner, const rf_batch *batch, int64_t *count,
+                                rf_error *error)
+{
+    *count = 1;
+    if (batch->segments == NULL) {
+        return RF_OK;
+    }
+    if (!runner->options.segments) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "a batch with segments came to a runner that was not planned for them");
+    }
+    for (int64_t i = 0; i < batch->batch * batch->length; i++) {
+        int32_t segment = batch->segments[i];
+        if (segment < 0 || segment >= batch->length) {
+            return rf_error_set(error, RF_ERR_ARGUMENT,
+                                "segment %d at sequence %lld, position %lld; expected 0 to %lld",
+                                segment, (long long)(i / batch->length),
+                                (long long)(i % batch->length), (long long)batch->length - 1);
+        }
+        *count = segment >= *count ? segment + 1 : *count;
+    }
+    return RF_OK;
+}
+
 static rf_status check_targets(const rf_config *config, const rf_batch *batch, rf_error *error)
 {
     bool wants = rf_head_wants_values(config);
@@ -350,6 +386,21 @@ static void find_places(rf_runner *runner, const rf_batch *batch)
                                    : pooling == RF_POOLING_LAST ? last
                                                                 : kept;
     }
+}
+
+/* A batch without segments is of one segment where others have several: then all take the same
+ * kernels. */
+static rf_status upload_segments(rf_runner *runner, const rf_batch *batch, rf_error *error)
+{
+    const rf_tensor *segments = &runner->pass.segments;
+    rf_device *device = runner->pass.context.device;
+    if (rf_tensor_is_absent(segments)) {
+        return RF_OK;
+    }
+    size_t size = rf_tensor_size(segments);
+    return batch->segments != NULL
+               ? rf_device_upload(device, segments->data, batch->segments, size, error)
+               : rf_device_zero(device, segments->data, size, error);
 }
 
 static rf_status upload_places(rf_runner *runner, const rf_batch *batch, rf_error *error)
@@ -445,16 +496,20 @@ rf_status rf_runner_load_batch(rf_runner *runner, const rf_batch *batch, rf_erro
     RF_TRY(check_ids(pass->config, batch, error));
     RF_TRY(check_token_types(pass->config, batch, error));
     RF_TRY(check_targets(pass->config, batch, error));
+    int64_t segment_count = 0;
+    RF_TRY(check_segments(runner, batch, &segment_count, error));
     bool masked = any_masked(batch);
     rf_runner_set_batch(runner, batch->batch, batch->length, masked,
                         batch->labels != NULL || batch->values != NULL);
     pass->first_sample = batch->first_sample;
+    pass->segment_count = segment_count;
     size_t rows = (size_t)pass->rows;
     rf_device *device = pass->context.device;
     RF_TRY(rf_device_upload(device, pass->ids.data, batch->ids, rows * sizeof(int32_t), error));
     if (masked) {
         RF_TRY(rf_device_upload(device, pass->mask.data, batch->mask, rows, error));
     }
+    RF_TRY(upload_segments(runner, batch, error));
     RF_TRY(upload_token_types(runner, batch, error));
     RF_TRY(upload_places(runner, batch, error));
     RF_TRY(upload_pairs(runner, batch, error));

@@ -462,7 +462,10 @@ rf_status rf_model_evaluate(rf_model *model, const rf_batch *batch, const rf_hoo
 {
     rf_runner *runner = NULL;
     rf_outcome outcome;
-    rf_runner_options options = {.batch = batch->batch, .length = batch->length, .hooks = *hooks};
+    rf_runner_options options = {.batch = batch->batch,
+                                 .length = batch->length,
+                                 .segments = batch->segments != NULL,
+                                 .hooks = *hooks};
     RF_TRY(rf_runner_create(model, &options, &runner, error));
     rf_status status = rf_runner_forward(runner, batch, 0, 0, &outcome, error);
     rf_runner_destroy(runner);

@@ -58,6 +58,9 @@ typedef struct rf_batch {
     const uint8_t *mask;        /* [batch, length] or NULL */
     const int32_t *token_types; /* [batch, length], which of several texts a token is of; NULL: 0.
                                    Unused where the model has no table of them */
+    const int32_t *segments; /* [batch, length] or NULL: documents that share a sequence, numbered
+                                from 0, below the length. Tokens of two see nothing of each other,
+                                and none predicts one of another's; positions run on. */
     const int32_t *pair_labels; /* [batch], of a model with two heads: what its classifier is
                                    scored against beside `labels`; NULL: nothing */
     float pair_weight;          /* in training: of one of these losses against one of a token */
@@ -126,6 +129,7 @@ typedef struct rf_runner_options {
                                backward */
     bool store_activations; /* test only: keep both streams at every boundary and use them instead
                                of the inverse */
+    bool segments;          /* batches may have segments; those that have none are of one */
     bool bf16_gradient_stream;  /* the streams' gradients in bf16 instead of f32 */
     double label_smoothing;     /* of the loss that is trained on; not of regressions */
     const float *class_weights; /* the same, of a classifier with one label of many: [labels] on the

@@ -42,6 +42,8 @@ typedef struct rf_pass {
     double smoothing;       /* of labels, in training */
     rf_tensor class_weights; /* [labels] f32, in training; absent: ones */
     rf_tensor mask;          /* [batch, length] u8, absent: nothing is masked */
+    rf_tensor segments;      /* [batch, length] i32, absent: each sequence is one */
+    int64_t segment_count;   /* each is below it */
     rf_tensor overflow;      /* [half residuals + 1] i32 */
     rf_tensor rotations;     /* of hash_seed, absent: drawn by key */
     rf_tensor buckets; /* [lsh layers, batch * heads * rounds * length] i32, kept from the forward;

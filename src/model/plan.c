@@ -20,6 +20,7 @@ rf_attention_plan rf_plan_of(const rf_pass *pass, int64_t layer, int64_t first_h
         .block = pass->length,
         .wrap = RF_WRAP_NONE,
         .key_mask = pass->mask,
+        .segments = pass->segments,
         .causal = config->causal,
         .self = shared ? RF_SELF_LAST_RESORT : RF_SELF_ORDINARY,
         .normalise_keys = shared,

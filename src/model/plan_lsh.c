@@ -86,6 +86,8 @@ rf_status rf_plan_lsh_order(rf_pass *pass, int64_t layer, int64_t first_head,
     return rf_op_bucket_sort(
         &pass->context,
         &(rf_bucket_sort){.buckets = *buckets,
+                          .segments = pass->segments,
+                          .segment_count = pass->segment_count,
                           .bucket_count = rf_config_bucket_count(pass->config) + (masked ? 1 : 0),
                           .order = *order},
         error);

@@ -16,6 +16,7 @@ struct rf_runner {
     rf_tensor gradients; /* [block] f32 */
     /* of the planned batch; losses: rf_head_losses */
     rf_tensor all_ids, all_mask;                    /* [rows] */
+    rf_tensor all_segments;                         /* [rows]; absent where not asked for */
     rf_tensor all_token_types;                      /* [rows]; absent without a table */
     rf_tensor all_targets, all_nll, all_prediction; /* [losses] */
     rf_tensor all_pair_targets, all_pair_nll, all_pair_prediction; /* [batch]; of two heads */

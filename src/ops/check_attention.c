@@ -62,6 +62,12 @@ rf_status rf_check_bucket_sort(const rf_check_scope *scope, const void *argument
     rf_tensor needed = *buckets;
     needed.shape[3] = slots;
     RF_TRY(rf_check_like(scope, "order", &sort->order, needed, "buckets", buckets));
+    if (!rf_tensor_is_absent(&sort->segments)) {
+        RF_TRY(rf_check_range(scope, "segment_count", sort->segment_count, 1, INT32_MAX));
+    }
+    RF_TRY(rf_check_optional(scope, "segments", &sort->segments,
+                             rf_tensor_2(NULL, RF_I32, buckets->shape[0], buckets->shape[3]),
+                             "buckets", buckets));
     return rf_check_optional(scope, "inverse", &sort->inverse, *buckets, "buckets", buckets);
 }
 
@@ -111,6 +117,8 @@ static rf_status check_plan(const rf_check_scope *scope, const rf_attention_plan
         scope, "order", &plan->order,
         rf_tensor_4(NULL, RF_I32, plan->batch, plan->heads, plan->parts, plan->slots), "query",
         query));
+    RF_TRY(rf_check_optional(scope, "segments", &plan->segments,
+                             rf_tensor_2(NULL, RF_I32, plan->batch, plan->length), "query", query));
     return rf_check_optional(scope, "key_mask", &plan->key_mask,
                              rf_tensor_2(NULL, RF_U8, plan->batch, plan->length), "query", query);
 }

@@ -262,13 +262,15 @@ typedef struct rf_bucket_hash {
     rf_tensor buckets;
 } rf_bucket_hash;
 
-/* Stable counting sort of the tokens of each (batch, head, round) by bucket.
+/* Stable counting sort of the tokens of each (batch, head, round) by bucket, or by (segment,
+ * bucket).
  *   buckets  [batch, heads, rounds, length] i32, each in [0, bucket_count)
+ *   segments optional [batch, length] i32, each in [0, segment_count)
  *   order    [batch, heads, rounds, slots] i32: slot -> token; slots >= length; slots from length
  * on are -1 (empty) inverse  optional [batch, heads, rounds, length] i32: token -> slot */
 typedef struct rf_bucket_sort {
-    rf_tensor buckets;
-    int64_t bucket_count;
+    rf_tensor buckets, segments;
+    int64_t bucket_count, segment_count; /* the latter with segments only */
     rf_tensor order, inverse;
 } rf_bucket_sort;
 
@@ -296,12 +298,17 @@ typedef enum rf_self_rule {
  * + after, in that order, as a LIST: with wrap a block may appear twice and then counts twice. A
  * shift of at least the number of blocks that wrap runs over (per part, or all parts) acts as shift
  * 0 (Hugging Face's slicing). Scores: s = scale * q . k; then pairs that are not allowed score -1e9
- * (causal: key token > query token; key_mask 0; empty slot); then RF_SELF_LAST_RESORT. */
+ * (causal: key token > query token; key_mask 0; empty slot); then RF_SELF_LAST_RESORT.
+ *
+ * With segments (documents that share a window) a pair of tokens of two segments does not exist,
+ * and neither does a pair with an empty slot: it weighs exactly 0, even where nothing else is
+ * allowed. A query always meets itself. */
 typedef struct rf_attention_plan {
     int64_t batch, heads, parts, length, slots, block, before, after;
     rf_wrap wrap;
     rf_tensor order;    /* optional [batch, heads, parts, slots] i32 */
     rf_tensor key_mask; /* optional [batch, length] u8, 1 = keep */
+    rf_tensor segments; /* optional [batch, length] i32, each at least 0 */
     bool causal;
     rf_self_rule self;
     bool normalise_keys; /* keys are query * rsqrt(mean(query^2) + 1e-6) / sqrt(width); `key` is

@@ -1,11 +1,13 @@
-/* Evaluation: non-overlapping windows, a last partial one dropped, the first token of each not
- * scored, the mean over all scored tokens, rotations keyed by the seed at step 0. Examples are
- * taken in an order in which those of like length share a batch. Sums are in double, in the order
- * of the batches. */
+/* Evaluation: non-overlapping windows of a text, a last partial one dropped, or all windows of
+ * packed documents, which share a token so that each but the first of a document is predicted once;
+ * the first token of each not scored, the mean over all scored tokens, rotations keyed by the seed
+ * at step 0. Examples are taken in an order in which those of like length share a batch. Sums are
+ * in double, in the order of the batches. */
 #include "train/evaluate.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "data/documents.h"
 #include "train/plan.h"
 
 #include <math.h>
@@ -86,6 +88,21 @@ static int64_t default_length(const rf_config *config)
     return most < 4096 ? most : 4096;
 }
 
+/* Documents, or the last of them, as tokens. */
+static rf_status view_documents(evaluation *work, rf_error *error)
+{
+    const rf_evaluate_options *options = work->options;
+    const rf_document_rule rule = {options->document_separator, options->text_field};
+    rf_corpus *corpus = &work->corpus;
+    RF_TRY(rf_documents_load(options->data, &rule, corpus, error));
+    int64_t count = options->last_bytes > 0 ? rf_documents_last(corpus, options->last_bytes)
+                                            : corpus->documents;
+    work->source.length =
+        options->length > 0 ? options->length : default_length(&work->model->config);
+    return rf_documents_view(work->tokenizer, corpus, corpus->documents - count, corpus->documents,
+                             &work->tokens, error);
+}
+
 /* The text, or the end of it that was asked for, as tokens. */
 static rf_status view_text(evaluation *work, rf_error *error)
 {
@@ -128,10 +145,19 @@ static rf_status load(evaluation *work, rf_error *error)
     RF_TRY(rf_tokenizer_create(options->model, work->model->config.vocabulary, &work->tokenizer,
                                error));
     rf_model_class task = work->model->config.model_class;
+    bool has_pairs = work->model->config.next_sentence != RF_UNIT_NONE;
+    if (options->pack && rf_class_has_lm_head(task) && !has_pairs) {
+        return view_documents(work, error);
+    }
+    if (options->pack) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "%s: packed documents are for language models; its task is %s",
+                            options->model, rf_config_task(&work->model->config));
+    }
     if (task == RF_CLASS_ANSWERER) {
         return rf_examples_load_answers(options->data, &work->examples, error);
     }
-    if (task == RF_CLASS_CLASSIFIER && work->model->config.next_sentence == RF_UNIT_NONE) {
+    if (task == RF_CLASS_CLASSIFIER && !has_pairs) {
         const rf_config *config = &work->model->config;
         const rf_example_fields fields = {options->text_field, options->pair_field,
                                           options->label_field,
@@ -180,8 +206,9 @@ static rf_status prepare(evaluation *work, rf_error *error)
     rf_scoring *scoring = &work->scoring;
     rf_source *source = &work->source;
     bool has_examples = work->examples.rows != NULL;
-    int64_t rows =
-        has_examples ? rf_examples_count(&work->examples) : work->tokens.count / source->length;
+    int64_t rows = has_examples    ? rf_examples_count(&work->examples)
+                   : options->pack ? work->tokens.count / (source->length - 1) + 1
+                                   : work->tokens.count / source->length;
     if (has_examples) {
         source->length =
             options->length > 0 ? options->length : default_length(&work->model->config);
@@ -192,6 +219,7 @@ static rf_status prepare(evaluation *work, rf_error *error)
     rf_runner_options runner = {.batch = source->batch,
                                 .length = source->length,
                                 .rounds = options->num_hashes,
+                                .segments = options->pack,
                                 .hooks =
                                     rf_judge_hooks(&work->judge, work->model->config.model_class)};
     RF_TRY(rf_config_check_length(&work->model->config, source->length, error));

@@ -177,9 +177,24 @@ static rf_status check_sources(const rf_train_options *options, rf_error *error)
     return RF_OK;
 }
 
+static rf_status check_batches(const rf_train_options *options, rf_error *error)
+{
+    if (options->document_separator != NULL && !options->pack) {
+        return rf_error_set(
+            error, RF_ERR_ARGUMENT,
+            "document_separator says where packed documents end; it goes with pack");
+    }
+    if (options->batch_by_length && options->sequential) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "batch_by_length chooses an order and sequential forbids it; give one");
+    }
+    return RF_OK;
+}
+
 rf_status rf_train_options_check(const rf_train_options *options, rf_error *error)
 {
     RF_TRY(check_sources(options, error));
+    RF_TRY(check_batches(options, error));
     RF_TRY(check_integers(options, error));
     RF_TRY(check_numbers(options, error));
     return check_words(options, error);

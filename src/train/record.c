@@ -125,11 +125,12 @@ rf_status rf_recorder_step(rf_recorder *recorder, const rf_train_progress *progr
     char rate[NUMBER_BYTES];
     (void)snprintf(recorder->line, LINE_BYTES,
                    "{\"kind\": \"step\", \"step\": %lld, \"loss\": %s, \"bits_per_token\": %s, "
-                   "\"gradient_norm\": %s, \"rate\": %s, \"tokens_per_second\": %.6g, "
-                   "\"seconds\": %.3f}\n",
+                   "\"gradient_norm\": %s, \"rate\": %s, \"padding\": %.6g, "
+                   "\"tokens_per_second\": %.6g, \"seconds\": %.3f}\n",
                    (long long)progress->step, number(progress->loss, loss),
                    number(progress->bits_per_token, bits), number(progress->gradient_norm, norm),
-                   number(progress->rate, rate), progress->tokens_per_second, progress->seconds);
+                   number(progress->rate, rate), progress->padding, progress->tokens_per_second,
+                   progress->seconds);
     RF_TRY(append_line(recorder, error));
     RF_TRY(board_scalar(recorder, "train/loss", progress->step, progress->loss, error));
     RF_TRY(board_scalar(recorder, "train/gradient_norm", progress->step, progress->gradient_norm,

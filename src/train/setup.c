@@ -188,6 +188,29 @@ static rf_status check_same_buckets(const rf_trainer *trainer, rf_error *error)
     return status;
 }
 
+/* Options that only some tasks have a use for. */
+static rf_status check_task_options(const rf_trainer *trainer, rf_error *error)
+{
+    bool examples = rf_trainer_has_examples(trainer);
+    if (trainer->options.pack && examples) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "pack is for language models: examples have rows of their own; "
+                            "batch_by_length puts those of like length together");
+    }
+    if (trainer->options.pack && trainer->config.next_sentence != RF_UNIT_NONE) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "pack is for language models, but the task is %s, whose rows are pairs "
+                            "of spans",
+                            rf_config_task(&trainer->config));
+    }
+    if (trainer->options.batch_by_length && !examples) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "batch_by_length is for examples (classify, answer): windows of a text "
+                            "are of one length");
+    }
+    return RF_OK;
+}
+
 /* Buckets, stream and length as asked for; the automatic number of buckets is settled here, once.
  */
 static rf_status settle_config(rf_trainer *trainer, rf_error *error)
@@ -196,6 +219,7 @@ static rf_status settle_config(rf_trainer *trainer, rf_error *error)
     rf_config *config = &trainer->config;
     bool resumed = trainer->resumed_from != NULL;
     RF_TRY(rf_source_check_task(config->model_class, error));
+    RF_TRY(check_task_options(trainer, error));
     if (options->length == 0) {
         options->length = default_length(trainer);
     }
@@ -242,17 +266,18 @@ static void compare_identity(const rf_trainer *trainer, const char *what,
 static rf_runner_options runner_options(rf_trainer *trainer)
 {
     const rf_train_options *options = &trainer->options;
-    return (rf_runner_options){
-        .batch = options->batch,
-        .length = options->length,
-        .training = true,
-        .verify_reversal = options->verify_reversal,
-        .bf16_gradient_stream =
-            options->gradient_stream != NULL && strcmp(options->gradient_stream, "bf16") == 0,
-        .label_smoothing = options->label_smoothing,
-        .class_weights = trainer->class_weights,
-        .slices = trainer->slices,
-        .hooks = rf_judge_hooks(&trainer->judge, trainer->source.task)};
+    return (rf_runner_options){.batch = options->batch,
+                               .length = options->length,
+                               .training = true,
+                               .segments = options->pack,
+                               .verify_reversal = options->verify_reversal,
+                               .bf16_gradient_stream =
+                                   options->gradient_stream != NULL &&
+                                   strcmp(options->gradient_stream, "bf16") == 0,
+                               .label_smoothing = options->label_smoothing,
+                               .class_weights = trainer->class_weights,
+                               .slices = trainer->slices,
+                               .hooks = rf_judge_hooks(&trainer->judge, trainer->source.task)};
 }
 
 static rf_model_options model_options(const rf_train_options *options)
@@ -280,7 +305,10 @@ static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
     rf_optimizer_options optimizer;
     rf_step_plan plan;
     size_t text = trainer->corpus.size + trainer->valid_corpus.size + pieces_size(&trainer->train) +
-                  pieces_size(&trainer->valid) + rf_source_pairs_size(&trainer->source) +
+                  pieces_size(&trainer->valid) +
+                  rf_source_packing_size(&trainer->train, options->batch, options->length) +
+                  rf_source_packing_size(&trainer->valid, options->batch, options->length) +
+                  rf_source_pairs_size(&trainer->source) +
                   rf_source_pairs_size(&trainer->valid_source);
     rf_plan_request request = {.runner = &runner,
                                .optimizer = &optimizer,

@@ -110,12 +110,16 @@ rf_status rf_trainer_read_examples(rf_trainer *trainer, rf_error *error)
 static rf_status open_source(rf_trainer *trainer, const rf_examples *examples, rf_source *source,
                              bool sequential, rf_error *error)
 {
-    const rf_source_examples from = {.examples = examples,
-                                     .config = &trainer->config,
-                                     .tokenizer = trainer->tokenizer,
-                                     .seed = trainer->state.seed,
-                                     .sequential = sequential,
-                                     .log = &trainer->options.log};
+    const rf_train_options *options = &trainer->options;
+    bool by_length = options->batch_by_length;
+    const rf_source_examples from = {
+        .examples = examples,
+        .config = &trainer->config,
+        .tokenizer = trainer->tokenizer,
+        .seed = trainer->state.seed,
+        .sequential = sequential,
+        .step_rows = by_length && !sequential ? options->batch * options->accumulate : 0,
+        .log = &trainer->options.log};
     source->batch = trainer->options.batch;
     source->length = trainer->options.length;
     return rf_source_open_examples(source, &from, error);

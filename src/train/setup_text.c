@@ -1,6 +1,7 @@
 /* The text of a run and how it is cut into tokens. The tokenizer is that of the checkpoint that is
  * resumed, else the one that was named, else that of the model that the run starts from, else
  * bytes. */
+#include "data/documents.h"
 #include "train/trainer.h"
 
 static const char *tokenizer_source(const rf_trainer *trainer)
@@ -107,9 +108,41 @@ static rf_status open_sources(rf_trainer *trainer, rf_error *error)
     return RF_OK;
 }
 
+/* Documents to be packed; no length is too short for them. */
+static rf_status load_documents(rf_trainer *trainer, rf_error *error)
+{
+    const rf_train_options *options = &trainer->options;
+    const rf_document_rule rule = {options->document_separator, options->text_field};
+    rf_corpus *corpus = &trainer->corpus;
+    rf_corpus *valid = &trainer->valid_corpus;
+    RF_TRY(rf_documents_load(options->data, &rule, corpus, error));
+    if (options->valid == NULL) {
+        RF_TRY(rf_documents_split(trainer->tokenizer, corpus, options->valid_bytes, &trainer->train,
+                                  &trainer->valid, error));
+    } else {
+        RF_TRY(rf_documents_load(options->valid, &rule, valid, error));
+        RF_TRY(rf_documents_view(trainer->tokenizer, corpus, 0, corpus->documents, &trainer->train,
+                                 error));
+        RF_TRY(rf_documents_view(trainer->tokenizer, valid, 0, valid->documents, &trainer->valid,
+                                 error));
+    }
+    RF_TRY(open_sources(trainer, error));
+    rf_log_write(
+        &options->log, RF_LOG_NOTICE,
+        "%s: %lld documents of %lld tokens in %lld windows of %lld an epoch, and %lld held "
+        "out",
+        corpus->name, (long long)trainer->train.documents, (long long)trainer->train.count,
+        (long long)trainer->source.packing.windows, (long long)options->length,
+        (long long)trainer->valid.documents);
+    return RF_OK;
+}
+
 rf_status rf_trainer_load_text(rf_trainer *trainer, rf_error *error)
 {
     const rf_train_options *options = &trainer->options;
+    if (options->pack) {
+        return load_documents(trainer, error);
+    }
     rf_corpus *corpus = &trainer->corpus;
     rf_corpus *valid = &trainer->valid_corpus;
     RF_TRY(rf_corpus_load(options->data, corpus, error));

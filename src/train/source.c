@@ -41,6 +41,29 @@ static rf_status find_mask_token(int64_t asked, const rf_config *config,
     return RF_OK;
 }
 
+size_t rf_source_packing_size(const rf_tokens *tokens, int64_t batch, int64_t length)
+{
+    size_t documents = (size_t)tokens->documents;
+    size_t windows = (size_t)(tokens->count / (length - 1)) + 1;
+    size_t cells = (size_t)(batch * length);
+    return documents == 0 ? 0
+                          : (3 * documents + windows) * sizeof(int64_t) + cells * sizeof(int32_t);
+}
+
+static rf_status open_packing(rf_source *source, const rf_source_text *text, rf_error *error)
+{
+    size_t cells = (size_t)(source->batch * source->length);
+    void *memory = NULL;
+    source->packing = (rf_packing){.tokens = text->tokens,
+                                   .length = source->length,
+                                   .overlaps = source->task == RF_CLASS_CAUSAL_LM,
+                                   .sequential = source->windows.sequential,
+                                   .seed = text->seed};
+    RF_TRY(rf_allocate(cells * sizeof *source->segments, "segments of a batch", &memory, error));
+    source->segments = memory;
+    return rf_packing_open(&source->packing, error);
+}
+
 static rf_status open_corruption(rf_source *source, const rf_source_text *text, rf_error *error)
 {
     int64_t token = -1;
@@ -81,16 +104,19 @@ rf_status rf_source_open(rf_source *source, const rf_source_text *text, rf_error
                        &memory, error));
     source->ids = memory;
     source->labels = source->ids + source->batch * source->length;
-    return text->config->next_sentence != RF_UNIT_NONE ? rf_source_open_pairs(source, text, error)
-                                                       : RF_OK;
+    if (text->config->next_sentence != RF_UNIT_NONE) {
+        return rf_source_open_pairs(source, text, error);
+    }
+    return text->tokens->documents > 0 ? open_packing(source, text, error) : RF_OK;
 }
 
 void rf_source_clear(rf_source *source)
 {
     void *const blocks[] = {
-        source->ids,         source->pieces, source->starts,     source->targets, source->wanted,
-        source->order,       source->mask,   source->values,     source->parts,   source->seconds,
-        source->token_types, source->picked, source->pair_labels};
+        source->ids,   source->pieces,  source->starts,      source->targets,  source->wanted,
+        source->order, source->mask,    source->values,      source->segments, source->pool,
+        source->parts, source->seconds, source->token_types, source->picked,   source->pair_labels};
+    rf_packing_clear(&source->packing);
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
         rf_release(blocks[i]); /* labels are in the block of ids */
     }
@@ -102,14 +128,62 @@ int64_t rf_source_rows(const rf_source *source, int64_t most_tokens)
 {
     int64_t windows = source->examples > 0 ? source->examples : source->pairs.count;
     if (windows == 0) {
-        windows = source->tokens->count / source->length;
+        windows = source->segments != NULL ? source->packing.windows
+                                           : source->tokens->count / source->length;
     }
     int64_t most = most_tokens / source->length > 0 ? most_tokens / source->length : 1;
     return most_tokens > 0 && windows > most ? most : windows;
 }
 
+/* Which tokens are told together, NULL: each for itself. A word ends where its document does.
+ * segments [length], or NULL: one */
+static const uint8_t *find_parts(rf_source *source, const int32_t *ids, const int32_t *segments,
+                                 int64_t length)
+{
+    if (source->words == NULL) {
+        return NULL;
+    }
+    for (int64_t first = 0, end = 0; first < length; first = end) {
+        end = segments == NULL ? length : first + 1;
+        while (end < length && segments[end] == segments[first]) {
+            end++;
+        }
+        rf_tokenizer_find_words(source->words, ids + first, end - first, source->parts + first);
+    }
+    return source->parts;
+}
+
+/* Labels are what stands there, or what was hidden; none of what only fills the last window. */
+static rf_batch read_packed(rf_source *source, int64_t first, int64_t rows)
+{
+    int64_t length = source->length;
+    for (int64_t row = 0; row < rows; row++) {
+        int32_t *ids = source->ids + row * length;
+        int32_t *labels = source->labels + row * length;
+        int32_t *segments = source->segments + row * length;
+        int64_t count = rf_packing_read(&source->packing, first + row, ids, segments);
+        if (source->task == RF_CLASS_MASKED_LM) {
+            rf_corrupt(&source->corruption, first + row, count,
+                       find_parts(source, ids, segments, count), ids, labels);
+        } else {
+            memcpy(labels, ids, (size_t)count * sizeof *ids);
+        }
+        for (int64_t i = count; i < length; i++) {
+            labels[i] = -100;
+        }
+    }
+    return (rf_batch){.batch = rows,
+                      .length = length,
+                      .ids = source->ids,
+                      .labels = source->labels,
+                      .segments = source->segments};
+}
+
 rf_batch rf_source_read(rf_source *source, int64_t first, int64_t rows)
 {
+    if (source->segments != NULL) {
+        return read_packed(source, first, rows);
+    }
     if (source->examples > 0) {
         return rf_source_read_examples(source, first, rows);
     }
@@ -122,11 +196,9 @@ rf_batch rf_source_read(rf_source *source, int64_t first, int64_t rows)
         int64_t number = first + row;
         rf_tokens_read(source->tokens, rf_windows_start(&source->windows, number), source->length,
                        ids);
-        if (source->words != NULL) {
-            rf_tokenizer_find_words(source->words, ids, source->length, source->parts);
-        }
         if (masked) {
-            rf_corrupt(&source->corruption, number, source->length, source->parts, ids,
+            rf_corrupt(&source->corruption, number, source->length,
+                       find_parts(source, ids, NULL, source->length), ids,
                        source->labels + row * source->length);
         }
     }

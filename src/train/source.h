@@ -1,11 +1,12 @@
-/* Where batches come from, for training and for evaluation, whatever the task: windows of a text,
- * as they are or corrupted, pairs of its spans, or examples. A batch is a pure function of the
- * source and of the number of its first row. */
+/* Where batches come from, for training and for evaluation, whatever the task: windows of a text or
+ * of packed documents, as they are or corrupted, pairs of a text's spans, or examples. A batch is a
+ * pure function of the source and of the number of its first row. */
 #ifndef RF_TRAIN_SOURCE_H
 #define RF_TRAIN_SOURCE_H
 
 #include "data/corruption.h"
 #include "data/examples.h"
+#include "data/packing.h"
 #include "data/pairs.h"
 #include "data/sampler.h"
 #include "data/text.h"
@@ -15,6 +16,8 @@ typedef struct rf_source {
     rf_model_class task;
     const rf_tokens *tokens; /* borrowed */
     rf_windows windows;
+    rf_packing packing;        /* where the tokens are documents; then windows are not used */
+    int32_t *segments;         /* [batch, length], of packed documents */
     rf_corruption corruption;  /* masked language models */
     const rf_tokenizer *words; /* borrowed; which tokens are told together, NULL: each for itself */
     uint8_t *parts;            /* [length] */
@@ -32,6 +35,8 @@ typedef struct rf_source {
     int64_t *order;            /* [examples], of `epoch` */
     const int64_t *judged;     /* [examples], NULL: the order in which an evaluation takes them */
     int64_t epoch, label_count;
+    int64_t step_rows; /* rows of a step, which are to be of like length; 0: as they come */
+    struct rf_length_place *pool; /* to sort them in */
     bool wants_values;
     uint8_t *mask;        /* [batch, length] */
     int32_t *token_types; /* [batch, length] */
@@ -62,7 +67,8 @@ typedef struct rf_source_examples {
     const rf_config *config;
     const rf_tokenizer *tokenizer;
     uint64_t seed;
-    bool sequential; /* in the order of the file */
+    bool sequential;   /* in the order of the file */
+    int64_t step_rows; /* examples of like length share a step of so many rows; 0: as they come */
     const rf_log *log;
 } rf_source_examples;
 /* batch and length are set by then; longer rows are cut, which is said in the log. */
@@ -70,12 +76,16 @@ RF_MUST_CHECK rf_status rf_source_open_examples(rf_source *source, const rf_sour
                                                 rf_error *error);
 void rf_source_clear(rf_source *source);
 size_t rf_source_size(int64_t batch, int64_t length); /* bytes that it takes */
+/* Beside those: what packing takes. */
+size_t rf_source_packing_size(const rf_tokens *tokens, int64_t batch, int64_t length);
 /* Rows first ... first + rows - 1, in memory of the source until the next call. */
 rf_batch rf_source_read(rf_source *source, int64_t first, int64_t rows);
-/* Which example a row is. */
-int64_t rf_source_example(rf_source *source, int64_t number);
 rf_batch rf_source_read_examples(rf_source *source, int64_t first, int64_t rows);
 rf_batch rf_source_read_pairs(rf_source *source, int64_t first, int64_t rows);
+/* source_order.c: the example that a row is: one stands at each place, counted over all epochs, or
+ * where an evaluation takes it. */
+int64_t rf_source_example(rf_source *source, int64_t number);
+RF_MUST_CHECK rf_status rf_source_take_order(rf_source *source, rf_error *error);
 /* Rows of one evaluation: whole windows, as many as hold most_tokens (0: all), or all examples or
  * pairs. */
 int64_t rf_source_rows(const rf_source *source, int64_t most_tokens);

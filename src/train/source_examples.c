@@ -1,6 +1,6 @@
 /* Batches of examples: each row a text (or a question and its context) of its own length, padded to
- * the longest of its batch behind a mask. Training draws a new order every epoch, a function of
- * seed and epoch. Memory: all tokens, four bytes each. */
+ * the longest of its batch behind a mask. source_order.c says which. Memory: all tokens, four bytes
+ * each. */
 #include "base/memory.h"
 #include "train/source.h"
 
@@ -205,8 +205,6 @@ static rf_status take(rf_source *source, int64_t labels, rf_error *error)
     source->starts = memory;
     RF_TRY(rf_allocate_zeroed(count * sizeof *source->seconds, "examples", &memory, error));
     source->seconds = memory;
-    RF_TRY(rf_allocate_zeroed(count * sizeof *source->order, "order of examples", &memory, error));
-    source->order = memory;
     RF_TRY(rf_allocate_zeroed(2 * count * sizeof *source->targets, "labels", &memory, error));
     source->targets = memory;
     RF_TRY(rf_allocate_zeroed((values ? count * (size_t)labels : 1) * sizeof *source->wanted,
@@ -235,11 +233,12 @@ rf_status rf_source_open_examples(rf_source *source, const rf_source_examples *f
     source->task = from->config->model_class;
     source->examples = rf_examples_count(from->examples);
     source->windows = (rf_windows){.seed = from->seed, .sequential = from->sequential};
-    source->epoch = -1;
+    source->step_rows = from->step_rows;
     source->label_count = from->config->labels;
     source->wants_values =
         source->task == RF_CLASS_CLASSIFIER && rf_config_problem(from->config) != RF_PROBLEM_SINGLE;
     RF_TRY(take(source, source->label_count, error));
+    RF_TRY(rf_source_take_order(source, error));
     for (int64_t i = 0; i < source->examples; i++) {
         RF_TRY(add_row(&e, i, json_array_get(from->examples->rows, (size_t)i), error));
     }
@@ -248,32 +247,6 @@ rf_status rf_source_open_examples(rf_source *source, const rf_source_examples *f
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */
-
-/* A new order for each epoch (Fisher, Yates), or the order of the file. */
-int64_t rf_source_example(rf_source *source, int64_t number)
-{
-    int64_t epoch = number / source->examples;
-    int64_t place = number % source->examples;
-    if (source->judged != NULL) {
-        return source->judged[place];
-    }
-    if (source->windows.sequential) {
-        return place;
-    }
-    if (source->epoch != epoch) {
-        rf_random_key key = {.seed = source->windows.seed,
-                             .step = (uint64_t)epoch,
-                             .layer = 1,
-                             .purpose = RF_PURPOSE_DATA_ORDER};
-        for (int64_t i = 0; i < source->examples; i++) {
-            int64_t j = (int64_t)rf_random_below(&key, (uint64_t)i, (uint64_t)i + 1);
-            source->order[i] = source->order[j];
-            source->order[j] = i;
-        }
-        source->epoch = epoch;
-    }
-    return source->order[place];
-}
 
 static void put_row(rf_source *source, int64_t row, int64_t example, int64_t length)
 {

@@ -399,6 +399,12 @@ static void say_end(const rf_trainer *trainer, end_reason why)
                      "stopped at step %lld as asked; run the same command with --resume to go on",
                      step);
     }
+    if (trainer->all_padding > 0) {
+        rf_log_write(log, RF_LOG_NOTICE, "padding: %.1f %% of the tokens that were computed%s",
+                     100.0 * (double)trainer->all_padding / (double)trainer->all_tokens,
+                     trainer->options.batch_by_length ? ""
+                                                      : "; batch_by_length would make it less");
+    }
     if (trainer->options.verify_reversal) {
         rf_log_write(log, RF_LOG_NOTICE,
                      "reversal: %lld layers taken back, %lld streams with other bits than before",

@@ -63,8 +63,10 @@ typedef struct rf_trainer {
     double step_seconds;
     int64_t step_tokens;
     double last_step_seconds;
-    int64_t steps_done; /* of this call */
-    int64_t saved_step; /* of the last checkpoint, -1: none in this call */
+    int64_t steps_done;                /* of this call */
+    int64_t saved_step;                /* of the last checkpoint, -1: none in this call */
+    int64_t read_tokens, read_padding; /* of the last update; the latter only fill rows */
+    int64_t all_tokens, all_padding;   /* the same of this call */
     int64_t reversals_checked, reversal_mismatches;
     rf_train_progress progress;
     bool stop_requested, stop_now;

@@ -36,7 +36,7 @@ static double scored_of_step(rf_trainer *trainer, int64_t *pairs)
     const rf_train_options *options = &trainer->options;
     double scored = 0.0;
     *pairs = 0;
-    if (trainer->source.task == RF_CLASS_CAUSAL_LM) {
+    if (trainer->source.task == RF_CLASS_CAUSAL_LM && !options->pack) {
         return (double)(options->accumulate * options->batch * (options->length - 1));
     }
     for (int64_t micro = 0; micro < options->accumulate; micro++) {
@@ -47,6 +47,16 @@ static double scored_of_step(rf_trainer *trainer, int64_t *pairs)
     return scored > 0.0 ? scored : 1.0;
 }
 
+/* Tokens that only fill their rows. */
+static int64_t padding_of(const rf_batch *batch)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; batch->mask != NULL && i < batch->batch * batch->length; i++) {
+        count += batch->mask[i] == 0 ? 1 : 0;
+    }
+    return count;
+}
+
 /* All micro-batches into the gradient block; ends early on an overflow or when it is to stop at
  * once. */
 static rf_status accumulate(rf_trainer *trainer, rf_outcome *total, double *scored, rf_error *error)
@@ -55,11 +65,15 @@ static rf_status accumulate(rf_trainer *trainer, rf_outcome *total, double *scor
     int64_t pairs = 0;
     *scored = scored_of_step(trainer, &pairs);
     float factor = (float)(1.0 / *scored);
+    trainer->read_tokens = 0;
+    trainer->read_padding = 0;
     *total = (rf_outcome){0};
     RF_TRY(rf_runner_zero_gradients(trainer->runner, error));
     for (int64_t micro = 0; micro < options->accumulate; micro++) {
         rf_outcome part = {0};
         rf_batch batch = read_batch(trainer, micro);
+        trainer->read_tokens += batch.batch * batch.length;
+        trainer->read_padding += padding_of(&batch);
         batch.pair_weight = pairs > 0 ? (float)(*scored / (double)pairs) : 0.0F;
         RF_TRY(rf_runner_train(trainer->runner, &batch, rf_train_state_key_seed(&trainer->state),
                                trainer->state.step, factor, &part, error));
@@ -156,6 +170,9 @@ rf_status rf_trainer_update(rf_trainer *trainer, rf_error *error)
         trainer->options.accumulate * trainer->options.batch * trainer->options.length;
     trainer->last_step_seconds = rf_clock_seconds() - start;
     trainer->step_seconds += trainer->last_step_seconds;
+    trainer->all_tokens += trainer->read_tokens;
+    trainer->all_padding += trainer->read_padding;
+    trainer->progress.padding = (double)trainer->read_padding / (double)trainer->read_tokens;
     trainer->progress.step = state->step;
     trainer->progress.loss = loss;
     trainer->progress.bits_per_token = first / log_of_2;

@@ -262,15 +262,57 @@ static void assert_default_words(const rf_settings *settings, const rf_train_opt
     assert_string_equal(rf_settings_string(settings, "initialisation"), train->initialisation);
 }
 
-static void assert_more_defaults(const rf_settings *settings, const rf_train_options *train)
+static void assert_default_numbers(const rf_settings *settings, const rf_train_options *train)
 {
-    assert_default(settings, "final-rate", train->final_rate);
-    assert_default(settings, "decay-steps", (double)train->decay_steps);
-    assert_default(settings, "decay-fraction", train->decay_fraction);
-    assert_default(settings, "spike-guard", train->spike_guard);
-    assert_default(settings, "milestone-every", (double)train->milestone_every);
-    assert_default(settings, "overfit-batches", (double)train->overfit_batches);
-    assert_default(settings, "label-smoothing", train->label_smoothing);
+    const struct {
+        const char *name;
+        double expected;
+    } numbers[] = {
+        {"valid-bytes", (double)train->valid_bytes},
+        {"steps", (double)train->steps},
+        {"stop-after", (double)train->stop_after},
+        {"time-limit", train->time_limit_seconds},
+        {"patience", (double)train->patience},
+        {"batch", (double)train->batch},
+        {"length", (double)train->length},
+        {"accumulate", (double)train->accumulate},
+        {"sequential", train->sequential},
+        {"pack", train->pack},
+        {"batch-by-length", train->batch_by_length},
+        {"seed", (double)train->seed},
+        {"rate", train->rate},
+        {"warmup", (double)train->warmup},
+        {"final-rate", train->final_rate},
+        {"decay-steps", (double)train->decay_steps},
+        {"decay-fraction", train->decay_fraction},
+        {"spike-guard", train->spike_guard},
+        {"milestone-every", (double)train->milestone_every},
+        {"overfit-batches", (double)train->overfit_batches},
+        {"label-smoothing", train->label_smoothing},
+        {"beta1", train->beta1},
+        {"beta2", train->beta2},
+        {"epsilon", train->epsilon},
+        {"weight-decay", train->weight_decay},
+        {"clip", train->clip},
+        {"adafactor-relative-step", train->adafactor_relative_step},
+        {"adafactor-clip", train->adafactor_clip},
+        {"adafactor-beta1", train->adafactor_beta1},
+        {"verify-reversal", train->verify_reversal},
+        {"eval-every", (double)train->eval_every},
+        {"eval-tokens", (double)train->eval_tokens},
+        {"save-every", (double)train->save_every},
+        {"keep", (double)train->keep},
+        {"log-every", (double)train->log_every},
+        {"sample-every", (double)train->sample_every},
+        {"sample-tokens", (double)train->sample_tokens},
+        {"sample-temperature", train->sample_temperature},
+        {"tensorboard", train->tensorboard},
+        {"memory-limit", (double)train->memory_limit},
+        {"threads", train->threads},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        assert_default(settings, numbers[i].name, numbers[i].expected);
+    }
 }
 
 static void test_library_defaults(void **state)
@@ -282,47 +324,7 @@ static void test_library_defaults(void **state)
     rf_train_options_default(&train);
     rf_settings_init(&settings, &rf_command_train);
     assert_ok(rf_settings_read_defaults(&settings, error));
-    const struct {
-        const char *name;
-        double expected;
-    } numbers[] = {
-        {"valid-bytes", (double)train.valid_bytes},
-        {"steps", (double)train.steps},
-        {"stop-after", (double)train.stop_after},
-        {"time-limit", train.time_limit_seconds},
-        {"patience", (double)train.patience},
-        {"batch", (double)train.batch},
-        {"length", (double)train.length},
-        {"accumulate", (double)train.accumulate},
-        {"sequential", train.sequential},
-        {"seed", (double)train.seed},
-        {"rate", train.rate},
-        {"warmup", (double)train.warmup},
-        {"beta1", train.beta1},
-        {"beta2", train.beta2},
-        {"epsilon", train.epsilon},
-        {"weight-decay", train.weight_decay},
-        {"clip", train.clip},
-        {"adafactor-relative-step", train.adafactor_relative_step},
-        {"adafactor-clip", train.adafactor_clip},
-        {"adafactor-beta1", train.adafactor_beta1},
-        {"verify-reversal", train.verify_reversal},
-        {"eval-every", (double)train.eval_every},
-        {"eval-tokens", (double)train.eval_tokens},
-        {"save-every", (double)train.save_every},
-        {"keep", (double)train.keep},
-        {"log-every", (double)train.log_every},
-        {"sample-every", (double)train.sample_every},
-        {"sample-tokens", (double)train.sample_tokens},
-        {"sample-temperature", train.sample_temperature},
-        {"tensorboard", train.tensorboard},
-        {"memory-limit", (double)train.memory_limit},
-        {"threads", train.threads},
-    };
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
-        assert_default(&settings, numbers[i].name, numbers[i].expected);
-    }
-    assert_more_defaults(&settings, &train);
+    assert_default_numbers(&settings, &train);
     assert_default_words(&settings, &train);
     rf_settings_clear(&settings);
     rf_sampling_default(&sampling);

@@ -19,7 +19,8 @@ typedef struct subject {
     rf_model *model;
     rf_safetensors *file; /* NULL: no reference */
     int64_t batch, length, rows;
-    int32_t *ids;
+    int32_t *ids, *segments; /* the latter NULL until they are asked for */
+    double *wide_segments;
     double *block, *rotations;
     double *buckets[MAX_LAYERS];
     oracle_model oracle;
@@ -105,6 +106,8 @@ static void close_subject(subject *s)
         free(s->buckets[i]);
     }
     free(s->ids);
+    free(s->segments);
+    free(s->wide_segments);
     free(s->block);
     free(s->rotations);
     rf_safetensors_close(s->file);
@@ -158,6 +161,21 @@ static void test_forward(void **state)
     }
 }
 
+/* Make each row of three documents, of borders that no chunk has. */
+static void pack(subject *s)
+{
+    s->segments = calloc((size_t)s->rows, sizeof *s->segments);
+    s->wide_segments = doubles(s->rows);
+    assert_non_null(s->segments);
+    for (int64_t i = 0; i < s->rows; i++) {
+        int64_t place = i % s->length;
+        int64_t first = s->length / 3 + i / s->length;
+        s->segments[i] = place < first ? 0 : place < 2 * first + 1 ? 1 : 2;
+        s->wide_segments[i] = s->segments[i];
+    }
+    s->oracle.segments = s->wide_segments;
+}
+
 /* Slope of the oracle's loss along a direction, its buckets held fixed. */
 static double slope(subject *s, const double *direction, double *logits)
 {
@@ -201,25 +219,35 @@ static rf_status give_buckets(void *user, int64_t layer, int64_t first_head,
 }
 
 /* Our gradients and the file's, each along random directions against the oracle's slope. */
-static void check_gradient(const char *name, bool fixed_stream, double limit)
+static void check_gradient(const char *name, bool fixed_stream, bool packed, double limit)
 {
     subject s;
     open_subject(name, &s);
+    if (packed) {
+        pack(&s);
+    }
     const rf_parameters *parameters = &s.model->parameters;
     double *logits = doubles(s.rows * s.model->config.vocabulary);
     double *direction = doubles(parameters->block_count);
-    (void)oracle_model_forward(&s.oracle, logits);
+    double loss = oracle_model_forward(&s.oracle, logits);
     rf_runner *runner = NULL;
     rf_outcome outcome;
     rf_runner_options options = {.batch = s.batch,
                                  .length = s.length,
                                  .gradients = true,
+                                 .segments = packed,
                                  .fixed_stream = fixed_stream,
                                  .hooks = {.user = &s, .buckets = give_buckets}};
-    rf_batch batch = {.batch = s.batch, .length = s.length, .ids = s.ids, .labels = s.ids};
+    rf_batch batch = {.batch = s.batch,
+                      .length = s.length,
+                      .ids = s.ids,
+                      .labels = s.ids,
+                      .segments = s.segments};
     assert_ok(rf_runner_create(s.model, &options, &runner, error));
     float factor = 1.0F / (float)rf_batch_scored(&batch);
     assert_ok(rf_runner_train(runner, &batch, 0, 0, factor, &outcome, error));
+    assert_int_equal(outcome.scored, s.batch * (s.length - (packed ? 3 : 1)));
+    assert_true(fabs(loss - outcome.nll_sum / (double)outcome.scored) < 1e-5);
     const float *gradients = rf_runner_gradients(runner);
     double norm = 0.0;
     for (int64_t i = 0; i < parameters->block_count; i++) {
@@ -247,16 +275,29 @@ static void test_gradient(void **state)
     (void)state;
     /* A row of an LSH layer that sees only itself weighs its value 0.998 in float and 1 in exact
      * arithmetic: that is the rest. */
-    check_gradient("lm_train", false, 5e-4);
-    check_gradient("lm_train", true, 5e-4);
-    check_gradient("lm_eval_unaligned", true, 5e-4);
-    check_gradient("lm_train_local_only", false, 5e-6);
-    check_gradient("lm_train_local_only", true, 5e-6);
+    check_gradient("lm_train", false, false, 5e-4);
+    check_gradient("lm_train", true, false, 5e-4);
+    check_gradient("lm_eval_unaligned", true, false, 5e-4);
+    check_gradient("lm_train_local_only", false, false, 5e-6);
+    check_gradient("lm_train_local_only", true, false, 5e-6);
+}
+
+/* Rows of several documents: loss and gradients. More rows see only themselves: each document has a
+ * first token, and tokens that share a chunk with none before them. */
+static void test_segments(void **state)
+{
+    (void)state;
+    check_gradient("lm_train", false, true, 5e-3);
+    check_gradient("lm_train", true, true, 5e-3);
+    check_gradient("lm_eval_unaligned", true, true, 5e-3);
+    check_gradient("lm_eval_short", true, true, 5e-3);
+    check_gradient("lm_train_local_only", true, true, 5e-6);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_forward),
-                                       cmocka_unit_test(test_gradient)};
+                                       cmocka_unit_test(test_gradient),
+                                       cmocka_unit_test(test_segments)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,9 +24,13 @@ typedef struct attention_case {
     bool bf16;        /* everything but norms */
     bool f32_results; /* but for outputs and gradients */
     float probability;
+    int64_t segments; /* how many, at random; 0: the plan has none */
 } attention_case;
 
-enum { ATTENTION_CASES = 151 };
+enum { ATTENTION_WRITTEN = 50, ATTENTION_CASES = 187 };
+
+/* Hand-written: the shapes that hurt. */
+extern const attention_case attention_written[ATTENTION_WRITTEN];
 
 /* Case `index` of ATTENTION_CASES: written by hand first, then drawn at random from the index.
  * `name` [32] is for those. */
@@ -34,14 +38,15 @@ attention_case attention_case_at(int index, char *name);
 /* The type of outputs and gradients. */
 rf_dtype attention_results(const attention_case *plan);
 
-/* The first buffers of every case. ORDER and MASK are there (one number) even where the plan has
- * none. */
+/* The first buffers of every case. ORDER, MASK and SEGMENTS are there (one number) even where the
+ * plan has none. */
 enum {
     ATTENTION_QUERY,
     ATTENTION_KEY,
     ATTENTION_VALUE,
     ATTENTION_ORDER,
     ATTENTION_MASK,
+    ATTENTION_SEGMENTS,
     ATTENTION_INPUTS
 };
 void attention_add_inputs(check_state *check);

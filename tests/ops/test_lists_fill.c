@@ -32,7 +32,7 @@ static void fill_order(const check_state *check, double *values, int64_t count)
     rf_bucket_sort sort = {.buckets = {.rank = 4}, .bucket_count = decode_buckets(s) + 1};
     memcpy(sort.buckets.shape, check->buffers[BUCKETS].shape, sizeof sort.buckets.shape);
     sort.order = sort.buckets;
-    oracle_bucket_sort(&sort, check->values[BUCKETS], values, NULL);
+    oracle_bucket_sort(&sort, check->values[BUCKETS], NULL, values, NULL);
 }
 
 static void build(check_state *check)

@@ -16,16 +16,16 @@ void oracle_gemm(const rf_gemm *gemm, const double *a, const double *b, const do
 void oracle_bucket_hash(const rf_bucket_hash *hash, const double *query, const double *rotations,
                         const double *key_mask, double *buckets);
 
-/* inverse may be NULL. */
-void oracle_bucket_sort(const rf_bucket_sort *sort, const double *buckets, double *order,
-                        double *inverse);
+/* segments and inverse may be NULL. */
+void oracle_bucket_sort(const rf_bucket_sort *sort, const double *buckets, const double *segments,
+                        double *order, double *inverse);
 
-/* The tensors of the plan are not read: order, key_mask and, with normalised keys, key may be NULL.
- */
+/* The tensors of the plan are not read: order, key_mask, segments and, with normalised keys, key
+ * may be NULL. */
 typedef struct oracle_attention {
     const rf_attention_plan *plan;
     int64_t width;
-    const double *order, *key_mask, *query, *key, *value;
+    const double *order, *key_mask, *segments, *query, *key, *value;
 } oracle_attention;
 
 /* Per part; log_norm rounded to float, as the operation must. */

@@ -86,6 +86,17 @@ static double score(const oracle_attention *in, const place *at, int64_t query_t
     return (double)plan->scale * product(in, at, query_token, key_token);
 }
 
+/* Is there no such pair? Tokens of two segments make none, and no token makes one with nothing. */
+static bool is_absent(const oracle_attention *in, const place *at, int64_t query_token,
+                      int64_t key_token)
+{
+    if (key_token == ABSENT || in->segments == NULL) {
+        return key_token == ABSENT;
+    }
+    const double *segments = in->segments + at->batch * in->plan->length;
+    return key_token == EMPTY || segments[key_token] != segments[query_token];
+}
+
 /* What dropout leaves of a probability. */
 static double kept(const oracle_attention *in, const place *at, int64_t query_token, int64_t column)
 {
@@ -112,13 +123,13 @@ static void attend(const oracle_attention *in, const place *at, double *maximum,
     memset(sums, 0, (size_t)in->width * sizeof(double));
     for (int64_t column = 0; column < columns; column++) {
         const int64_t token = token_of_column(in, at, column);
-        if (token != ABSENT) {
+        if (!is_absent(in, at, query_token, token)) {
             *maximum = fmax(*maximum, score(in, at, query_token, token));
         }
     }
     for (int64_t column = 0; column < columns; column++) {
         const int64_t token = token_of_column(in, at, column);
-        if (token == ABSENT) {
+        if (is_absent(in, at, query_token, token)) {
             continue;
         }
         const double weight = exp(score(in, at, query_token, token) - *maximum);

@@ -42,7 +42,9 @@ static double language_model(const oracle_model *m, const double *joined, double
     }
     double *next = oracle_fresh(rows);
     for (int64_t i = 0; i < rows; i++) {
-        next[i] = i % m->length + 1 < m->length ? m->ids[i + 1] : -100.0;
+        bool goes_on = i % m->length + 1 < m->length &&
+                       (m->segments == NULL || m->segments[i] == m->segments[i + 1]);
+        next[i] = goes_on ? m->ids[i + 1] : -100.0;
     }
     double loss = mean_cross_entropy(m, rows, config->vocabulary, logits, next);
     free(next);

@@ -93,7 +93,8 @@ static double *order_of(const oracle_model *m, int64_t layer, const rf_attention
         .bucket_count = rf_config_bucket_count(config) + (m->mask != NULL ? 1 : 0),
         .order = rf_tensor_4(NULL, RF_I32, m->batch, config->heads, m->rounds, plan->slots)};
     double *order = oracle_fresh(count * plan->slots);
-    oracle_bucket_sort(&sort, buckets, order, NULL);
+    sort.segment_count = m->length;
+    oracle_bucket_sort(&sort, buckets, m->segments, order, NULL);
     free(own);
     return order;
 }
@@ -157,6 +158,7 @@ void oracle_attention_half(const oracle_model *m, int64_t layer, const double *c
                                .width = config->head_width,
                                .order = order,
                                .key_mask = m->mask,
+                               .segments = m->segments,
                                .query = query,
                                .key = shared ? NULL : key,
                                .value = value},

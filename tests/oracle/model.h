@@ -13,6 +13,7 @@ typedef struct oracle_model {
     const int32_t *ids;         /* [batch, length] */
     const int32_t *token_types; /* [batch, length], or NULL: 0 */
     const double *mask;         /* [batch, length], 0 = masked; NULL: nothing is */
+    const double *segments;     /* [batch, length], below the length; NULL: one */
     const double *targets; /* what the loss is against, -100 = ignored. Causal models: unused, the
                               ids are; masked: [batch, length]; classifiers: [batch], or numbers
                               [batch, labels]; question answering: [2, batch], starts and ends */

@@ -33,10 +33,8 @@ static float weigh_row(const call *in, const rf_attention_run *run, const rf_att
 {
     const rf_attention_plan *plan = in->cut.plan;
     const int32_t token = tile->tokens[row];
-    const rf_attention_rule rule = rf_cpu_attention_rule(plan, token);
-    const rf_attention_columns columns = {.positions = space->positions + tile->first,
-                                          .tokens = space->tokens + tile->first,
-                                          .count = tile->count};
+    const rf_attention_rule rule = rf_cpu_attention_rule(plan, run->batch, token);
+    const rf_attention_columns columns = rf_cpu_attention_columns(space, tile);
     float *products = space->scores + row * tile->count;
     float maximum;
     float sum;

@@ -161,10 +161,8 @@ static void differentiate_row(const call *in, const rf_attention_run *run,
         memset(gradients, 0, (size_t)tile->count * sizeof(float));
         return;
     }
-    const rf_attention_rule rule = rf_cpu_attention_rule(plan, token);
-    const rf_attention_columns columns = {.positions = space->positions + tile->first,
-                                          .tokens = space->tokens + tile->first,
-                                          .count = tile->count};
+    const rf_attention_rule rule = rf_cpu_attention_rule(plan, run->batch, token);
+    const rf_attention_columns columns = rf_cpu_attention_columns(space, tile);
     const float *norm =
         (const float *)in->wide.norm.data + (run->batch * plan->heads + run->head) * plan->length;
     if (plan->probability > 0.0F) {

@@ -7,11 +7,23 @@
 static const float masked_score = -1e9F;
 static const float self_score = -1e5F;
 
-rf_attention_rule rf_cpu_attention_rule(const rf_attention_plan *plan, int32_t query_token)
+rf_attention_columns rf_cpu_attention_columns(const rf_attention_space *space,
+                                              const rf_attention_tile *tile)
+{
+    return (rf_attention_columns){
+        .positions = space->positions + tile->first,
+        .tokens = space->tokens + tile->first,
+        .segments = space->segments != NULL ? space->segments + tile->first : NULL,
+        .count = tile->count};
+}
+
+rf_attention_rule rf_cpu_attention_rule(const rf_attention_plan *plan, int64_t batch,
+                                        int32_t query_token)
 {
     return (rf_attention_rule){.scale = plan->scale,
                                .limit = plan->causal ? query_token : INT32_MAX - 1,
-                               .self = plan->self == RF_SELF_LAST_RESORT ? query_token : -2};
+                               .self = plan->self == RF_SELF_LAST_RESORT ? query_token : -2,
+                               .segment = rf_cpu_attention_segment(plan, batch, query_token)};
 }
 
 /* e^x for x <= 88, exactly 0 below -87: no denormals, which some processors are slow at. */
@@ -27,11 +39,26 @@ RF_INLINE float score_of(float product, int32_t position, int32_t token, rf_atte
     return token == rule.self ? self_score : score;
 }
 
-/* Products become scores; gives the largest. */
-RF_VECTOR_CLONES static float apply_rule(float *products, const int32_t *positions,
-                                         const int32_t *tokens, int64_t count,
-                                         rf_attention_rule rule)
+/* Is column j of another segment than the query? has_segments is a constant where this is inlined.
+ */
+RF_INLINE bool is_other(const int32_t *segments, int64_t j, rf_attention_rule rule,
+                        bool has_segments)
 {
+    return has_segments && segments[j] != rule.segment;
+}
+
+RF_INLINE float score_at(const float *products, const rf_attention_columns *columns, int64_t j,
+                         rf_attention_rule rule, bool has_segments)
+{
+    const float score = score_of(products[j], columns->positions[j], columns->tokens[j], rule);
+    return is_other(columns->segments, j, rule, has_segments) ? -INFINITY : score;
+}
+
+/* Products become scores; gives the largest. */
+RF_INLINE float apply_rule_of(float *products, const rf_attention_columns *columns,
+                              rf_attention_rule rule, bool has_segments)
+{
+    const int64_t count = columns->count;
     float lanes[RF_LANES];
     for (int i = 0; i < RF_LANES; i++) {
         lanes[i] = -INFINITY;
@@ -39,19 +66,33 @@ RF_VECTOR_CLONES static float apply_rule(float *products, const int32_t *positio
     int64_t j = 0;
     for (; j + RF_LANES <= count; j += RF_LANES) {
         for (int i = 0; i < RF_LANES; i++) {
-            const float score = score_of(products[j + i], positions[j + i], tokens[j + i], rule);
+            const float score = score_at(products, columns, j + i, rule, has_segments);
             products[j + i] = score;
             lanes[i] = score > lanes[i] ? score : lanes[i];
         }
     }
     for (int i = 0; j < count; i++, j++) {
-        products[j] = score_of(products[j], positions[j], tokens[j], rule);
+        products[j] = score_at(products, columns, j, rule, has_segments);
         lanes[i] = products[j] > lanes[i] ? products[j] : lanes[i];
     }
     for (int i = 1; i < RF_LANES; i++) {
         lanes[0] = lanes[i] > lanes[0] ? lanes[i] : lanes[0];
     }
     return lanes[0];
+}
+
+RF_VECTOR_CLONES static float apply_rule(float *products, const rf_attention_columns *columns,
+                                         rf_attention_rule rule)
+{
+    const rf_attention_columns own = *columns;
+    return apply_rule_of(products, &own, rule, false);
+}
+
+RF_VECTOR_CLONES static float apply_segments(float *products, const rf_attention_columns *columns,
+                                             rf_attention_rule rule)
+{
+    const rf_attention_columns own = *columns;
+    return apply_rule_of(products, &own, rule, true);
 }
 
 /* Scores become exp(score - maximum); gives the sum. */
@@ -76,30 +117,54 @@ RF_VECTOR_CLONES static float exponentiate(float *scores, int64_t count, float m
 void rf_cpu_attention_softmax(float *products, const rf_attention_columns *columns,
                               const rf_attention_rule *rule, float *maximum, float *sum)
 {
-    *maximum = apply_rule(products, columns->positions, columns->tokens, columns->count, *rule);
+    *maximum = columns->segments != NULL ? apply_segments(products, columns, *rule)
+                                         : apply_rule(products, columns, *rule);
     *sum = exponentiate(products, columns->count, *maximum);
 }
 
-RF_VECTOR_CLONES static void differentiate(float *products, float *gradients,
-                                           const rf_attention_columns *columns,
-                                           rf_attention_rule rule, float norm, float delta)
+RF_INLINE void differentiate_of(float *products, float *gradients, const rf_attention_columns *own,
+                                rf_attention_rule rule, const float norm_and_delta[2],
+                                bool has_segments)
 {
-    const int32_t *positions = columns->positions;
-    const int32_t *tokens = columns->tokens;
-    for (int64_t j = 0; j < columns->count; j++) {
-        const bool is_fixed = (positions[j] > rule.limit) | (tokens[j] == rule.self);
-        const float weight = weight_of(score_of(products[j], positions[j], tokens[j], rule) - norm);
+    const float norm = norm_and_delta[0];
+    const float delta = norm_and_delta[1];
+    for (int64_t j = 0; j < own->count; j++) {
+        const bool is_fixed = (own->positions[j] > rule.limit) | (own->tokens[j] == rule.self);
+        const float weight = weight_of(score_at(products, own, j, rule, has_segments) - norm);
         const float gradient = rule.scale * (weight * (gradients[j] - delta));
         products[j] = weight;
         gradients[j] = is_fixed ? 0.0F : gradient;
     }
 }
 
+RF_VECTOR_CLONES static void differentiate(float *products, float *gradients,
+                                           const rf_attention_columns *columns,
+                                           rf_attention_rule rule, const float norm_and_delta[2])
+{
+    const rf_attention_columns own = *columns;
+    const float numbers[2] = {norm_and_delta[0], norm_and_delta[1]};
+    differentiate_of(products, gradients, &own, rule, numbers, false);
+}
+
+RF_VECTOR_CLONES static void differentiate_segments(float *products, float *gradients,
+                                                    const rf_attention_columns *columns,
+                                                    rf_attention_rule rule,
+                                                    const float norm_and_delta[2])
+{
+    const rf_attention_columns own = *columns;
+    const float numbers[2] = {norm_and_delta[0], norm_and_delta[1]};
+    differentiate_of(products, gradients, &own, rule, numbers, true);
+}
+
 void rf_cpu_attention_softmax_backward(float *products, float *gradients,
                                        const rf_attention_columns *columns,
                                        const rf_attention_rule *rule, const float norm_and_delta[2])
 {
-    differentiate(products, gradients, columns, *rule, norm_and_delta[0], norm_and_delta[1]);
+    if (columns->segments != NULL) {
+        differentiate_segments(products, gradients, columns, *rule, norm_and_delta);
+    } else {
+        differentiate(products, gradients, columns, *rule, norm_and_delta);
+    }
 }
 
 /* keep [count] from its random bits. */

@@ -6,21 +6,25 @@
 #include "ops/cpu/block_attention_run.h"
 
 /* What a query's pairs score: -1e9 where positions[j] > limit; then -1e5 where tokens[j] == self;
- * else scale x product. */
+ * else scale x product. Where there are segments: minus infinity if segments[j] != segment. */
 typedef struct rf_attention_rule {
     float scale;
     int32_t limit;
     int32_t self; /* a token, or a number that none has */
+    int32_t segment;
 } rf_attention_rule;
 
-/* The columns of a row: positions, tokens [count] as gathered. */
+/* The columns of a row: positions, tokens, segments [count] as gathered. */
 typedef struct rf_attention_columns {
-    const int32_t *positions, *tokens;
+    const int32_t *positions, *tokens, *segments; /* the last may be NULL */
     int64_t count;
 } rf_attention_columns;
+rf_attention_columns rf_cpu_attention_columns(const rf_attention_space *space,
+                                              const rf_attention_tile *tile);
 
 /* The rule of the query at a token, by the plan: what it may see, and itself. */
-rf_attention_rule rf_cpu_attention_rule(const rf_attention_plan *plan, int32_t query_token);
+rf_attention_rule rf_cpu_attention_rule(const rf_attention_plan *plan, int64_t batch,
+                                        int32_t query_token);
 
 /* products [count] become exp(score - maximum); gives the maximum and the sum. */
 void rf_cpu_attention_softmax(float *products, const rf_attention_columns *columns,

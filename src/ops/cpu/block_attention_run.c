@@ -81,6 +81,9 @@ static size_t lay_out(const rf_attention_cut *cut, bool backward, char *memory,
     const int64_t keys = cut->run_keys;
     space->tokens = take(memory, &used, keys);
     space->positions = take(memory, &used, keys);
+    if (!rf_tensor_is_absent(&cut->plan->segments)) {
+        space->segments = take(memory, &used, keys);
+    }
     space->keys = take(memory, &used, keys * cut->width);
     space->values = take(memory, &used, keys * cut->width);
     space->factors = take(memory, &used, keys);
@@ -175,6 +178,19 @@ static void gather_tokens(const rf_attention_cut *cut, const rf_attention_run *r
     }
 }
 
+/* Segments of the tokens that were gathered. */
+static void gather_segments(const rf_attention_cut *cut, const rf_attention_run *run,
+                            const rf_attention_space *space)
+{
+    const int64_t block = cut->plan->block;
+    const int64_t end = (run->first_present + run->present) * block;
+    for (int64_t slot = run->first_present * block; slot < end; slot++) {
+        const int32_t token = space->tokens[slot];
+        space->segments[slot] =
+            token >= 0 ? rf_cpu_attention_segment(cut->plan, run->batch, token) : -1;
+    }
+}
+
 /* key [width] = query / root mean square / sqrt(width); gives the factor. Hugging Face's epsilon.
  */
 RF_VECTOR_CLONES static float normalise_key(const float *query, int64_t width, float *key)
@@ -227,6 +243,9 @@ void rf_cpu_attention_gather(const rf_attention_cut *cut, const rf_attention_run
     for (int64_t index = run->first_present; index < run->first_present + run->present; index++) {
         gather_tokens(cut, run, block_of(cut, run, index), space->tokens + index * block,
                       space->positions + index * block);
+    }
+    if (space->segments != NULL) {
+        gather_segments(cut, run, space);
     }
     const int64_t end = (run->first_present + run->present) * block;
     for (int64_t slot = run->first_present * block; slot < end; slot++) {

@@ -41,6 +41,7 @@ size_t rf_cpu_attention_widened_size(const rf_tensor *query, const rf_tensor *ke
 typedef struct rf_attention_space {
     int32_t *tokens;    /* [run_keys] token in the slot, or -1 */
     int32_t *positions; /* [run_keys] the same, INT32_MAX where no query may see it */
+    int32_t *segments;  /* [run_keys] of the token, or -1; NULL where the plan has none */
     float *keys;        /* [run_keys, width] */
     float *values;      /* [run_keys, width] */
     float *factors;     /* [run_keys] key = query x factor, where keys are made from queries */
@@ -94,6 +95,13 @@ RF_INLINE int64_t rf_cpu_attention_row(const rf_attention_cut *cut, const rf_att
 {
     const rf_attention_plan *plan = cut->plan;
     return ((run->batch * plan->length + token) * plan->heads + run->head) * cut->width;
+}
+/* The segment of a token, 0 where the plan has none. */
+RF_INLINE int32_t rf_cpu_attention_segment(const rf_attention_plan *plan, int64_t batch,
+                                           int64_t token)
+{
+    const int32_t *segments = plan->segments.data;
+    return segments != NULL ? segments[batch * plan->length + token] : 0;
 }
 /* Rows stand in any order in memory, so a loop over tokens asks for the row that it will need a few
  * steps later. */

@@ -39,7 +39,7 @@ template <int Width> struct carried {
         Width <= 64;  /* the rows in registers; else they are read again from shared memory */
     int32_t slot[2];  /* counted from the first slot of the tile's first block */
     int32_t begin[2]; /* where their share of the list begins */
-    int32_t token[2], position[2];
+    int32_t token[2], position[2], segment[2];
     float factor[2], norm[2], delta[2];
     uint32_t first[holds ? Width / 16 : 1][4], second[holds ? Width / 16 : 1][4];
     float first_sums[Width / 8][4], second_sums[Width / 8][4];
@@ -74,7 +74,7 @@ __global__ void find_deltas(const rf_attention_cut cut, const __nv_bfloat16 *__r
 /* One pair: product = query . key and gradient = output gradient . value become what the owner's
  * gradient is multiplied with; gives the probability after dropout. place: the entry in the list;
  * checks: it may be outside of the row's share. */
-template <int Width, int Entries, bool OwnQueries>
+template <int Width, int Entries, bool OwnQueries, bool Segments>
 __device__ __forceinline__ float
 differentiate_pair(const rf_attention_cut &cut, const rf_attention_place &at,
                    const rf_fast_entries<Entries> &entries, const carried<Width> &own, int row,
@@ -90,7 +90,8 @@ differentiate_pair(const rf_attention_cut &cut, const rf_attention_place &at,
     const float delta = OwnQueries ? own.delta[row] : rf_fast_of(entries.deltas[pair], half);
     const int32_t column = place - own.begin[row];
     const bool is_met = query >= 0 && key != rf_attention_absent &&
-                        (!checks || (column >= 0 && column < cut.window * cut.block));
+                        (!checks || (column >= 0 && column < cut.window * cut.block)) &&
+                        (!Segments || rf_fast_of(entries.segments[pair], half) == own.segment[row]);
     float weight = __expf(rf_attention_score(cut, product * factor, query, key, position) - norm);
     weight = is_met ? weight : 0.0F;
     float keep = 1.0F;
@@ -162,7 +163,7 @@ __device__ __forceinline__ void add_rows(const float (&weights)[2][4],
 }
 
 /* A step of the list, 16 entries at a time. first: its first entry. */
-template <int Width, int Owners, int Entries, bool OwnQueries>
+template <int Width, int Owners, int Entries, bool OwnQueries, bool Segments>
 __device__ __forceinline__ void
 differentiate_step(const rf_attention_cut &cut, const rf_attention_place &at,
                    const backward_memory<Width, Owners, Entries> &memory, int step, int32_t first,
@@ -186,7 +187,7 @@ differentiate_step(const rf_attention_cut &cut, const rf_attention_place &at,
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 const int pair = entry / 2 + 4 * n + quarter;
-                products[n][i] = differentiate_pair<Width, Entries, OwnQueries>(
+                products[n][i] = differentiate_pair<Width, Entries, OwnQueries, Segments>(
                     cut, at, entries, own, i / 2, pair, i % 2, first + 2 * pair + i % 2, checks,
                     products[n][i], gradients[n][i]);
             }
@@ -325,6 +326,7 @@ begin_rows(const rf_attention_cut &cut, const rf_attention_place &at,
         own.begin[row] = own.slot[row] / cut.block * cut.block;
         own.token[row] = reinterpret_cast<const int32_t *>(memory.owners.tokens)[index];
         own.position[row] = reinterpret_cast<const int32_t *>(memory.owners.positions)[index];
+        own.segment[row] = reinterpret_cast<const int32_t *>(memory.owners.segments)[index];
         own.factor[row] = reinterpret_cast<const float *>(memory.owners.factors)[index];
         own.norm[row] = reinterpret_cast<const float *>(memory.owners.norms)[index];
         own.delta[row] = reinterpret_cast<const float *>(memory.owners.deltas)[index];
@@ -346,7 +348,7 @@ begin_rows(const rf_attention_cut &cut, const rf_attention_place &at,
     }
 }
 
-template <int Width, int Owners, int Entries, bool OwnQueries>
+template <int Width, int Owners, int Entries, bool OwnQueries, bool Segments>
 __global__ void __launch_bounds__(2 * Owners, Width > 64 ? 2 : 3)
     differentiate_fast(const backward_call call)
 {
@@ -380,8 +382,8 @@ __global__ void __launch_bounds__(2 * Owners, Width > 64 ? 2 : 3)
                     rf_fast_look_up<OwnQueries>(cut, at, met, bound, first + 2 * Entries + thread);
             }
         }
-        differentiate_step<Width, Owners, Entries, OwnQueries>(cut, at, memory, step, first, window,
-                                                               own);
+        differentiate_step<Width, Owners, Entries, OwnQueries, Segments>(cut, at, memory, step,
+                                                                         first, window, own);
         if (thread < Entries) {
             rf_fast_note(ahead, thread, memory.entries[(step + 2) % 3]);
         }
@@ -461,7 +463,7 @@ rf_status round_gradients(rf_device *device, const rf_block_attention_backward *
     return rf_attention_convert(device, &sums.value_gradient, &backward->value_gradient, error);
 }
 
-template <int Width, int Owners, int Entries>
+template <int Width, int Owners, int Entries, bool Segments>
 rf_status run(rf_device *device, const rf_block_attention_backward *backward, void *scratch,
               rf_error *error)
 {
@@ -483,17 +485,21 @@ rf_status run(rf_device *device, const rf_block_attention_backward *backward, vo
     constexpr int threads = rf_fast_sizes<Width, Owners, Entries>::threads;
     constexpr size_t size = sizeof(backward_memory<Width, Owners, Entries>);
     constexpr cudaFuncAttribute most = cudaFuncAttributeMaxDynamicSharedMemorySize;
-    RF_TRY(rf_cuda_status(
-        device, cudaFuncSetAttribute(differentiate_fast<Width, Owners, Entries, true>, most, size),
-        "block_attention_backward", error));
-    RF_TRY(rf_cuda_status(
-        device, cudaFuncSetAttribute(differentiate_fast<Width, Owners, Entries, false>, most, size),
-        "block_attention_backward", error));
+    RF_TRY(
+        rf_cuda_status(device,
+                       cudaFuncSetAttribute(
+                           differentiate_fast<Width, Owners, Entries, true, Segments>, most, size),
+                       "block_attention_backward", error));
+    RF_TRY(
+        rf_cuda_status(device,
+                       cudaFuncSetAttribute(
+                           differentiate_fast<Width, Owners, Entries, false, Segments>, most, size),
+                       "block_attention_backward", error));
     for (int64_t part = 0; part < plan->parts; part++) {
         call.part = static_cast<int32_t>(part);
-        differentiate_fast<Width, Owners, Entries, true>
+        differentiate_fast<Width, Owners, Entries, true, Segments>
             <<<static_cast<unsigned>(blocks), threads, size, stream>>>(call);
-        differentiate_fast<Width, Owners, Entries, false>
+        differentiate_fast<Width, Owners, Entries, false, Segments>
             <<<static_cast<unsigned>(blocks), threads, size, stream>>>(call);
     }
     RF_TRY(rf_cuda_launched(device, "block_attention_backward", error));
@@ -507,13 +513,22 @@ size_t rf_fast_backward_scratch_size(const rf_block_attention_backward *backward
     return cut_scratch(backward, nullptr).size;
 }
 
-rf_status rf_fast_backward(rf_device *device, const rf_block_attention_backward *backward,
-                           void *scratch, rf_error *error)
+template <bool Segments>
+static rf_status run_for_width(rf_device *device, const rf_block_attention_backward *backward,
+                               void *scratch, rf_error *error)
 {
     const int64_t width = backward->query.shape[3];
     if (width <= 32) {
-        return run<32, 64, 64>(device, backward, scratch, error);
+        return run<32, 64, 64, Segments>(device, backward, scratch, error);
     }
-    return width <= 64 ? run<64, 64, 64>(device, backward, scratch, error)
-                       : run<128, 64, 32>(device, backward, scratch, error);
+    return width <= 64 ? run<64, 64, 64, Segments>(device, backward, scratch, error)
+                       : run<128, 64, 32, Segments>(device, backward, scratch, error);
+}
+
+rf_status rf_fast_backward(rf_device *device, const rf_block_attention_backward *backward,
+                           void *scratch, rf_error *error)
+{
+    return rf_tensor_is_absent(&backward->plan.segments)
+               ? run_for_width<false>(device, backward, scratch, error)
+               : run_for_width<true>(device, backward, scratch, error);
 }

@@ -30,6 +30,7 @@ template <int Entries> struct rf_fast_entries {
     int2 tokens[Entries / 2];    /* in pairs, as a lane has them of a product */
     int2 positions[Entries / 2]; /* of keys */
     int2 parts[Entries / 2];     /* of queries */
+    int2 segments[Entries / 2];  /* where the plan has some */
     float2 factors[Entries / 2]; /* of keys: key = query x factor, 1 where keys are given */
     float2 norms[Entries / 2], deltas[Entries / 2]; /* of queries */
 };
@@ -107,6 +108,7 @@ static __device__ __forceinline__ void rf_fast_note(const rf_fast_entry &found, 
     reinterpret_cast<int32_t *>(entries.tokens)[index] = found.slot.token;
     reinterpret_cast<int32_t *>(entries.positions)[index] = found.slot.position;
     reinterpret_cast<int32_t *>(entries.parts)[index] = found.slot.part;
+    reinterpret_cast<int32_t *>(entries.segments)[index] = found.slot.segment;
     reinterpret_cast<float *>(entries.factors)[index] = found.factor;
     reinterpret_cast<float *>(entries.norms)[index] = found.norm;
     reinterpret_cast<float *>(entries.deltas)[index] = found.delta;

@@ -31,12 +31,13 @@ template <int Width, int Owners, int Entries> struct forward_memory {
     typename sizes::owner_rows queries;
     typename sizes::met_rows keys[2], values[2];
     rf_fast_entries<Entries> entries[3];
-    int32_t tokens[Owners];
+    int32_t tokens[Owners], segments[Owners];
 };
 
 /* Rows g and g + 8 of a warp's 16: what their four lanes carry along the list. */
 template <int Width> struct carried {
     int32_t query[2]; /* tokens */
+    int32_t segment[2];
     int32_t begin[2]; /* where their windows begin in the list */
     float maximum[2];
     float sum[2]; /* over this lane's columns only */
@@ -69,7 +70,7 @@ __device__ __forceinline__ void find_products(const carried<Width> &own,
 
 /* Products become scores; highest [2] of the two rows. first: the step's first entry; checks: some
  * of the entries are outside of a row's window. */
-template <int Width, int Entries>
+template <int Width, int Entries, bool Segments>
 __device__ __forceinline__ void find_scores(const rf_attention_cut &cut,
                                             const rf_fast_entries<Entries> &entries,
                                             const carried<Width> &own, int32_t first, bool checks,
@@ -83,13 +84,15 @@ __device__ __forceinline__ void find_scores(const rf_attention_cut &cut,
         const int2 keys = entries.tokens[4 * n + quarter];
         const int2 positions = entries.positions[4 * n + quarter];
         const float2 factors = entries.factors[4 * n + quarter];
+        const int2 segments = Segments ? entries.segments[4 * n + quarter] : make_int2(0, 0);
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             const int row = i / 2;
             const int32_t key = rf_fast_of(keys, i % 2);
             const int32_t place = first + 8 * n + 2 * quarter + i % 2 - own.begin[row];
             const bool is_met = key != rf_attention_absent &&
-                                (!checks || (place >= 0 && place < cut.window * cut.block));
+                                (!checks || (place >= 0 && place < cut.window * cut.block)) &&
+                                (!Segments || rf_fast_of(segments, i % 2) == own.segment[row]);
             const float product = scores[n][i] * rf_fast_of(factors, i % 2);
             const float score =
                 rf_attention_score(cut, product, own.query[row], key, rf_fast_of(positions, i % 2));
@@ -208,7 +211,9 @@ __device__ __forceinline__ int32_t begin_tile(const forward_call &call, rf_atten
     at.batch = index / cut.parts / cut.heads;
     rf_attention_find_tile(cut, static_cast<int32_t>(blockIdx.x % cut.tiles), Owners, at);
     if (thread < Owners) {
-        memory.tokens[thread] = rf_attention_owner(cut, at, thread).token;
+        const rf_attention_slot slot = rf_attention_owner(cut, at, thread);
+        memory.tokens[thread] = slot.token;
+        memory.segments[thread] = slot.segment;
     }
     __syncthreads();
     int32_t last = rf_attention_empty;
@@ -241,6 +246,7 @@ begin_rows(const rf_attention_cut &cut, const rf_attention_place &at,
     for (int row = 0; row < 2; row++) {
         const int index = first + static_cast<int>(threadIdx.x) % 32 / 4 + 8 * row;
         own.query[row] = memory.tokens[index];
+        own.segment[row] = memory.segments[index];
         own.begin[row] = (at.first_row + index) / cut.block * cut.block;
         own.maximum[row] = -INFINITY;
         own.sum[row] = 0.0F;
@@ -258,7 +264,7 @@ begin_rows(const rf_attention_cut &cut, const rf_attention_place &at,
     }
 }
 
-template <int Width, int Owners, int Entries>
+template <int Width, int Owners, int Entries, bool Segments>
 __global__ void __launch_bounds__(2 * Owners, Width > 64 ? 3 : 2)
     attend_fast(const forward_call call)
 {
@@ -297,8 +303,8 @@ __global__ void __launch_bounds__(2 * Owners, Width > 64 ? 3 : 2)
             float highest[2];
             __syncwarp(); /* warp instructions follow what lanes did apart */
             find_products<Width, Entries>(own, memory.keys[step % 2], scores);
-            find_scores<Width, Entries>(cut, memory.entries[step % 3], own, first, checks, scores,
-                                        highest);
+            find_scores<Width, Entries, Segments>(cut, memory.entries[step % 3], own, first, checks,
+                                                  scores, highest);
             weigh_scores<Width, Entries>(cut, at, first, highest, scores, own);
             __syncwarp();
             add_values<Width, Entries>(scores, memory.values[step % 2], own);
@@ -342,7 +348,7 @@ __global__ void find_factors(const rf_attention_cut cut, const __nv_bfloat16 *__
     }
 }
 
-template <int Width, int Owners, int Entries>
+template <int Width, int Owners, int Entries, bool Segments>
 rf_status run(rf_device *device, const rf_block_attention *attention, float *factors,
               rf_error *error)
 {
@@ -372,10 +378,10 @@ rf_status run(rf_device *device, const rf_block_attention *attention, float *fac
     constexpr size_t size = sizeof(forward_memory<Width, Owners, Entries>);
     constexpr int threads = rf_fast_sizes<Width, Owners, Entries>::threads;
     RF_TRY(rf_cuda_status(device,
-                          cudaFuncSetAttribute(attend_fast<Width, Owners, Entries>,
+                          cudaFuncSetAttribute(attend_fast<Width, Owners, Entries, Segments>,
                                                cudaFuncAttributeMaxDynamicSharedMemorySize, size),
                           "block_attention", error));
-    attend_fast<Width, Owners, Entries>
+    attend_fast<Width, Owners, Entries, Segments>
         <<<static_cast<unsigned>(blocks), threads, size, stream>>>(call);
     return rf_cuda_launched(device, "block_attention", error);
 }
@@ -406,14 +412,23 @@ size_t rf_fast_forward_scratch_size(const rf_block_attention *attention)
     return static_cast<size_t>(rows) * sizeof(float);
 }
 
+template <bool Segments>
+static rf_status run_for_width(rf_device *device, const rf_block_attention *attention,
+                               float *factors, rf_error *error)
+{
+    const int64_t width = attention->query.shape[3];
+    if (width <= 32) {
+        return run<32, 128, 64, Segments>(device, attention, factors, error);
+    }
+    return width <= 64 ? run<64, 128, 64, Segments>(device, attention, factors, error)
+                       : run<128, 64, 32, Segments>(device, attention, factors, error);
+}
+
 rf_status rf_fast_forward(rf_device *device, const rf_block_attention *attention, void *scratch,
                           rf_error *error)
 {
-    const int64_t width = attention->query.shape[3];
     float *factors = static_cast<float *>(scratch);
-    if (width <= 32) {
-        return run<32, 128, 64>(device, attention, factors, error);
-    }
-    return width <= 64 ? run<64, 128, 64>(device, attention, factors, error)
-                       : run<128, 64, 32>(device, attention, factors, error);
+    return rf_tensor_is_absent(&attention->plan.segments)
+               ? run_for_width<false>(device, attention, factors, error)
+               : run_for_width<true>(device, attention, factors, error);
 }

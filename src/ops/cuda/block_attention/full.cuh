@@ -1,6 +1,6 @@
 /* What the bf16 kernels of full attention share: plans of one block that holds the whole sequence,
- * tokens as written, without masks and dropout (other plans of one block go to forward.cu and
- * backward.cu).
+ * tokens as written, without masks, segments and dropout (other plans of one block go to forward.cu
+ * and backward.cu).
  *
  * Nothing is gathered and nothing is looked up: a tile of 64 tokens stands in memory as it is, and
  * only the tiles on the diagonal have pairs that a rule decides. So a warp can own 32 rows at heads
@@ -143,7 +143,7 @@ static inline bool rf_full_takes(const rf_attention_plan *plan)
 {
     return plan->parts == 1 && plan->slots == plan->block && plan->before == 0 &&
            plan->after == 0 && plan->probability <= 0.0F && rf_tensor_is_absent(&plan->order) &&
-           rf_tensor_is_absent(&plan->key_mask);
+           rf_tensor_is_absent(&plan->key_mask) && rf_tensor_is_absent(&plan->segments);
 }
 
 rf_status rf_full_forward(rf_device *device, const rf_block_attention *attention, void *scratch,

@@ -27,8 +27,8 @@ struct forward_call {
 template <int Width, int Tile> struct forward_memory {
     typename rf_attention_tile<Width, Tile>::rows queries, keys, values;
     typename rf_attention_tile<Width, Tile>::scores weights;
-    int32_t query_tokens[Tile];
-    int32_t tokens[Tile], positions[Tile]; /* of the list's entries */
+    int32_t query_tokens[Tile], query_segments[Tile];
+    int32_t tokens[Tile], positions[Tile], segments[Tile]; /* of the list's entries */
 };
 
 /* What a thread carries along the list, for its rows. */
@@ -42,16 +42,19 @@ template <int Width, int Tile> struct running {
  * the first staged entry stands in the row's window; negative before it. */
 template <int Width, int Tile>
 __device__ __forceinline__ float
-score_row(const rf_attention_cut &cut, const forward_memory<Width, Tile> &memory, int32_t query,
+score_row(const rf_attention_cut &cut, const forward_memory<Width, Tile> &memory, int row,
           int32_t column, float (&scores)[rf_attention_tile<Width, Tile>::each])
 {
+    const int32_t query = memory.query_tokens[row];
+    const int32_t segment = memory.query_segments[row];
     float highest = -INFINITY;
 #pragma unroll
     for (int j = 0; j < rf_attention_tile<Width, Tile>::each; j++) {
         const int entry = rf_attention_lane() + j * rf_attention_side;
         const int32_t key = memory.tokens[entry];
         const bool is_met = key != rf_attention_absent && column + entry >= 0 &&
-                            column + entry < cut.window * cut.block;
+                            column + entry < cut.window * cut.block &&
+                            (cut.segments == nullptr || memory.segments[entry] == segment);
         scores[j] = is_met ? rf_attention_score(cut, scores[j], query, key, memory.positions[entry])
                            : -INFINITY;
         highest = fmaxf(highest, scores[j]);
@@ -77,7 +80,7 @@ __device__ __forceinline__ void weigh_rows(
         const int32_t column =
             first - (at.first_row + row) / cut.block * cut.block; /* of the window, for entry 0 */
         const float highest =
-            fmaxf(sums.maximum[i], score_row(cut, memory, query, column, scores[i]));
+            fmaxf(sums.maximum[i], score_row(cut, memory, row, column, scores[i]));
         const float base = highest == -INFINITY ? 0.0F : highest; /* nothing met so far */
         const float factor = expf(sums.maximum[i] - base);
         sums.maximum[i] = highest;
@@ -156,6 +159,7 @@ __device__ __forceinline__ bool gather_keys(const forward_call &call, const rf_a
         const rf_attention_slot slot = rf_attention_met(cut, at, cut.before, first + entry);
         memory.tokens[entry] = slot.token;
         memory.positions[entry] = slot.position;
+        memory.segments[entry] = slot.segment;
         const bool is_masked = slot.token < 0 || (cut.causal && slot.token > last);
         is_idle = slot.token == rf_attention_absent || (cut.may_skip && is_masked);
     }
@@ -187,8 +191,10 @@ __global__ void __launch_bounds__(rf_attention_threads, 2) attend(const forward_
     at.batch = index / cut.parts / cut.heads;
     rf_attention_find_tile(cut, static_cast<int32_t>(blockIdx.x % cut.tiles), Tile, at);
     if (threadIdx.x < Tile) {
-        memory.query_tokens[threadIdx.x] =
-            rf_attention_owner(cut, at, static_cast<int32_t>(threadIdx.x)).token;
+        const rf_attention_slot slot =
+            rf_attention_owner(cut, at, static_cast<int32_t>(threadIdx.x));
+        memory.query_tokens[threadIdx.x] = slot.token;
+        memory.query_segments[threadIdx.x] = slot.segment;
     }
     __syncthreads();
     const int32_t last = last_of(memory.query_tokens);

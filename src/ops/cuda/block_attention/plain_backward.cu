@@ -30,7 +30,7 @@ struct backward_call {
 template <int Width, int Tile> struct side_memory {
     typename rf_attention_tile<Width, Tile>::rows first;  /* queries, or keys */
     typename rf_attention_tile<Width, Tile>::rows second; /* output gradients, or values */
-    int32_t tokens[Tile];
+    int32_t tokens[Tile], segments[Tile];
     int32_t positions[Tile];         /* of keys */
     int32_t parts[Tile];             /* of queries */
     float norms[Tile], deltas[Tile]; /* of queries */
@@ -71,6 +71,7 @@ __device__ __forceinline__ void note_slot(const backward_call &call, const rf_at
 {
     const int64_t row = (at.batch * call.cut.heads + at.head) * call.cut.length + slot.token;
     side.tokens[entry] = slot.token;
+    side.segments[entry] = slot.segment;
     side.positions[entry] = slot.position;
     side.parts[entry] = slot.part;
     side.norms[entry] = slot.token >= 0 ? call.norm[row] : 0.0F;
@@ -160,7 +161,9 @@ differentiate_pair(const rf_attention_cut &cut, const rf_attention_place &at, in
     const int32_t query = queries.tokens[q];
     const int32_t key = keys.tokens[k];
     const int32_t position = keys.positions[k];
-    if (query < 0 || key == rf_attention_absent || column < 0 || column >= cut.window * cut.block) {
+    const bool is_other = cut.segments != nullptr && queries.segments[q] != keys.segments[k];
+    if (query < 0 || key == rf_attention_absent || column < 0 || column >= cut.window * cut.block ||
+        is_other) {
         gradient = 0.0F;
         return 0.0F;
     }

@@ -43,6 +43,7 @@ struct rf_attention_cut {
     int64_t first_sample, first_head, all_heads;
     const int32_t *order;    /* [batch, heads, parts, slots] or NULL */
     const uint8_t *key_mask; /* [batch, length] or NULL */
+    const int32_t *segments; /* [batch, length] or NULL */
 };
 
 /* Which slots a thread block owns. */
@@ -59,6 +60,7 @@ struct rf_attention_slot {
     int32_t position; /* of the token as a key; rf_attention_unseen where it is masked or there is
                          none */
     int32_t part;
+    int32_t segment; /* of the token, or -1; 0 where the plan has none */
 };
 
 /* ---- host
@@ -135,6 +137,7 @@ static inline rf_attention_cut rf_attention_cut_of(const rf_attention_plan *plan
     cut.all_heads = plan->all_heads;
     cut.order = rf_cuda_data<const int32_t>(&plan->order);
     cut.key_mask = rf_cuda_data<const uint8_t>(&plan->key_mask);
+    cut.segments = rf_cuda_data<const int32_t>(&plan->segments);
     cut.may_skip = cut.last_resort || cut.key_mask == nullptr;
     return cut;
 }
@@ -184,7 +187,8 @@ static __device__ __forceinline__ int32_t rf_attention_block_at(const rf_attenti
 static __device__ __forceinline__ rf_attention_slot rf_attention_slot_of(
     const rf_attention_cut &cut, const rf_attention_place &at, int32_t part, int64_t slot)
 {
-    rf_attention_slot found = {rf_attention_empty, rf_attention_unseen, part};
+    rf_attention_slot found = {rf_attention_empty, rf_attention_unseen, part,
+                               cut.segments != nullptr ? -1 : 0};
     if (cut.order != nullptr) {
         found.token =
             cut.order[((at.batch * cut.heads + at.head) * cut.parts + part) * cut.slots + slot];
@@ -195,6 +199,9 @@ static __device__ __forceinline__ rf_attention_slot rf_attention_slot_of(
         (cut.key_mask == nullptr || cut.key_mask[at.batch * cut.length + found.token] != 0)) {
         found.position = found.token;
     }
+    if (cut.segments != nullptr && found.token >= 0) {
+        found.segment = cut.segments[at.batch * cut.length + found.token];
+    }
     return found;
 }
 
@@ -204,7 +211,7 @@ static __device__ __forceinline__ rf_attention_slot rf_attention_owner(const rf_
                                                                        int32_t row)
 {
     if (row >= at.rows) {
-        return {rf_attention_empty, rf_attention_unseen, at.part};
+        return {rf_attention_empty, rf_attention_unseen, at.part, -1};
     }
     return rf_attention_slot_of(
         cut, at, at.part, static_cast<int64_t>(at.first_block) * cut.block + at.first_row + row);
@@ -216,12 +223,12 @@ static __device__ __forceinline__ rf_attention_slot rf_attention_met(const rf_at
                                                                      int32_t lead, int32_t entry)
 {
     if (entry >= (at.blocks + cut.window - 1) * cut.block) {
-        return {rf_attention_absent, rf_attention_unseen, at.part};
+        return {rf_attention_absent, rf_attention_unseen, at.part, -1};
     }
     const int32_t number =
         rf_attention_block_at(cut, at.part, at.first_block, entry / cut.block - lead);
     if (number < 0) {
-        return {rf_attention_absent, rf_attention_unseen, at.part};
+        return {rf_attention_absent, rf_attention_unseen, at.part, -1};
     }
     const int64_t first = static_cast<int64_t>(number % cut.part_blocks) * cut.block;
     return rf_attention_slot_of(cut, at, number / cut.part_blocks, first + entry % cut.block);
