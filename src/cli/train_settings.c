@@ -1,9 +1,24 @@
-/* The settings of `reformer train` as the library's options, and the options of fine-tuning. */
+/* The settings of `reformer train` as the library's options, and the options of documents and of
+ * fine-tuning. */
 #include "train_settings.h"
 
 #include <string.h>
 
 const rf_option rf_train_more_options[RF_TRAIN_MORE_OPTIONS] = {
+    {.name = "pack",
+     .kind = RF_OPTION_FLAG,
+     .preset = "no",
+     .key = "pack",
+     .group = "what",
+     .help = "the data are documents; windows hold several, which see nothing of each other "
+             "(language models)"},
+    {.name = "document-separator",
+     .kind = RF_OPTION_STRING,
+     .argument = "TEXT",
+     .key = "document_separator",
+     .group = "what",
+     .help = "with --pack: what stands between documents of a file, as '\\n\\n'; else a file "
+             "is one"},
     {.name = "direction",
      .kind = RF_OPTION_CHOICE,
      .argument = "WHICH",

@@ -1,13 +1,11 @@
-/* Batches in, scores out: ids, masks and the targets of each class are checked on the host, then
- * brought to the device; sums and counts come back. */
+/* Batches in, scores out: ids, masks and the targets of each class are checked (batch_check.c),
+ * then brought to the device; sums and counts come back. */
 #include "model/runner.h"
 
 #include "base/memory.h"
 
 #include <math.h>
 #include <string.h>
-
-enum { IGNORED = -100 };
 
 /* ---- memory ------------------------------------------------------------------------------ */
 
@@ -21,16 +19,11 @@ static bool pools_mean(const rf_config *config)
     return rf_config_classifies(config) && config->pooling == RF_POOLING_MEAN;
 }
 
-static bool has_two_heads(const rf_config *config)
-{
-    return rf_head_of(config) == &rf_head_both;
-}
-
 static rf_status take_pairs(rf_runner *runner, rf_error *error)
 {
     size_t *data = &runner->plan.batch_data;
     int64_t batch = runner->options.batch;
-    if (!has_two_heads(runner->pass.config)) {
+    if (!rf_config_has_two_heads(runner->pass.config)) {
         return RF_OK;
     }
     RF_TRY(rf_runner_take(runner, "pair targets", RF_I32, batch, data, &runner->all_pair_targets,
@@ -118,7 +111,7 @@ static rf_tensor first_rows(const rf_tensor *tensor, int64_t count)
 static void set_pairs(rf_runner *runner, bool scored)
 {
     rf_pass *pass = &runner->pass;
-    if (has_two_heads(pass->config)) {
+    if (rf_config_has_two_heads(pass->config)) {
         pass->pair_targets =
             scored ? first_rows(&runner->all_pair_targets, pass->batch) : (rf_tensor){0};
         pass->pair_nll = first_rows(&runner->all_pair_nll, pass->batch);
@@ -170,7 +163,7 @@ static int32_t next_label(const rf_batch *batch, int64_t row, int64_t position)
     int64_t at = row * batch->length + position;
     bool goes_on = position + 1 < batch->length &&
                    (batch->segments == NULL || batch->segments[at] == batch->segments[at + 1]);
-    return goes_on ? batch->labels[at + 1] : IGNORED;
+    return goes_on ? batch->labels[at + 1] : RF_LABEL_IGNORED;
 }
 
 int64_t rf_batch_scored(const rf_batch *batch)
@@ -178,7 +171,7 @@ int64_t rf_batch_scored(const rf_batch *batch)
     int64_t count = 0;
     for (int64_t row = 0; batch->labels != NULL && row < batch->batch; row++) {
         for (int64_t position = 0; position < batch->length; position++) {
-            count += next_label(batch, row, position) != IGNORED ? 1 : 0;
+            count += next_label(batch, row, position) != RF_LABEL_IGNORED ? 1 : 0;
         }
     }
     return count;
@@ -188,8 +181,8 @@ int64_t rf_batch_scored(const rf_batch *batch)
 static int32_t span_target(const rf_batch *batch, int64_t row, int side)
 {
     int32_t place = batch->labels[2 * row + side];
-    if (place == IGNORED || place >= batch->length) {
-        return IGNORED;
+    if (place == RF_LABEL_IGNORED || place >= batch->length) {
+        return RF_LABEL_IGNORED;
     }
     return place < 0 ? 0 : place;
 }
@@ -215,7 +208,7 @@ int64_t rf_model_scored(const rf_model *model, const rf_batch *batch)
         return batch->values != NULL ? losses : 0;
     }
     for (int64_t i = 0; batch->labels != NULL && i < losses; i++) {
-        count += target_at(config, batch, i) != IGNORED ? 1 : 0;
+        count += target_at(config, batch, i) != RF_LABEL_IGNORED ? 1 : 0;
     }
     return count;
 }
@@ -224,142 +217,9 @@ int64_t rf_batch_pairs(const rf_batch *batch)
 {
     int64_t count = 0;
     for (int64_t row = 0; batch->pair_labels != NULL && row < batch->batch; row++) {
-        count += batch->pair_labels[row] != IGNORED ? 1 : 0;
+        count += batch->pair_labels[row] != RF_LABEL_IGNORED ? 1 : 0;
     }
     return count;
-}
-
-/* Labels are below this. */
-static int64_t label_bound(const rf_config *config)
-{
-    return config->model_class == RF_CLASS_CLASSIFIER ? config->labels : config->vocabulary;
-}
-
-static rf_status check_labels(const rf_config *config, const rf_batch *batch, rf_error *error)
-{
-    bool classifies = config->model_class == RF_CLASS_CLASSIFIER;
-    int64_t count = classifies ? batch->batch : batch->batch * batch->length;
-    int64_t bound = label_bound(config);
-    if (config->model_class == RF_CLASS_ANSWERER) {
-        return RF_OK; /* every position is legal */
-    }
-    for (int64_t i = 0; i < count; i++) {
-        int32_t label = batch->labels[i];
-        if (label != IGNORED && (label < 0 || label >= bound)) {
-            int64_t width = classifies ? 1 : batch->length;
-            return rf_error_set(error, RF_ERR_ARGUMENT,
-                                "label %d at sequence %lld, position %lld is outside the %s of "
-                                "%lld; was the text encoded for another model?",
-                                label, (long long)(i / width), (long long)(i % width),
-                                classifies ? "labels" : "vocabulary", (long long)bound);
-        }
-    }
-    return RF_OK;
-}
-
-static rf_status check_pairs(const rf_config *config, const rf_batch *batch, rf_error *error)
-{
-    if (batch->pair_labels == NULL) {
-        return RF_OK;
-    }
-    if (!has_two_heads(config) || batch->labels == NULL) {
-        return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "pair_labels are for a model with two heads, beside labels");
-    }
-    for (int64_t row = 0; row < batch->batch; row++) {
-        int32_t label = batch->pair_labels[row];
-        if (label != IGNORED && (label < 0 || label >= config->labels)) {
-            return rf_error_set(error, RF_ERR_ARGUMENT,
-                                "pair label %d at sequence %lld is outside the labels of %lld",
-                                label, (long long)row, (long long)config->labels);
-        }
-    }
-    return RF_OK;
-}
-
-static rf_status check_values(const rf_config *config, const rf_batch *batch, rf_error *error)
-{
-    bool multiple = rf_config_problem(config) == RF_PROBLEM_MULTIPLE;
-    for (int64_t i = 0; i < batch->batch * config->labels; i++) {
-        float value = batch->values[i];
-        if (!isfinite(value) || (multiple && (value < 0.0F || value > 1.0F))) {
-            return rf_error_set(error, RF_ERR_ARGUMENT, "value %g of sequence %lld, expected %s",
-                                (double)value, (long long)(i / config->labels),
-                                multiple ? "0 to 1" : "a finite number");
-        }
-    }
-    return RF_OK;
-}
-
-static rf_status check_token_types(const rf_config *config, const rf_batch *batch, rf_error *error)
-{
-    bool read = config->type_vocabulary > 0 && batch->token_types != NULL;
-    for (int64_t i = 0; read && i < batch->batch * batch->length; i++) {
-        if (batch->token_types[i] < 0 || batch->token_types[i] >= config->type_vocabulary) {
-            return rf_error_set(error, RF_ERR_ARGUMENT,
-                                "token type %d at sequence %lld, position %lld is outside the "
-                                "type_vocab_size of %lld",
-                                batch->token_types[i], (long long)(i / batch->length),
-                                (long long)(i % batch->length), (long long)config->type_vocabulary);
-        }
-    }
-    return RF_OK;
-}
-
-static rf_status check_ids(const rf_config *config, const rf_batch *batch, rf_error *error)
-{
-    for (int64_t i = 0; i < batch->batch * batch->length; i++) {
-        if (batch->ids[i] < 0 || batch->ids[i] >= config->vocabulary) {
-            return rf_error_set(error, RF_ERR_ARGUMENT,
-                                "token id %d at sequence %lld, position %lld is outside the "
-                                "vocabulary of %lld; was the text encoded for another model?",
-                                batch->ids[i], (long long)(i / batch->length),
-                                (long long)(i % batch->length), (long long)config->vocabulary);
-        }
-    }
-    return RF_OK;
-}
-
-/* *count: one more than the largest. */
-static rf_status check_segments(const rf_runner *runner, const rf_batch *batch, int64_t *count,
-                                rf_error *error)
-{
-    *count = 1;
-    if (batch->segments == NULL) {
-        return RF_OK;
-    }
-    if (!runner->options.segments) {
-        return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "a batch with segments came to a runner that was not planned for them");
-    }
-    for (int64_t i = 0; i < batch->batch * batch->length; i++) {
-        int32_t segment = batch->segments[i];
-        if (segment < 0 || segment >= batch->length) {
-            return rf_error_set(error, RF_ERR_ARGUMENT,
-                                "segment %d at sequence %lld, position %lld; expected 0 to %lld",
-                                segment, (long long)(i / batch->length),
-                                (long long)(i % batch->length), (long long)batch->length - 1);
-        }
-        *count = segment >= *count ? segment + 1 : *count;
-    }
-    return RF_OK;
-}
-
-static rf_status check_targets(const rf_config *config, const rf_batch *batch, rf_error *error)
-{
-    bool wants = rf_head_wants_values(config);
-    if (config->model_class == RF_CLASS_BARE && (batch->labels != NULL || batch->values != NULL)) {
-        return rf_error_set(error, RF_ERR_ARGUMENT, "a bare ReformerModel has no use for labels");
-    }
-    if (wants ? batch->labels != NULL : batch->values != NULL) {
-        return rf_error_set(error, RF_ERR_ARGUMENT, "this model's targets are %s, not %s",
-                            wants ? "values" : "labels", wants ? "labels" : "values");
-    }
-    RF_TRY(check_pairs(config, batch, error));
-    if (batch->labels != NULL) {
-        return check_labels(config, batch, error);
-    }
-    return batch->values != NULL ? check_values(config, batch, error) : RF_OK;
 }
 
 /* ---- to the device ----------------------------------------------------------------------- */
@@ -427,7 +287,7 @@ static void weigh_spans(rf_runner *runner)
     rf_pass *pass = &runner->pass;
     double counts[2] = {0.0, 0.0};
     for (int64_t i = 0; i < 2 * pass->batch; i++) {
-        counts[i / pass->batch] += runner->host_targets[i] != IGNORED ? 1.0 : 0.0;
+        counts[i / pass->batch] += runner->host_targets[i] != RF_LABEL_IGNORED ? 1.0 : 0.0;
     }
     for (int side = 0; side < 2; side++) {
         pass->span_weights[side] =
@@ -442,7 +302,8 @@ static rf_status upload_pairs(rf_runner *runner, const rf_batch *batch, rf_error
         return RF_OK;
     }
     for (int64_t row = 0; row < pass->batch; row++) {
-        runner->host_pairs[row] = batch->pair_labels != NULL ? batch->pair_labels[row] : IGNORED;
+        runner->host_pairs[row] =
+            batch->pair_labels != NULL ? batch->pair_labels[row] : RF_LABEL_IGNORED;
     }
     pass->pair_weight = batch->pair_weight;
     return rf_device_upload(pass->context.device, pass->pair_targets.data, runner->host_pairs,
@@ -486,18 +347,8 @@ static rf_status upload_token_types(rf_runner *runner, const rf_batch *batch, rf
 rf_status rf_runner_load_batch(rf_runner *runner, const rf_batch *batch, rf_error *error)
 {
     rf_pass *pass = &runner->pass;
-    if (batch->length <= 0 || batch->length > runner->options.length || batch->batch <= 0 ||
-        batch->batch > runner->options.batch) {
-        return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "a batch of %lld x %lld tokens does not fit a plan for %lld x %lld",
-                            (long long)batch->batch, (long long)batch->length,
-                            (long long)runner->options.batch, (long long)runner->options.length);
-    }
-    RF_TRY(check_ids(pass->config, batch, error));
-    RF_TRY(check_token_types(pass->config, batch, error));
-    RF_TRY(check_targets(pass->config, batch, error));
     int64_t segment_count = 0;
-    RF_TRY(check_segments(runner, batch, &segment_count, error));
+    RF_TRY(rf_runner_check_batch(runner, batch, &segment_count, error));
     bool masked = any_masked(batch);
     rf_runner_set_batch(runner, batch->batch, batch->length, masked,
                         batch->labels != NULL || batch->values != NULL);
@@ -555,8 +406,8 @@ static rf_status read_pairs(rf_runner *runner, rf_outcome *outcome, rf_error *er
                               error));
     for (int64_t row = 0; row < pass->batch; row++) {
         int32_t target = runner->host_pairs[row];
-        outcome->pair_scored += target != IGNORED ? 1 : 0;
-        outcome->pair_correct += target != IGNORED && target == predictions[row] ? 1 : 0;
+        outcome->pair_scored += target != RF_LABEL_IGNORED ? 1 : 0;
+        outcome->pair_correct += target != RF_LABEL_IGNORED && target == predictions[row] ? 1 : 0;
     }
     return RF_OK;
 }
@@ -596,7 +447,7 @@ rf_status rf_runner_read_scores(rf_runner *runner, rf_outcome *outcome, rf_error
     RF_TRY(rf_device_download(pass->context.device, runner->host_prediction, pass->prediction.data,
                               rf_tensor_size(&pass->prediction), error));
     for (int64_t i = 0; i < pass->targets.shape[0]; i++) {
-        bool scored = runner->host_targets[i] != IGNORED;
+        bool scored = runner->host_targets[i] != RF_LABEL_IGNORED;
         outcome->scored += scored ? 1 : 0;
         outcome->correct += scored && runner->host_targets[i] == runner->host_prediction[i] ? 1 : 0;
     }

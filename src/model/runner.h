@@ -35,7 +35,21 @@ RF_MUST_CHECK rf_status rf_runner_take(rf_runner *runner, const char *what, rf_d
                                        int64_t count, size_t *bytes, rf_tensor *tensor,
                                        rf_error *error);
 
+/* ---- batch_check.c ---- */
+
+enum { RF_LABEL_IGNORED = -100 }; /* a label that is not scored */
+
+/* RF_ERR_ARGUMENT with the place and the value of what does not fit. *segment_count: one more than
+ * the largest segment. */
+RF_MUST_CHECK rf_status rf_runner_check_batch(const rf_runner *runner, const rf_batch *batch,
+                                              int64_t *segment_count, rf_error *error);
+
 /* ---- batch.c ---- */
+
+static inline bool rf_config_has_two_heads(const rf_config *config)
+{
+    return rf_head_of(config) == &rf_head_both;
+}
 
 /* The batch's part of the persistent memory, and of the host's. */
 RF_MUST_CHECK rf_status rf_runner_take_batch(rf_runner *runner, rf_error *error);
