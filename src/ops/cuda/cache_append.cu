@@ -214,7 +214,8 @@ rf_status rf_cuda_cache_append(rf_device *device, const void *arguments, void *,
     const appending call = call_of(static_cast<const rf_cache_append *>(arguments));
     const rf_cache_append *given = static_cast<const rf_cache_append *>(arguments);
     const int64_t blocks = given->cache.rows.shape[0] * call.heads * call.rounds;
-    /* Whole vectors of 16 bytes: the compiler reads the last numbers of an odd width with one load. */
+    /* Whole vectors of 16 bytes: the compiler reads the last numbers of an odd width with one load.
+     */
     const size_t shared = static_cast<size_t>((call.width + 3) / 4 * 4) * sizeof(float);
     if (blocks > INT32_MAX || shared > 40000) {
         return rf_error_set(error, RF_ERR_UNSUPPORTED,
