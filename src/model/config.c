@@ -147,7 +147,7 @@ rf_status rf_config_extend_positions(rf_config *config, int64_t positions, rf_er
                             "extend_positions is %lld, expected 1 to %lld (0: as they are)",
                             (long long)positions, (long long)RF_LIMIT_POSITIONS);
     }
-    config->repeats_positions = positions > 0;
+    config->repeats_positions = config->repeats_positions || positions > 0;
     if (positions <= rf_config_max_length(config)) {
         return RF_OK;
     }
