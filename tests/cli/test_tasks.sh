@@ -264,6 +264,23 @@ says err "starts from first values: qa_outputs"
 says err "frozen: "
 expect 2 train --task answer --init-from "$work/lm" --output "$work/frozen" --length 48 --data "$work/who.jsonl" --freeze 'encoder.layer.0.*'
 says err "the nearest are reformer.encoder.layers.0."
+# What a run says of its last model on held-out rows is what eval says of that model on those rows.
+# same_figures RUN DATA FIGURE...
+same_figures() {
+    run=$1
+    expect 0 eval --model "$work/$run" --data "$work/$2" --length 64 --json
+    shift 2
+    for figure in "$@"; do
+        told=$(grep '"kind": "evaluation"' "$work/$run/metrics.jsonl" | tail -n 1 | sed -n "s/.*\"$figure\": \([-0-9.e]*\).*/\1/p")
+        found=$(sed -n "s/.*\"$figure\": \([-0-9.e]*\).*/\1/p" "$work/out")
+        awk -v a="$told" -v b="$found" 'BEGIN { d = a - b; exit !(a != "" && b != "" && d < 1e-6 && d > -1e-6) }' || fault "$run: $figure is '$told' in training and '$found' in eval"
+    done
+}
+expect 0 train --config "$work/tiny.json" --task answer --output "$work/told" --data "$work/who.jsonl" --valid "$work/who.jsonl" --valid-bytes 0 --length 64 --steps 12 --eval-every 12
+same_figures told who.jsonl loss exact_match f1 accuracy
+expect 0 train --config "$work/tiny.json" --task classify --output "$work/told2" --data "$work/moods.jsonl" --valid "$work/moods.jsonl" --valid-bytes 0 --length 64 --steps 12 --eval-every 12
+same_figures told2 moods.jsonl loss accuracy macro_f1 matthews
+
 expect 0 answer --model "$work/who" --question 'who?' --text 'then Bob came' --top 2
 if [ "$(wc -l <"$work/out")" -ne 2 ]; then fault "not two answers: $(cat "$work/out")"; fi
 expect 0 answer --model "$work/who" --question 'who?' --text 'then Bob came' --json
