@@ -118,8 +118,9 @@ static void test_rules(void **state)
          "of a preset)"},
         {"bench", "-m m", "bench needs step|memory|attention|generate|reversal|scaling"},
         {"bench", "-m m stepp",
-         "step|memory|attention|generate is 'stepp', expected one of step, memory, attention, "
-         "generate"},
+         "step|memory|attention|generate|reversal|scaling is 'stepp', expected one of step, "
+         "memory, "
+         "attention, generate, reversal, scaling"},
         {"completion", "fish", "bash|zsh is 'fish', expected one of bash, zsh"},
         {"manual", "", "manual needs DIR"},
     };
