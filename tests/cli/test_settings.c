@@ -119,8 +119,8 @@ static void test_rules(void **state)
         {"bench", "-m m", "bench needs step|memory|attention|generate|reversal|scaling"},
         {"bench", "-m m stepp",
          "step|memory|attention|generate|reversal|scaling is 'stepp', expected one of step, "
-         "memory, attention, "
-         "generate"},
+         "memory, "
+         "attention, generate, reversal, scaling"},
         {"completion", "fish", "bash|zsh is 'fish', expected one of bash, zsh"},
         {"manual", "", "manual needs DIR"},
     };
