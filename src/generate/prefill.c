@@ -140,8 +140,8 @@ static rf_status take_all(prefill *of, rf_error *error)
     }
     for (int64_t layer = 0; layer < config->layers && of->context.device->dry; layer++) {
         if (!rf_tensor_is_absent(&session->caches[layer].lists)) {
-            rf_tensor query =
-                rf_tensor_4(NULL, RF_F32, rows, count, config->heads, config->head_width);
+            rf_tensor query = rf_tensor_4(NULL, session->model->compute, rows, count, config->heads,
+                                          config->head_width);
             return keep_lists(of, layer, 0, &query, &(rf_tensor){0}, error);
         }
     }

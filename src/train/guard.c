@@ -76,7 +76,7 @@ rf_status rf_guard_not_finite(rf_trainer *trainer, double loss, double norm, rf_
 
 static double median(const double *values, int count)
 {
-    double sorted[RF_RECENT];
+    double sorted[RF_RECENT] = {0};
     for (int i = 0; i < count; i++) {
         int place = i;
         for (; place > 0 && sorted[place - 1] > values[i]; place--) {
