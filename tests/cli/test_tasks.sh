@@ -201,9 +201,12 @@ grep -q '"model_type": "reformer_c"' "$work/same-types/config.json" || fault "tr
 expect 0 train --config "$work/types.json" --task classify --text-field a --output "$work/same-part" --seed 2 --batch 4 --steps 12 --data "$work/same.jsonl" --stop-after 5
 expect 0 train --resume --output "$work/same-part"
 cmp -s "$work/same-types/model.safetensors" "$work/same-part/model.safetensors" || fault "a resumed classifier of pairs is another one"
-expect 0 convert --model "$work/same-types" --output "$work/same-bin" --to bin
-expect 0 classify --model "$work/same-bin" --text 'a 3' --text-pair 'b 3' --all
-cmp -s "$work/out" "$work/first" || fault "the converted model judges otherwise"
+run convert --model "$work/same-types" --output "$work/same-bin" --to bin
+if ! grep -q libzip "$work/err"; then # else the build cannot write the format
+    if [ "$code" -ne 0 ]; then fault "convert --to bin: exit code $code: $(cat "$work/err")"; fi
+    expect 0 classify --model "$work/same-bin" --text 'a 3' --text-pair 'b 3' --all
+    cmp -s "$work/out" "$work/first" || fault "the converted model judges otherwise"
+fi
 expect 0 inspect --model "$work/same-types"
 says out "token_type_embeddings"
 expect 0 train --config "$work/types.json" --task classify --init-from "$work/a" --output "$work/same-new" --text-field a --data "$work/same.jsonl" --steps 1 --warmup 0
