@@ -2,7 +2,7 @@
 # tests/FOLDER/test_NAME.sh as a script of that name, and the install test.
 pkg_check_modules(cmocka REQUIRED IMPORTED_TARGET cmocka)
 file(GLOB oracle_sources CONFIGURE_DEPENDS tests/oracle/*.c)
-add_library(test_oracle STATIC ${oracle_sources} tests/support.c)
+add_library(test_oracle STATIC ${oracle_sources} tests/support.c tests/devices.c)
 target_include_directories(test_oracle PUBLIC src include tests)
 target_include_directories(test_oracle SYSTEM PUBLIC ${PROJECT_BINARY_DIR}/generated)
 target_link_libraries(test_oracle PUBLIC reformer_internal reformer_options reformer_parts PkgConfig::cmocka)

@@ -8,33 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *device_name = "cpu";
-
-const char *test_device(void)
-{
-    return device_name;
-}
-
-int run_on_devices(const char *name, const struct CMUnitTest *tests, size_t count)
-{
-    static const char *const names[] = {"cpu", "cuda"};
-    int failed = 0;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        rf_device *device = NULL;
-        rf_error fault = {0};
-        if (rf_device_create(names[i], 1, &device, &fault) != RF_OK) {
-            print_message("skipped: device %s: %s\n", names[i], fault.message);
-            failed += i == 0 ? 1 : 0;
-            continue;
-        }
-        rf_device_destroy(device);
-        device_name = names[i];
-        print_message("on device %s:\n", device_name);
-        failed += _cmocka_run_group_tests(name, tests, count, NULL, NULL);
-    }
-    return failed;
-}
-
 rf_model *create_small_model(const small_model *shape, const char *stream, int threads)
 {
     char text[2048];

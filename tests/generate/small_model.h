@@ -2,6 +2,7 @@
 #ifndef TESTS_GENERATE_SMALL_MODEL_H
 #define TESTS_GENERATE_SMALL_MODEL_H
 
+#include "devices.h"
 #include "model/model.h"
 #include "support.h"
 
@@ -17,10 +18,6 @@ typedef struct small_model {
 
 /* 256 positions, hidden 32, 2 heads of 8; the caller destroys. stream: "fixed32" or "float32". */
 rf_model *create_small_model(const small_model *shape, const char *stream, int threads);
-/* The device that the tests are running on. */
-const char *test_device(void);
-/* Run the tests on the CPU, and on the GPU where there is one; gives the number that failed. */
-int run_on_devices(const char *name, const struct CMUnitTest *tests, size_t count);
 /* Ids that look random, the same every time: ids [count]. */
 void fill_ids(int32_t *ids, int64_t count, int64_t vocabulary, uint64_t seed);
 

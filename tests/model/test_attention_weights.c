@@ -52,7 +52,7 @@ static rf_model *create(const shape *s)
         HIDDEN, HEADS, WIDTH, VOCABULARY, s->chunk, s->chunk, s->before, s->causal ? 0 : s->after,
         s->before, s->causal ? 0 : s->after, s->rounds, s->causal ? "true" : "false");
     rf_model *model = NULL;
-    rf_model_options options = {.device = model_test_device(),
+    rf_model_options options = {.device = test_device(),
                                 .precision = "f32",
                                 .threads = 1,
                                 .task = s->causal ? "lm" : "embed"};
@@ -477,5 +477,5 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_memory),
     };
-    return model_run_on_devices("attention_weights", tests, sizeof tests / sizeof tests[0]);
+    return run_on_devices("attention_weights", tests, sizeof tests / sizeof tests[0]);
 }

@@ -34,7 +34,7 @@ static reference open_reference(void)
     int64_t wide[MOST_IDS];
     char path[4200];
     rf_model_options options = {
-        .device = model_test_device(), .precision = "f32", .threads = 1, .stream = "float32"};
+        .device = test_device(), .precision = "f32", .threads = 1, .stream = "float32"};
     (void)snprintf(path, sizeof path, "%s/io.safetensors", folder_of_vectors());
     assert_ok(rf_safetensors_open(path, &r.file, error));
     assert_ok(rf_model_load(folder_of_vectors(), &options, &r.model, error));
@@ -95,7 +95,7 @@ static void test_choices(void **state)
     const int64_t depths[3] = {r.layers, 0, 1};
     rf_model *fixed = NULL;
     rf_model_options options = {
-        .device = model_test_device(), .precision = "f32", .threads = 1, .stream = "fixed32"};
+        .device = test_device(), .precision = "f32", .threads = 1, .stream = "fixed32"};
     assert_ok(rf_model_load(folder_of_vectors(), &options, &fixed, error));
     assert_true(2 * r.hidden <= 128);
     for (int s = 0; s < 4; s++) {
@@ -174,5 +174,5 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_token_vectors),
     };
-    return model_run_on_devices("hidden_states", tests, sizeof tests / sizeof tests[0]);
+    return run_on_devices("hidden_states", tests, sizeof tests / sizeof tests[0]);
 }

@@ -46,7 +46,7 @@ static rf_layer *open_layer(const sample *s)
     options.head_width = WIDTH;
     options.seed = 11;
     options.threads = 1;
-    options.device = model_test_device();
+    options.device = test_device();
     options.precision = "f32";
     assert_ok(rf_layer_create(&options, &layer, error));
     return layer;
@@ -304,7 +304,7 @@ static void test_refusals(void **state)
     rf_layer *layer = NULL;
     rf_error failure = {0};
     rf_layer_options options = {
-        .kind = "global", .hidden = 8, .heads = 2, .chunk = 4, .device = model_test_device()};
+        .kind = "global", .hidden = 8, .heads = 2, .chunk = 4, .device = test_device()};
     assert_int_equal(rf_layer_create(&options, &layer, &failure), RF_ERR_ARGUMENT);
     assert_null(layer);
     options.kind = "lsh";
@@ -336,7 +336,7 @@ static void test_memory(void **state)
     (void)state;
     arrays *a = fill_arrays(&samples[0]);
     rf_layer_options options = {
-        .hidden = 8, .heads = 2, .chunk = 4, .device = model_test_device(), .threads = 1};
+        .hidden = 8, .heads = 2, .chunk = 4, .device = test_device(), .threads = 1};
     size_t before = rf_memory_in_use();
     rf_status status = RF_ERR_MEMORY;
     for (int n = 0; status != RF_OK; n++) {
@@ -366,5 +366,5 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_memory),
     };
-    return model_run_on_devices("layer", tests, sizeof tests / sizeof tests[0]);
+    return run_on_devices("layer", tests, sizeof tests / sizeof tests[0]);
 }

@@ -1,16 +1,16 @@
-/* Which device the tests of a model use. */
+/* Which device tests use that run on several. */
 #include "devices.h"
 
 #include "tensor/device.h"
 
 static const char *current = "cpu";
 
-const char *model_test_device(void)
+const char *test_device(void)
 {
     return current;
 }
 
-int model_run_on_devices(const char *name, const struct CMUnitTest *tests, size_t count)
+int run_on_devices(const char *name, const struct CMUnitTest *tests, size_t count)
 {
     static const char *const names[] = {"cpu", "cuda"};
     int failed = 0;
