@@ -49,15 +49,16 @@ typedef struct rf_plan_options {
     int threads;
 } rf_plan_options;
 /* Bytes of the device by purpose, measured by a dry run of the same code: {"batch", "length",
- * "device", "parameters", "gradients", "optimizer", "streams", "stream_gradients", "buckets",
- * "workspace", "batch_data", "other", "peak_bytes", "full_attention_stored_bytes",
- * "parameter_count", "slices": {"rows", "heads", "head_rows"}, "flops", "bytes_moved",
- * "generation_cache", "alternatives": [{"change", "peak_bytes"}]}, "peak_bytes" being the sum of
- * those before it, "flops" of the products of a step, "bytes_moved" each operand of an operation
- * once, "generation_cache" of one sequence; "estimated_seconds" where asked for; after a search
- * "fit_bytes" and "limited_by": "memory", "positions" or "batch" (the most there may be).
- * full_attention_stored_bytes: the same layers with full attention and every activation stored, by
- * the formula of docs/numerics.md. RF_ERR_MEMORY where nothing fits. */
+ * "device", "parameters", "gradients", "optimizer", "streams", "stream_gradients",
+ * "stored_activations" (of standard residuals), "buckets", "workspace", "batch_data", "other",
+ * "peak_bytes", "full_attention_stored_bytes", "parameter_count", "slices": {"rows", "heads",
+ * "head_rows"}, "flops", "bytes_moved", "generation_cache", "alternatives": [{"change",
+ * "peak_bytes"}]}, "peak_bytes" being the sum of those before it, "flops" of the products of a
+ * step, "bytes_moved" each operand of an operation once, "generation_cache" of one sequence;
+ * "estimated_seconds" where asked for; after a search "fit_bytes" and "limited_by": "memory",
+ * "positions" or "batch" (the most there may be). full_attention_stored_bytes: the same layers with
+ * full attention and every activation stored, by the formula of docs/numerics.md. RF_ERR_MEMORY
+ * where nothing fits. */
 RF_API RF_MUST_CHECK rf_status rf_plan(const rf_plan_options *options, char **report,
                                        rf_error *error);
 
