@@ -22,7 +22,9 @@ typedef struct local_scene {
 static rf_status create_layer(const rf_scene_context *context, rf_model **model, rf_error *error)
 {
     char config[CONFIG_BYTES];
-    const rf_model_options how = {.device = "cpu", .threads = context->options->threads};
+    const rf_model_options how = {.device = "cpu",
+                                  .threads = context->options->threads,
+                                  .task = context->model->config.causal ? "lm" : "embed"};
     (void)snprintf(config, sizeof config,
                    "{\"attention_head_size\": 16, \"attn_layers\": [\"local\"], "
                    "\"axial_pos_embds_dim\": [8, 8], \"axial_pos_shape\": [4, 4], "
