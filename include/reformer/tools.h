@@ -200,6 +200,28 @@ typedef struct rf_nearest_options {
 RF_API RF_MUST_CHECK rf_status rf_nearest(const rf_nearest_options *options, char **report,
                                           rf_error *error);
 
+typedef struct rf_illustrate_options {
+    const char *model; /* folder; NULL: a small model with random weights of `seed` */
+    const char
+        *text; /* [text_size] bytes that the model's tokens are made of; NULL: some of ours */
+    size_t text_size;
+    const char *scenes;                   /* names with commas between them; NULL: all */
+    int64_t layer, head, round, position; /* counted from 0; -1: the scene chooses */
+    uint64_t seed;
+    bool timing;         /* also measured times, which are not the same twice */
+    const char *output;  /* a page, if it ends in .html; else a folder of pictures, NAME.svg */
+    const char *command; /* what made it, said on the page; NULL: nothing is said */
+    int threads;
+    rf_log log;
+} rf_illustrate_options;
+/* Pictures of what a Reformer does, from computations with the model, on the CPU: {"model",
+ * "tokens", "files": [..], "scenes": [{"name", "title", "numbers": {..}}]}. Every number that is
+ * drawn is in "numbers" too. Without timing the same options give the same bytes. */
+RF_API RF_MUST_CHECK rf_status rf_illustrate(const rf_illustrate_options *options, char **report,
+                                             rf_error *error);
+/* Name of scene `index`, NULL behind the last. */
+RF_API const char *rf_illustrate_scene(size_t index);
+
 typedef struct rf_attend_options {
     const char *model;
     const char *text; /* [text_size] any bytes */
