@@ -252,6 +252,25 @@ typedef struct rf_attend_options {
 RF_API RF_MUST_CHECK rf_status rf_attend(const rf_attend_options *options, char **report,
                                          rf_error *error);
 
+typedef struct rf_curves_options {
+    const char *const *folders; /* [count] of runs, 1 to 32 */
+    const char *const *names;   /* [count]; NULL, or one that is NULL: the folder's */
+    size_t count;
+    const char *x;      /* "step" (NULL), "seconds", or "tokens", which train.json tells */
+    const char *figure; /* of the records: "loss" (NULL), "bits_per_token", an evaluation's... */
+    const char *part;   /* "both" (NULL), "training", "evaluation" */
+    int64_t smooth;     /* training: each value as the mean of so many up to it; 0 = as it is */
+    bool x_log, y_log;
+    const char *title;  /* NULL: the figure */
+    const char *output; /* a file that ends in .svg or .png; NULL: no picture */
+} rf_curves_options;
+/* A figure of training runs, from their metrics.jsonl. {"x", "figure", "runs": [{"name", "folder",
+ * "steps", "seconds", "training": {"last", "lowest", "highest", "points": [[x, value]]},
+ * "evaluation": the same}]}; "steps" and "seconds" are those of the last line, and a part that has
+ * no such figure is absent. RF_ERR_FORMAT for a run that never has it. */
+RF_API RF_MUST_CHECK rf_status rf_curves(const rf_curves_options *options, char **report,
+                                         rf_error *error);
+
 /* {"config": {...}, "parameters": N, "tensors": [{"name", "shape", "dtype"}], "notes": [...]} of a
  * model directory. */
 RF_API RF_MUST_CHECK rf_status rf_inspect(const char *model, char **report, rf_error *error);
