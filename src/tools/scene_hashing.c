@@ -217,7 +217,7 @@ const rf_scene rf_scene_hyperplane = {
 
 /* ---- angular ----------------------------------------------------------------------------- */
 
-enum { PAIRS = 2, ROUNDS = 3, BUCKETS = 4, CELL = 130, TOP = 34, ROW = 196, RADIUS = 46 };
+enum { PAIRS = 2, ROUNDS = 3, BUCKETS = 4, CELL = 130, TOP = 34, ROW = 222, RADIUS = 46 };
 
 typedef struct pairs {
     double degrees[PAIRS];
