@@ -17,7 +17,7 @@ typedef struct reader {
     size_t depth;
 } reader;
 
-static bool fail(reader *r, const char *why)
+static bool object(reader *r, const char *why)
 {
     r->why = r->why != NULL ? r->why : why;
     return false;
@@ -48,7 +48,7 @@ static bool read_name(reader *r, char name[MOST_NAME])
     name[used] = '\0';
     return used > 0 && !(name[0] >= '0' && name[0] <= '9') && name[0] != '-'
                ? true
-               : fail(r, "a name is missing");
+               : object(r, "a name is missing");
 }
 
 static bool read_entity(reader *r)
@@ -61,7 +61,7 @@ static bool read_entity(reader *r)
             return true;
         }
     }
-    return fail(r, "& begins no entity that is known");
+    return object(r, "& begins no entity that is known");
 }
 
 /* One character that may stand in text: of UTF-8, and no control character. */
@@ -70,15 +70,15 @@ static bool read_character(reader *r)
     unsigned char c = (unsigned char)now(r);
     size_t more = c < 0x80 ? 0 : c >= 0xC2 && c < 0xE0 ? 1 : (c & 0xF0) == 0xE0 ? 2 : 3;
     if (c < 0x20 && !is_blank((char)c)) {
-        return fail(r, "a control character");
+        return object(r, "a control character");
     }
     if (c >= 0x80 && (c < 0xC2 || c > 0xF4)) {
-        return fail(r, "no UTF-8");
+        return object(r, "no UTF-8");
     }
     r->at++;
     for (; more > 0; more--, r->at++) {
         if (((unsigned char)now(r) & 0xC0) != 0x80) {
-            return fail(r, "a character is cut");
+            return object(r, "a character is cut");
         }
     }
     return true;
@@ -87,19 +87,19 @@ static bool read_character(reader *r)
 static bool read_value(reader *r)
 {
     if (now(r) != '"') {
-        return fail(r, "an attribute without quotes");
+        return object(r, "an attribute without quotes");
     }
     r->at++;
     while (r->at < r->size && now(r) != '"') {
         if (now(r) == '<') {
-            return fail(r, "< in an attribute");
+            return object(r, "< in an attribute");
         }
         if (now(r) == '&' ? !read_entity(r) : !read_character(r)) {
             return false;
         }
     }
     r->at++;
-    return r->at <= r->size ? true : fail(r, "an attribute has no end");
+    return r->at <= r->size ? true : object(r, "an attribute has no end");
 }
 
 static bool read_attributes(reader *r)
@@ -114,19 +114,19 @@ static bool read_attributes(reader *r)
             return true;
         }
         if (!parted || !read_name(r, names[count]) || now(r) != '=') {
-            return fail(r, "an attribute is malformed");
+            return object(r, "an attribute is malformed");
         }
         r->at++;
         for (size_t i = 0; i < count; i++) {
             if (strcmp(names[i], names[count]) == 0) {
-                return fail(r, "an attribute stands twice");
+                return object(r, "an attribute stands twice");
             }
         }
         if (!read_value(r)) {
             return false;
         }
     }
-    return fail(r, "too many attributes");
+    return object(r, "too many attributes");
 }
 
 /* At "<". */
@@ -142,16 +142,16 @@ static bool read_tag(reader *r)
     bool is_empty = now(r) == '/';
     r->at += is_empty ? 1 : 0;
     if (now(r) != '>') {
-        return fail(r, "a tag has no end");
+        return object(r, "a tag has no end");
     }
     r->at++;
     if (closes) {
         return r->depth > 0 && strcmp(r->open[--r->depth], name) == 0
                    ? true
-                   : fail(r, "an end tag that nothing opened");
+                   : object(r, "an end tag that nothing opened");
     }
     if (!is_empty && r->depth == MOST_DEPTH) {
-        return fail(r, "too deep");
+        return object(r, "too deep");
     }
     if (!is_empty) {
         memcpy(r->open[r->depth++], name, sizeof name);
@@ -162,15 +162,15 @@ static bool read_tag(reader *r)
 bool xml_is_well_formed(const char *text, size_t size, const char **why, size_t *at)
 {
     reader r = {.text = text, .size = size};
-    bool good = now(&r) == '<' ? read_tag(&r) : fail(&r, "it does not begin with a tag");
+    bool good = now(&r) == '<' ? read_tag(&r) : object(&r, "it does not begin with a tag");
     while (good && r.depth > 0) {
-        good = r.at >= r.size   ? fail(&r, "an element has no end")
+        good = r.at >= r.size   ? object(&r, "an element has no end")
                : now(&r) == '<' ? read_tag(&r)
                : now(&r) == '&' ? read_entity(&r)
                                 : read_character(&r);
     }
     while (good && r.at < r.size) {
-        good = is_blank(now(&r)) ? true : fail(&r, "something stands behind the last element");
+        good = is_blank(now(&r)) ? true : object(&r, "something stands behind the last element");
         r.at++;
     }
     *why = r.why;
