@@ -173,7 +173,7 @@ static int highest_table(const tables *all)
     return rows;
 }
 
-/* Blue is below 0 and red above, as strong as the number is large. */
+/* Blue is below 0 and orange above, as strong as the number is large. */
 static rf_status draw_scale(rf_drawing *drawing, const tables *all, double y, rf_error *error)
 {
     enum { STEPS = 8 };
@@ -257,6 +257,6 @@ const rf_scene rf_scene_axial = {
         "the model. Instead positions are laid out in a rectangle, row after row, with a table for "
         "its rows and one for its columns: a position's vector is the one beside the other. Two "
         "positions of the same row share one part, two of the same column the other. Blue is "
-        "below zero, red above, as strong as the number is large. Of large tables every so many "
+        "below zero, orange above, as strong as the number is large. Of large tables every so many "
         "rows and columns are shown.",
     .draw = draw_axial};

@@ -222,10 +222,11 @@ static rf_status draw_chunking(const rf_scene_context *context, rf_drawing *draw
 
 const rf_scene rf_scene_chunking = {
     .name = "chunking",
-    .title = "Chunks of feed-forward layers: less memory, the same result",
+    .title = "Chunks of a feed-forward layer: less memory, the same function",
     .summary =
         "A feed-forward layer is wider inside than the streams, and treats every token by itself. "
         "So it need not hold all tokens at once: computed chunk after chunk, only the inside of "
         "one "
-        "chunk takes memory. What is left in the end is what attention needs at the same place.",
+        "chunk takes memory. Very small chunks take longer, since small products are computed less "
+        "well; the numbers are the same but for the order of their rounding.",
     .draw = draw_chunking};
