@@ -326,7 +326,9 @@ static rf_status attention_backward(rf_pass *pass, int64_t layer, const rf_tenso
         RF_TRY(project(pass, &g, context, error));
         RF_TRY(make_plan(pass, &g, true, error));
         RF_TRY(attend(pass, &g, error));
-        RF_TRY(share(pass, &g, accumulator, RF_RESIDUAL_SUBTRACT, error));
+        if (accumulator != NULL) {
+            RF_TRY(share(pass, &g, accumulator, RF_RESIDUAL_SUBTRACT, error));
+        }
         RF_TRY(group_backward(pass, &g, context, accumulator_gradient, context_gradient, error));
         rf_workspace_release(pass->context.workspace, mark);
     }

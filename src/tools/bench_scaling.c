@@ -263,8 +263,9 @@ static rf_status draw_layers(const json_t *list, const char *folder, rf_error *e
 
 static rf_status draw_plans(const json_t *list, const char *folder, rf_error *error)
 {
-    static const char *const keys[] = {"parameters",       "gradients", "optimizer", "streams",
-                                       "stream_gradients", "buckets",   "workspace", "batch_data"};
+    static const char *const keys[] = {"parameters", "gradients",        "optimizer",
+                                       "streams",    "stream_gradients", "stored_activations",
+                                       "buckets",    "workspace",        "batch_data"};
     enum { KEYS = sizeof keys / sizeof keys[0] };
     double lengths[MOST_POINTS];
     double values[KEYS][MOST_POINTS];
