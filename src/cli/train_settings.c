@@ -26,8 +26,9 @@ const rf_option rf_train_more_options[RF_TRAIN_MORE_OPTIONS] = {
      .high = 2147483647,
      .key = "distance",
      .group = "what",
-     .help = "copy: from one separator to the other, 0 for half the length; recall: from the list "
-             "to the queries, 0 for as far as fits"},
+     .help =
+         "copy: from one separator to the other; recall: from the list to the queries; 0: as far "
+         "as fits"},
     {.name = "shortest",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
