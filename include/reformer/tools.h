@@ -155,6 +155,9 @@ typedef struct rf_bench_scaling_options {
     uint64_t memory_limit;     /* bytes a pass may take; 0 = what there is */
     double time_limit_seconds; /* a measurement that would take longer is not begun; 0 = none */
     const char *output;        /* folder of the pictures and scaling.json; NULL: none */
+    const char *beside;       /* file of curves measured elsewhere, for the pictures: {"curves":
+                                 [{"name", "points": [{"length", "milliseconds", "peak_bytes"}]}]},
+                                 peak_bytes optional; NULL: none */
     const char *model_config; /* also memory by layers and by length, of this model's training step;
                                  NULL: not */
     const char *device, *precision, *kernels;
@@ -166,7 +169,7 @@ typedef struct rf_bench_scaling_options {
  * "rounds", "points": [{"length", "batch", "milliseconds", "peak_bytes"}], "exponent",
  * "ended_by"}]}: the exponent is the slope of log(time of one sequence) against log(length) by
  * least squares, null with fewer than two points; ended_by "length", "memory" or "time". With
- * model_config also "by_layers": [{"layers", "peak_bytes", "activation_bytes", "stored_bytes"}] at
+ * beside also its curves as "beside", with model_config also "by_layers": [{"layers", "peak_bytes", "activation_bytes", "stored_bytes"}] at
  * 2,048 tokens and "by_length": [reports of rf_plan]. */
 RF_API RF_MUST_CHECK rf_status rf_bench_scaling(const rf_bench_scaling_options *options,
                                                 char **report, rf_error *error);
@@ -188,6 +191,7 @@ typedef struct rf_nearest_options {
                             2,048 */
     uint64_t limit;      /* read only the first bytes of the text; 0 = all */
     int64_t num_hashes, extend_positions; /* as in rf_model_options */
+    const char *attention;                /* as in rf_model_options */
     bool center;                          /* take away the mean of all words' vectors first */
     const char *device, *precision, *kernels, *stream;
     int threads;
@@ -249,6 +253,25 @@ typedef struct rf_attend_options {
  * hashed, "orders": [[position in each slot, -1 for none] of each round]. CSV: query, position, id,
  * text, weight, and a part a round. The picture has at most 7 tokens. */
 RF_API RF_MUST_CHECK rf_status rf_attend(const rf_attend_options *options, char **report,
+                                         rf_error *error);
+
+typedef struct rf_curves_options {
+    const char *const *folders; /* [count] of runs, 1 to 32 */
+    const char *const *names;   /* [count]; NULL, or one that is NULL: the folder's */
+    size_t count;
+    const char *x;      /* "step" (NULL), "seconds", or "tokens", which train.json tells */
+    const char *figure; /* of the records: "loss" (NULL), "bits_per_token", an evaluation's... */
+    const char *part;   /* "both" (NULL), "training", "evaluation" */
+    int64_t smooth;     /* training: each value as the mean of so many up to it; 0 = as it is */
+    bool x_log, y_log;
+    const char *title;  /* NULL: the figure */
+    const char *output; /* a file that ends in .svg or .png; NULL: no picture */
+} rf_curves_options;
+/* A figure of training runs, from their metrics.jsonl. {"x", "figure", "runs": [{"name", "folder",
+ * "steps", "seconds", "training": {"last", "lowest", "highest", "points": [[x, value]]},
+ * "evaluation": the same}]}; "steps" and "seconds" are those of the last line, and a part that has
+ * no such figure is absent. RF_ERR_FORMAT for a run that never has it. */
+RF_API RF_MUST_CHECK rf_status rf_curves(const rf_curves_options *options, char **report,
                                          rf_error *error);
 
 /* {"config": {...}, "parameters": N, "tensors": [{"name", "shape", "dtype"}], "notes": [...]} of a

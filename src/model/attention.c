@@ -306,8 +306,8 @@ static rf_status group_backward(rf_pass *pass, group *g, const rf_tensor *contex
                                              .value = g->value,
                                              .output = g->merged,
                                              .norm = g->norm,
-                                             .output_gradient = merged_gradient};
-    RF_TRY(take_heads(pass, "query gradient", g, &arguments.query_gradient, error));
+                                             .output_gradient = merged_gradient,
+                                             .query_gradient = g->merged};
     RF_TRY(take_heads(pass, "value gradient", g, &arguments.value_gradient, error));
     if (!g->shared) {
         RF_TRY(take_heads(pass, "key gradient", g, &arguments.key_gradient, error));
