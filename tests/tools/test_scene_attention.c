@@ -632,12 +632,55 @@ static void test_refusals(void **state)
     rf_release(folder);
 }
 
+/* ---- memory ------------------------------------------------------------------------------ */
+
+static bool countdown(void *user, size_t size)
+{
+    int64_t *left = user;
+    (void)size;
+    return (*left)-- > 0;
+}
+
+/* Whichever allocation fails, nothing is left behind. */
+static void test_memory(void **state)
+{
+    (void)state;
+    rf_model *model = NULL;
+    char *folder = path_of("causal");
+    make_model(folder, true, false, &model);
+    const rf_illustrate_options options = {.model = folder,
+                                           .text = text,
+                                           .text_size = LENGTH,
+                                           .scenes = "lsh,local,attention",
+                                           .layer = -1,
+                                           .head = -1,
+                                           .round = -1,
+                                           .position = -1,
+                                           .threads = 1};
+    size_t before = rf_memory_in_use();
+    rf_status status = RF_ERR_MEMORY;
+    for (int64_t allowed = 0; status != RF_OK;
+         allowed += 7) { /* it is the same code again and again */
+        int64_t left = allowed;
+        char *report = NULL;
+        rf_error failure = {0};
+        rf_memory_set_hook(countdown, &left);
+        status = rf_illustrate(&options, &report, &failure);
+        rf_memory_set_hook(NULL, NULL);
+        assert_true(status == RF_OK || status == RF_ERR_MEMORY);
+        rf_text_release(report);
+        assert_true(rf_memory_in_use() == before);
+    }
+    rf_model_destroy(model);
+    rf_release(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lsh),       cmocka_unit_test(test_local),
         cmocka_unit_test(test_attention), cmocka_unit_test(test_long),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_refusals),  cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
