@@ -114,7 +114,7 @@ static rf_status draw_line(attention_scene *s, int64_t at, bool with_context, rf
     const rf_attention_row *row = &s->view.row;
     const rf_look plain = {.size = 13.0};
     const rf_look mono = {.classes = "mono", .size = 12.0};
-    const rf_grid bar = {.left = 50.0, .top = s->y - 11.0, .side = 150.0, .rows = 13};
+    const rf_grid bar = {.left = 56.0, .top = s->y - 11.0, .side = 146.0, .rows = 13};
     double most = heaviest(s);
     char weight[32];
     rf_view_weight(row->weights[at], weight);
