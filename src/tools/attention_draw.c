@@ -117,7 +117,7 @@ const char *rf_view_colour(int64_t number)
 
 void rf_view_weight(double weight, char text[32])
 {
-    (void)snprintf(text, 32, "%.3f", weight);
+    (void)snprintf(text, 32, "%.4f", weight);
     rf_text_fix_number(text);
 }
 
@@ -137,7 +137,8 @@ rf_status rf_strip_token(rf_drawing *drawing, const rf_attention_view *view, con
     const rf_look small = {
         .classes = "muted", .size = bucket < 100 ? 11.0 : 8.0, .anchor = RF_ANCHOR_MIDDLE};
     RF_TRY(box_text(view, token, text, error));
-    rf_xml_clean(text, wide ? 7 : 2, clipped);
+    double most = floor(strip->cell / (0.6 * letters.size)); /* that fit */
+    rf_xml_clean(text, most > 2.0 ? (size_t)most : 2, clipped);
     RF_TRY(rf_drawing_data(drawing, "position", (double)token, error));
     if (bucket >= 0) {
         RF_TRY(rf_drawing_data(drawing, "bucket", (double)bucket, error));

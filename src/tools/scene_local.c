@@ -70,6 +70,10 @@ static rf_status draw_chunks(local_scene *s, rf_error *error)
     const rf_attention_info *info = &s->view.info;
     int64_t chunks = info->slots / info->chunk;
     RF_TRY(rf_strip_make(&s->view, info->slots, info->chunk, &s->strip, error));
+    double gaps = (double)(chunks - 1) * s->strip.gap;
+    double most = ((double)RF_SCENE_WIDTH - 2.0 * s->strip.left - gaps) / (double)info->slots;
+    s->strip.per_row = info->slots; /* in one row, however long the tokens are */
+    s->strip.cell = fmin(s->strip.cell, floor(most));
     s->strip.top = s->y + ARC_TOP;
     for (int64_t slot = 0; slot < info->slots; slot++) {
         const rf_look look = {.classes = rf_view_colour(slot / info->chunk), .opacity = 0.35};

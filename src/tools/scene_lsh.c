@@ -93,7 +93,7 @@ static rf_status draw_bracket(lsh_scene *s, int64_t chunk, int64_t first, int64_
         .classes = "muted", .size = 11.0, .anchor = RF_ANCHOR_MIDDLE, .step = look->step};
     double left = rf_strip_x(&s->sorted, first);
     double right = rf_strip_x(&s->sorted, last) + s->sorted.cell - 1.0;
-    double y = rf_strip_y(&s->sorted, first) + s->sorted.height + 16.0;
+    double y = rf_strip_y(&s->sorted, first) + s->sorted.height + 18.0;
     RF_TRY(rf_drawing_line(s->drawing, look, left, y, right, y, error));
     return rf_drawing_print(s->drawing, &label, (left + right) / 2.0, y + 12.0, error,
                             right - left > 52.0 ? "chunk %lld" : "%lld", (long long)chunk);
@@ -132,7 +132,7 @@ static rf_status draw_sorted(lsh_scene *s, rf_error *error)
     const rf_attention_info *info = &s->view.info;
     RF_TRY(head(s, "Sort: by bucket, within a bucket by position", error));
     RF_TRY(rf_strip_make(&s->view, info->slots, info->chunk, &s->sorted, error));
-    s->sorted.row_step += 24.0;
+    s->sorted.row_step += 26.0;
     s->sorted.top = s->y;
     for (int64_t slot = 0; slot < info->slots; slot++) {
         RF_TRY(draw_slot(s, slot, error));
