@@ -15,6 +15,8 @@
 
 enum { SHORTEST = 1024, MOST_POINTS = 21, MOST_BESIDE = 7, PLAN_LENGTH = 2048, MOST_LAYERS = 64 };
 
+static const double GIB = 1073741824.0;
+
 typedef struct kind {
     const char *name, *kind;
     int64_t rounds;
@@ -29,7 +31,7 @@ enum { KINDS = sizeof kinds / sizeof kinds[0] };
 /* A curve while it grows. */
 typedef struct curve {
     double lengths[MOST_POINTS];
-    double milliseconds[MOST_POINTS], bytes[MOST_POINTS];
+    double milliseconds[MOST_POINTS], bytes[MOST_POINTS], gib[MOST_POINTS];
     double sequence[MOST_POINTS]; /* milliseconds of one of the batch */
     double taken[2];              /* seconds of the last two measurements, the last first */
     size_t count;
@@ -78,6 +80,7 @@ static rf_status measure(const rf_bench_scaling_options *options, const kind *of
     c->milliseconds[c->count] = number_of(json_object_get(report, key), "median");
     c->sequence[c->count] = c->milliseconds[c->count] / (double)bench.batch;
     c->bytes[c->count] = number_of(report, "peak_bytes");
+    c->gib[c->count] = c->bytes[c->count] / GIB;
     c->count++;
     c->taken[1] = c->taken[0];
     c->taken[0] = rf_clock_seconds() - start;
@@ -174,7 +177,7 @@ static rf_status read_point(const char *path, const json_t *point, curve *c, rf_
     c->lengths[c->count] = length;
     c->milliseconds[c->count] = milliseconds;
     const json_t *bytes = json_object_get(point, "peak_bytes");
-    c->bytes[c->count++] = json_is_number(bytes) ? json_number_value(bytes) : (double)NAN;
+    c->gib[c->count++] = json_is_number(bytes) ? json_number_value(bytes) / GIB : (double)NAN;
     return RF_OK;
 }
 
@@ -274,13 +277,13 @@ static rf_status draw_curves(const rf_bench_scaling_options *options, const curv
                              const neighbours *beside, rf_error *error)
 {
     rf_chart_series times[KINDS + MOST_BESIDE];
-    rf_chart_series bytes[KINDS + MOST_BESIDE];
+    rf_chart_series memory[KINDS + MOST_BESIDE];
     char title[80];
     for (size_t i = 0; i < KINDS + beside->count; i++) {
         const curve *c = i < KINDS ? &curves[i] : &beside->curves[i - KINDS];
         const char *name = i < KINDS ? kinds[i].name : beside->names[i - KINDS];
         times[i] = (rf_chart_series){name, c->lengths, c->milliseconds, c->count};
-        bytes[i] = (rf_chart_series){name, c->lengths, c->bytes, c->count};
+        memory[i] = (rf_chart_series){name, c->lengths, c->gib, c->count};
     }
     (void)snprintf(title, sizeof title, "One attention layer, %lld tokens a pass",
                    (long long)options->tokens);
@@ -293,8 +296,8 @@ static rf_status draw_curves(const rf_bench_scaling_options *options, const curv
                       .series = times,
                       .series_count = KINDS + beside->count};
     RF_TRY(rf_draw_chart(&chart, options->output, "scaling-time", error));
-    chart.series = bytes;
-    chart.y_label = "bytes";
+    chart.series = memory;
+    chart.y_label = "GiB";
     return rf_draw_chart(&chart, options->output, "scaling-memory", error);
 }
 
@@ -306,9 +309,9 @@ static rf_status draw_layers(const json_t *list, const char *folder, rf_error *e
     for (size_t i = 0; i < count; i++) {
         const json_t *row = json_array_get(list, i);
         layers[i] = number_of(row, "layers");
-        values[0][i] = number_of(row, "peak_bytes");
-        values[1][i] = number_of(row, "activation_bytes");
-        values[2][i] = number_of(row, "stored_bytes");
+        values[0][i] = number_of(row, "peak_bytes") / GIB;
+        values[1][i] = number_of(row, "activation_bytes") / GIB;
+        values[2][i] = number_of(row, "stored_bytes") / GIB;
     }
     const rf_chart_series series[3] = {
         {"reversible", layers, values[0], count},
@@ -317,7 +320,7 @@ static rf_status draw_layers(const json_t *list, const char *folder, rf_error *e
     };
     const rf_chart chart = {.title = "Memory of a training step by depth, 2,048 tokens, as planned",
                             .x_label = "layers",
-                            .y_label = "bytes",
+                            .y_label = "GiB",
                             .x_log = true,
                             .y_log = true,
                             .series = series,
