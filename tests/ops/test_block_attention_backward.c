@@ -98,9 +98,10 @@ static void rounded_norm(const oracle_attention *attention, double *norm)
     double *log_norm = output + rows * plan->parts * attention->width;
     double *merged = log_norm + rows * plan->parts;
     oracle_block_attention(attention, output, log_norm);
-    const rf_combine_rounds combine = {.output = rf_tensor_5(NULL, RF_F32, plan->batch, plan->parts,
-                                                             plan->length, plan->heads,
-                                                             attention->width)};
+    const rf_combine_rounds combine = {.output =
+                                           rf_tensor_5(NULL, RF_F32, plan->batch, plan->parts,
+                                                       plan->length, plan->heads, attention->width),
+                                       .rounding = plan->rounding};
     oracle_combine_rounds(&combine, output, log_norm, merged, norm);
     rf_release(memory);
 }
@@ -116,8 +117,10 @@ static void oracle(const check_state *check, double *const *values)
     if (!check->differentiating) {
         memcpy(rounding, norm, (size_t)rows * sizeof(double));
         rounded_norm(&attention, norm);
+        const bool is_exact = plan.rounding == RF_ROUNDING_EXACT;
         for (int64_t i = 0; i < rows; i++) {
-            rounding[i] = exp(rounding[i] - norm[i]);
+            const bool is_empty = isinf(norm[i]);
+            rounding[i] = is_exact || is_empty ? 1.0 : exp(rounding[i] - norm[i]);
         }
     }
     for (int64_t i = 0; i < rows; i++) {
