@@ -60,10 +60,11 @@ static void build(check_state *check)
         const bool is_mostly_masked = plan->mask == MASK_ALL_KEYS || plan->mask == MASK_FIRST_HALF;
         like_query.tolerance = is_mostly_masked && i != 1 ? 2e-4 : 2e-5;
         like_query.tolerance = plan->bf16 ? 4e-2 : like_query.tolerance;
-        /* Where rules set every score, or no segment has two tokens, all gradients of queries and
-         * keys are 0; what is left of products that cancel is less than a thousandth of a usual
-         * gradient in bf16, and a few roundings in f32. */
-        const double noise = plan->segments > 0 ? 1e-7 : 0.0;
+        /* Where rules set every score, or no segment or bucket has two tokens, all gradients of
+         * queries and keys are 0; what is left of products that cancel is less than a thousandth of
+         * a usual gradient in bf16, and a few roundings in f32. */
+        const double segment_noise = plan->segments > 0 ? 1e-7 : 0.0;
+        const double noise = plan->buckets != BUCKETS_NONE ? 1e-6 : segment_noise;
         like_query.noise = i == 1 ? 0.0 : plan->bf16 ? 1e-5 : noise;
         check_add(check, &like_query);
     }
