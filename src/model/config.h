@@ -1,7 +1,7 @@
 /* A model's configuration: every key of a Hugging Face Reformer config.json, checked, with unknown
  * keys kept and written back. What only we have stands under "reformer_c": stream,
- * stream_fraction_bits, position_kind, pooling, training_length, mask_token, mask_whole_words,
- * type_vocab_size, next_sentence, num_buckets_origin. */
+ * residual, stream_fraction_bits, position_kind, pooling, training_length, mask_token,
+ * mask_whole_words, type_vocab_size, next_sentence, num_buckets_origin. */
 #ifndef RF_MODEL_CONFIG_H
 #define RF_MODEL_CONFIG_H
 
@@ -67,7 +67,8 @@ typedef struct rf_config {
     rf_pooling pooling;        /* classifiers, reformer_c */
     int64_t hidden, heads, head_width, feed_forward, vocabulary, max_positions;
     int64_t layers;
-    rf_layer_kind *kinds; /* [layers], owned */
+    rf_layer_kind *kinds; /* [layers], owned: what is computed, see rf_config_use_attention */
+    rf_layer_kind *written_kinds; /* [layers], in the same block: what config.json says */
     rf_position_choice positions;
     int axes;                          /* axial only */
     int64_t axial_shape[RF_MAX_AXES];  /* rows of each table */
@@ -88,6 +89,8 @@ typedef struct rf_config {
     bool buckets_automatic;       /* chosen by the automatic rule, not given */
     int64_t pad_token, eos_token; /* -1: null */
     bool fixed_stream;            /* fixed32 (default) or float32 streams */
+    bool standard_residual;       /* one stream, stored before each half residual, instead of two
+                                     that are reversed */
     int fraction_bits;            /* default 22 */
     int64_t training_length;      /* 0: not recorded */
     int64_t mask_token;           /* of a masked language model; -1: not recorded */
@@ -181,6 +184,14 @@ RF_MUST_CHECK rf_status rf_config_check_length(const rf_config *config, int64_t 
 const char *rf_layer_kind_name(rf_layer_kind kind);
 bool rf_layer_kind_parse(const char *name, rf_layer_kind *kind);
 int64_t rf_config_lsh_layers(const rf_config *config);
+/* What layers that share queries and keys compute, with the same weights: "full" (full_shared),
+ * "lsh", or "as-is" (NULL too): as written. What is saved stays as it was. RF_ERR_ARGUMENT: no such
+ * word, or no such layer; RF_ERR_CONFIG: the keys of lsh layers do not fit the model, which is then
+ * as written. */
+RF_MUST_CHECK rf_status rf_config_use_attention(rf_config *config, const char *attention,
+                                                rf_error *error);
+/* The width of what the head reads: both streams side by side, or the only one. */
+int64_t rf_config_output_width(const rf_config *config);
 /* Whether a layer makes its keys from its queries. */
 bool rf_config_shares_query_key(const rf_config *config, int64_t layer);
 
