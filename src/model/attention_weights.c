@@ -20,6 +20,7 @@ typedef struct capture {
     const rf_attention_place *places; /* [count] */
     int64_t count;
     rf_attention **attentions; /* [count] */
+    const rf_attention_visitor *visitor; /* NULL: all are kept */
 } capture;
 
 static rf_status take(const char *what, int64_t count, size_t size, void **memory, rf_error *error)
@@ -128,15 +129,37 @@ static bool concerns(const capture *c, int64_t index, int64_t layer, int64_t fir
     return place->layer == layer && place->head >= first_head && place->head < first_head + heads;
 }
 
+static rf_status create_attention(const rf_attention_place *place, rf_layer_kind kind,
+                                  rf_attention **attention, rf_error *error)
+{
+    void *memory = NULL;
+    RF_TRY(rf_allocate_zeroed(sizeof **attention, "attention", &memory, error));
+    *attention = memory;
+    (*attention)->place = *place;
+    (*attention)->kind = kind;
+    return RF_OK;
+}
+
 static rf_status capture_plan(void *user, int64_t layer, const rf_attention_plan *plan,
                               rf_error *error)
 {
     capture *c = user;
     for (int64_t i = 0; i < c->count; i++) {
         if (concerns(c, i, layer, plan->first_head, plan->heads)) {
+            RF_TRY(create_attention(&c->places[i], c->model->config.kinds[layer],
+                                    &c->attentions[i], error));
             RF_TRY(copy_plan(c->model->device, c->attentions[i], plan, error));
         }
     }
+    return RF_OK;
+}
+
+/* Show a head that is complete, and forget it. */
+static rf_status visit(const capture *c, rf_attention **attention, rf_error *error)
+{
+    RF_TRY(c->visitor->head(c->visitor->user, *attention, error));
+    rf_attention_destroy(*attention);
+    *attention = NULL;
     return RF_OK;
 }
 
@@ -157,6 +180,13 @@ static rf_status capture_vectors(void *user, int64_t layer, int64_t first_head,
         RF_TRY(copy_vectors(device, key, head, "keys", &a->key, error));
         RF_TRY(copy_vectors(device, value, head, "values", &a->value, error));
         RF_TRY(copy_rounds(device, buckets, head, "buckets", &a->buckets, error));
+        if (a->buckets != NULL) {
+            a->bucket_count =
+                rf_config_bucket_count(&c->model->config) + (a->mask != NULL ? 1 : 0);
+        }
+        if (c->visitor != NULL) {
+            RF_TRY(visit(c, &c->attentions[i], error));
+        }
     }
     return RF_OK;
 }
@@ -178,36 +208,65 @@ static rf_status check_places(const rf_model *model, const rf_attention_place *p
     return RF_OK;
 }
 
+/* What was taken by a pass that failed. */
+static void forget(rf_attention **attentions, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        rf_attention_destroy(attentions[i]);
+        attentions[i] = NULL;
+    }
+}
+
 rf_status rf_model_attention(rf_model *model, const int32_t *ids, const uint8_t *mask,
                              int64_t length, const rf_attention_place *places, int64_t count,
                              rf_attention **attentions, rf_error *error)
 {
-    capture c = {model, places, count, attentions};
-    rf_status status = RF_OK;
+    capture c = {model, places, count, attentions, NULL};
     for (int64_t i = 0; i < count; i++) {
         attentions[i] = NULL;
     }
     RF_TRY(check_places(model, places, count, error));
-    for (int64_t i = 0; i < count; i++) {
-        void *memory = NULL;
-        RF_TRY_DONE(rf_allocate_zeroed(sizeof **attentions, "attention", &memory, error));
-        attentions[i] = memory;
-        attentions[i]->place = places[i];
-    }
     rf_hooks hooks = {.user = &c, .plan = capture_plan, .attention = capture_vectors};
     rf_batch batch = {.batch = 1, .length = length, .ids = ids, .mask = mask};
-    RF_TRY_DONE(rf_model_evaluate(model, &batch, &hooks, error));
+    rf_status status = rf_model_evaluate(model, &batch, &hooks, error);
+    if (status != RF_OK) {
+        forget(attentions, count);
+    }
+    return status;
+}
+
+rf_status rf_model_visit_attention(rf_model *model, const rf_batch *batch, uint64_t seed,
+                                   const rf_attention_visitor *visitor, rf_error *error)
+{
+    const int64_t heads = model->config.heads;
+    const int64_t count = model->config.layers * heads;
+    rf_attention_place *places = NULL;
+    rf_runner *runner = NULL;
+    void *memory = NULL;
+    rf_outcome outcome;
+    rf_status status = RF_OK;
+    RF_TRY(take("places", count, sizeof *places, &memory, error));
+    places = memory;
+    capture c = {model, places, count, NULL, visitor};
+    RF_TRY_DONE(rf_allocate_zeroed((size_t)count * sizeof *c.attentions, "list of attentions",
+                                   &memory, error));
+    c.attentions = memory;
     for (int64_t i = 0; i < count; i++) {
-        bool hashes = attentions[i]->buckets != NULL;
-        int64_t all = rf_config_bucket_count(&model->config) + (mask != NULL ? 1 : 0);
-        attentions[i]->bucket_count = hashes ? all : 0;
-        attentions[i]->kind = model->config.kinds[places[i].layer];
+        places[i] = (rf_attention_place){.layer = i / heads, .head = i % heads};
     }
+    rf_runner_options options = {
+        .batch = 1,
+        .length = batch->length,
+        .hooks = {.user = &c, .plan = capture_plan, .attention = capture_vectors}};
+    RF_TRY_DONE(rf_runner_create(model, &options, &runner, error));
+    RF_TRY_DONE(rf_runner_forward(runner, batch, seed, 0, &outcome, error));
 done:
-    for (int64_t i = 0; i < count && status != RF_OK; i++) {
-        rf_attention_destroy(attentions[i]);
-        attentions[i] = NULL;
+    if (c.attentions != NULL) {
+        forget(c.attentions, count);
     }
+    rf_runner_destroy(runner);
+    rf_release(c.attentions);
+    rf_release(places);
     return status;
 }
 
