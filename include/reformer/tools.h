@@ -5,6 +5,7 @@
 #include "reformer/status.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -198,13 +199,42 @@ typedef struct rf_nearest_options {
 RF_API RF_MUST_CHECK rf_status rf_nearest(const rf_nearest_options *options, char **report,
                                           rf_error *error);
 
+typedef struct rf_attend_options {
+    const char *model;
+    const char *text; /* [text_size] any bytes */
+    size_t text_size;
+    int64_t layer, head;      /* counted from 0; layer -1: the first that hashes, else the first */
+    const int64_t *positions; /* [position_count] tokens that look, negative ones from the end */
+    size_t position_count;
+    const char *token;   /* also every token that stands for a part of this text wherever it occurs;
+                            NULL: none. Without positions and token: the last token */
+    int64_t top;         /* list so many of what a token attends to, the heaviest first; 0 = all */
+    bool tokens;         /* list buckets and orders of more than 256 tokens too */
+    const char *csv;     /* a file of everything that these tokens attend to; NULL: none */
+    const char *picture; /* a file that ends in .svg or .png; NULL: none */
+    int64_t num_hashes, extend_positions; /* as in rf_model_options */
+    const char *device, *precision, *kernels, *stream;
+    int threads;
+    rf_log log;
+} rf_attend_options;
+/* What tokens look at (inside.h): {"layer", "head", "kind", "length", "rounds", "buckets", "slots",
+ * "chunk", "before", "after", "wrap", "causal", "queries": [{"position", "id", "text", "count",
+ * "sum", "lost", "log_norm", "rounds": [{"bucket" (where hashed), "slot", "chunk", "share"}],
+ * "attended": [{"position", "id", "text", "weight", "parts": [of each round]}]}]}. "count" tokens
+ * are attended to in all. For short texts, or where asked for, also "tokens": [{"position", "id",
+ * "text", "buckets": [of each round]}], "borders": [the slots at which chunks begin] and, where
+ * hashed, "orders": [[position in each slot, -1 for none] of each round]. CSV: query, position, id,
+ * text, weight, and a part a round. The picture has at most 7 tokens. */
+RF_API RF_MUST_CHECK rf_status rf_attend(const rf_attend_options *options, char **report,
+                                         rf_error *error);
+
 typedef struct rf_probe_options {
     const char *model;
-    const char *data;   /* file, folder or pattern: windows from its beginning are looked at */
-    int64_t last_bytes; /* or from the beginning of so much of its end; 0 = all */
-    int64_t length;     /* tokens of a window; 0: as trained, if recorded, else up to 4,096 */
-    int64_t windows;    /* at most; 0 = 4 */
-    int64_t queries;    /* sampled of each window, at most 1,024; 0 = 64 */
+    const char *data;    /* file, folder or pattern: windows from its beginning are looked at */
+    int64_t last_bytes;  /* or from the beginning of so much of its end; 0 = all */
+    int64_t length;      /* tokens of a window; 0: as trained, if recorded, else up to 4,096 */
+    int64_t windows;     /* at most; 0 = 4 */
+    int64_t queries;     /* sampled of each window, at most 1,024; 0 = 64 */
     int64_t most_rounds; /* that are tried, at most 64; 0 = 16 */
     double recall;       /* share of the exact attention that is to be captured; 0 = 0.9 */
     bool no_loss;        /* do not measure losses, which take a pass a layer */
@@ -215,8 +245,9 @@ typedef struct rf_probe_options {
     int threads;
     rf_log log;
 } rf_probe_options;
-/* What the attention of a model does on a text (docs/api.md, "Probe", tells every figure): {"model",
- * "data", "length", "windows", "queries", "seed", "recall", "most_rounds", "loss", "layers":
+/* What the attention of a model does on a text (docs/api.md, "Probe", tells every figure):
+ * {"model", "data", "length", "windows", "queries", "seed", "recall", "most_rounds", "loss",
+ * "layers":
  * [{"layer", "kind", "rounds", FIGURES, "loss_without", "heads": [{"head", FIGURES}]}], "kinds":
  * [{"kind", FIGURES}]}. FIGURES: "captured", "keys", "overlap", "output_error", "nearest_32",
  * "nearest_64", "rounds_needed", "captured_by_rounds", "load"; null where there is none. "loss":

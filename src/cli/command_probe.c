@@ -144,8 +144,9 @@ static void print_heads(const json_t *report)
     char rounds[32];
     (void)snprintf(rounds, sizeof rounds, "rounds for %g",
                    json_number_value(json_object_get(report, "recall")));
-    const char *const head[] = {"<head",   "captured", "error",        "keys",  "overlap", "near 32",
-                                "near 64", rounds,     "largest load", "even", "empty",   "entropy"};
+    const char *const head[] = {"<head",        "captured", "error",   "keys",
+                                "overlap",      "near 32",  "near 64", rounds,
+                                "largest load", "even",     "empty",   "entropy"};
     const json_t *layers = json_object_get(report, "layers");
     const json_t *kinds = json_object_get(report, "kinds");
     json_t *rows = json_array();

@@ -24,16 +24,15 @@ static rf_status hash(const rf_attention *a, const rf_config *config, rf_device 
                       uint64_t seed, int64_t rounds, int32_t *buckets, rf_error *error)
 {
     const int64_t length = a->plan.length;
-    rf_bucket_hash arguments = {
-        .query = rf_tensor_4(a->query, RF_F32, 1, length, 1, a->width),
-        .key = {.seed = seed,
-                .step = OTHER_STEP,
-                .layer = (uint32_t)(a->place.layer + 1),
-                .purpose = RF_PURPOSE_ROTATION},
-        .first_head = a->place.head,
-        .rounds = rounds,
-        .factor_count = config->bucket_factors,
-        .buckets = rf_tensor_4(buckets, RF_I32, 1, 1, rounds, length)};
+    rf_bucket_hash arguments = {.query = rf_tensor_4(a->query, RF_F32, 1, length, 1, a->width),
+                                .key = {.seed = seed,
+                                        .step = OTHER_STEP,
+                                        .layer = (uint32_t)(a->place.layer + 1),
+                                        .purpose = RF_PURPOSE_ROTATION},
+                                .first_head = a->place.head,
+                                .rounds = rounds,
+                                .factor_count = config->bucket_factors,
+                                .buckets = rf_tensor_4(buckets, RF_I32, 1, 1, rounds, length)};
     if (a->mask != NULL) {
         arguments.key_mask = rf_tensor_2(a->mask, RF_U8, 1, length);
     }

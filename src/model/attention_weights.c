@@ -19,7 +19,7 @@ typedef struct capture {
     rf_model *model;
     const rf_attention_place *places; /* [count] */
     int64_t count;
-    rf_attention **attentions; /* [count] */
+    rf_attention **attentions;           /* [count] */
     const rf_attention_visitor *visitor; /* NULL: all are kept */
 } capture;
 
@@ -146,8 +146,8 @@ static rf_status capture_plan(void *user, int64_t layer, const rf_attention_plan
     capture *c = user;
     for (int64_t i = 0; i < c->count; i++) {
         if (concerns(c, i, layer, plan->first_head, plan->heads)) {
-            RF_TRY(create_attention(&c->places[i], c->model->config.kinds[layer],
-                                    &c->attentions[i], error));
+            RF_TRY(create_attention(&c->places[i], c->model->config.kinds[layer], &c->attentions[i],
+                                    error));
             RF_TRY(copy_plan(c->model->device, c->attentions[i], plan, error));
         }
     }
@@ -181,8 +181,7 @@ static rf_status capture_vectors(void *user, int64_t layer, int64_t first_head,
         RF_TRY(copy_vectors(device, value, head, "values", &a->value, error));
         RF_TRY(copy_rounds(device, buckets, head, "buckets", &a->buckets, error));
         if (a->buckets != NULL) {
-            a->bucket_count =
-                rf_config_bucket_count(&c->model->config) + (a->mask != NULL ? 1 : 0);
+            a->bucket_count = rf_config_bucket_count(&c->model->config) + (a->mask != NULL ? 1 : 0);
         }
         if (c->visitor != NULL) {
             RF_TRY(visit(c, &c->attentions[i], error));

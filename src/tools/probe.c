@@ -3,9 +3,9 @@
  * attention of layers left out, by itself and by kind. Sampled queries are one of each of as many
  * equal stretches of a window, the same for all heads. Memory is linear in the length: the model's,
  * one head's vectors, and queries x length of scores. */
+#include "tools/probe.h"
 #include "base/memory.h"
 #include "data/text.h"
-#include "tools/probe.h"
 #include "train/source.h"
 
 #include <string.h>

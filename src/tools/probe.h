@@ -40,11 +40,11 @@ typedef struct rf_probe_bench {
     const rf_config *config;
     uint64_t seed;
     int64_t most_rounds, length, width;
-    int64_t count;  /* of queries */
-    float *keys;    /* [length, width] */
-    float *picked;  /* [count, width] queries */
-    float *scores;  /* [count, length], then what exact attention weighs */
-    float *outputs; /* [count, width] exact */
+    int64_t count;                   /* of queries */
+    float *keys;                     /* [length, width] */
+    float *picked;                   /* [count, width] queries */
+    float *scores;                   /* [count, length], then what exact attention weighs */
+    float *outputs;                  /* [count, width] exact */
     struct rf_probe_result *results; /* [count] */
 } rf_probe_bench;
 

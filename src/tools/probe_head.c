@@ -177,9 +177,8 @@ static rf_status attend_exactly(const rf_probe_bench *bench, const rf_attention 
     rf_tensor weights = rf_tensor_2(bench->scores, RF_F32, bench->count, bench->length);
     rf_tensor values = rf_tensor_2(a->value, RF_F32, bench->length, bench->width);
     rf_tensor outputs = rf_tensor_2(bench->outputs, RF_F32, bench->count, bench->width);
-    rf_gemm product = {.a = rf_matrix_of(&weights),
-                       .b = rf_matrix_of(&values),
-                       .c = rf_matrix_of(&outputs)};
+    rf_gemm product = {
+        .a = rf_matrix_of(&weights), .b = rf_matrix_of(&values), .c = rf_matrix_of(&outputs)};
     return rf_op_run_alone(bench->device, RF_OP_GEMM, &product, error);
 }
 
@@ -247,7 +246,8 @@ static void follow_rounds(const rf_attention_row *row, const float *exact, rf_pr
 }
 
 /* Every query's row of the attention as it is now, either compared or followed. */
-static rf_status read_rows(const rf_probe_bench *bench, const rf_attention *a, bool follows, rf_error *error)
+static rf_status read_rows(const rf_probe_bench *bench, const rf_attention *a, bool follows,
+                           rf_error *error)
 {
 #pragma omp parallel for schedule(static) num_threads(bench->device->threads)
     for (int64_t i = 0; i < bench->count; i++) {
@@ -277,7 +277,7 @@ static int class_of(int64_t load)
 {
     int class = 0;
     for (int64_t left = load; left > 0; left /= 2) {
-        class++;
+        class ++;
     }
     return class;
 }
@@ -372,8 +372,7 @@ rf_status rf_probe_head(rf_probe_bench *bench, rf_attention *attention, const in
 {
     const bool hashes = attention->buckets != NULL;
     const int64_t parts = attention->plan.parts;
-    RF_ASSERT(attention->width == bench->width &&
-              attention->plan.length == bench->length);
+    RF_ASSERT(attention->width == bench->width && attention->plan.length == bench->length);
     prepare_keys(bench, attention);
     RF_TRY(attend_exactly(bench, attention, queries, error));
     RF_TRY(read_rows(bench, attention, false, error));

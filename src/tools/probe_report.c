@@ -29,11 +29,11 @@ static json_t *load_json(const rf_probe_sums *s)
     for (int i = 0; i < RF_PROBE_LOADS; i++) {
         const json_int_t from = i == 0 ? 0 : (json_int_t)1 << (i - 1);
         if (s->load_buckets[i] > 0) {
-            (void)json_array_append_new(
-                histogram, json_pack("{s:I, s:I, s:I, s:I}", "from", from, "to",
-                                     i == 0 ? from : 2 * from - 1, "buckets",
-                                     (json_int_t)s->load_buckets[i], "tokens",
-                                     (json_int_t)s->load_tokens[i]));
+            (void)json_array_append_new(histogram,
+                                        json_pack("{s:I, s:I, s:I, s:I}", "from", from, "to",
+                                                  i == 0 ? from : 2 * from - 1, "buckets",
+                                                  (json_int_t)s->load_buckets[i], "tokens",
+                                                  (json_int_t)s->load_tokens[i]));
         }
     }
     return json_pack("{s:f, s:I, s:f, s:f, s:f, s:f, s:I, s:o}", "buckets",
@@ -120,8 +120,8 @@ static rf_status tell_layer(const rf_probe_results *r, int64_t layer, json_t *li
     RF_TRY(append(list, &object, error));
     RF_TRY(rf_json_set(object, "heads", told, error));
     RF_TRY(rf_json_set(object, "layer", json_integer(layer), error));
-    RF_TRY(rf_json_set(object, "kind", json_string(rf_layer_kind_name(config->kinds[layer])),
-                       error));
+    RF_TRY(
+        rf_json_set(object, "kind", json_string(rf_layer_kind_name(config->kinds[layer])), error));
     RF_TRY(rf_json_set(object, "rounds", json_integer(sums->parts), error));
     RF_TRY(rf_json_set(object, "loss_without", loss_without(r, layer), error));
     RF_TRY(set_figures(object, r->options, sums, error));
@@ -153,8 +153,8 @@ static rf_status tell_layers(const rf_probe_results *r, json_t *report, rf_error
             continue;
         }
         RF_TRY(append(list, &object, error));
-        RF_TRY(rf_json_set(object, "kind", json_string(rf_layer_kind_name((rf_layer_kind)k)),
-                           error));
+        RF_TRY(
+            rf_json_set(object, "kind", json_string(rf_layer_kind_name((rf_layer_kind)k)), error));
         RF_TRY(set_figures(object, r->options, &kinds[k], error));
     }
     return RF_OK;
@@ -174,9 +174,9 @@ static json_t *loss_json(const rf_probe_results *r)
                 (void)json_array_append_new(layers, json_integer(layer));
             }
         }
-        (void)json_array_append_new(
-            without, json_pack("{s:s, s:o, s:o, s:o}", "what", loss->what, "layers", layers, "loss",
-                               number(loss->loss), "change", number(loss->loss - r->loss)));
+        (void)json_array_append_new(without, json_pack("{s:s, s:o, s:o, s:o}", "what", loss->what,
+                                                       "layers", layers, "loss", number(loss->loss),
+                                                       "change", number(loss->loss - r->loss)));
     }
     return json_pack("{s:I, s:o, s:o}", "tokens", (json_int_t)r->scored, "normal", number(r->loss),
                      "without", without);
