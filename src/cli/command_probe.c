@@ -114,6 +114,18 @@ static void add_number(json_t *row, const json_t *value, int decimals)
     add_text(row, text);
 }
 
+/* Beside the most that there could be. */
+static void add_entropy(json_t *row, const json_t *load)
+{
+    char text[64] = "-";
+    if (json_is_object(load)) {
+        (void)snprintf(text, sizeof text, "%.2f/%.2g",
+                       json_number_value(json_object_get(load, "entropy")),
+                       json_number_value(json_object_get(load, "entropy_most")));
+    }
+    add_text(row, text);
+}
+
 /* The columns that heads, layers and kinds have alike. */
 static void add_figures(json_t *row, const json_t *figures)
 {
@@ -128,7 +140,7 @@ static void add_figures(json_t *row, const json_t *figures)
     add_integer(row, json_object_get(load, "largest"));
     add_number(row, json_object_get(load, "even"), 0);
     add_number(row, json_object_get(load, "empty"), 1);
-    add_number(row, json_object_get(load, "entropy"), 2);
+    add_entropy(row, load);
 }
 
 static json_t *new_row(json_t *rows, const char *what)
