@@ -292,3 +292,8 @@ rf_status rf_config_set_buckets(rf_config *config, const char *text, rf_error *e
     config->buckets_automatic = false;
     return RF_OK;
 }
+
+int64_t rf_config_output_width(const rf_config *config)
+{
+    return config->standard_residual ? config->hidden : 2 * config->hidden;
+}

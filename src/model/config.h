@@ -1,7 +1,7 @@
 /* A model's configuration: every key of a Hugging Face Reformer config.json, checked, with unknown
  * keys kept and written back. What only we have stands under "reformer_c": stream,
- * stream_fraction_bits, position_kind, pooling, training_length, mask_token, mask_whole_words,
- * type_vocab_size, next_sentence, num_buckets_origin. */
+ * residual, stream_fraction_bits, position_kind, pooling, training_length, mask_token,
+ * mask_whole_words, type_vocab_size, next_sentence, num_buckets_origin. */
 #ifndef RF_MODEL_CONFIG_H
 #define RF_MODEL_CONFIG_H
 
@@ -88,6 +88,8 @@ typedef struct rf_config {
     bool buckets_automatic;       /* chosen by the automatic rule, not given */
     int64_t pad_token, eos_token; /* -1: null */
     bool fixed_stream;            /* fixed32 (default) or float32 streams */
+    bool standard_residual;       /* one stream, stored before each half residual, instead of two
+                                     that are reversed */
     int fraction_bits;            /* default 22 */
     int64_t training_length;      /* 0: not recorded */
     int64_t mask_token;           /* of a masked language model; -1: not recorded */
@@ -181,6 +183,8 @@ RF_MUST_CHECK rf_status rf_config_check_length(const rf_config *config, int64_t 
 const char *rf_layer_kind_name(rf_layer_kind kind);
 bool rf_layer_kind_parse(const char *name, rf_layer_kind *kind);
 int64_t rf_config_lsh_layers(const rf_config *config);
+/* The width of what the head reads: both streams side by side, or the only one. */
+int64_t rf_config_output_width(const rf_config *config);
 /* Whether a layer makes its keys from its queries. */
 bool rf_config_shares_query_key(const rf_config *config, int64_t layer);
 

@@ -136,7 +136,7 @@ bool rf_config_is_huggingface(const rf_config *config)
                         rf_config_kind_count(config, RF_LAYER_FULL_SHARED) >
                     0;
     return config->positions != RF_POSITIONS_SINUSOIDAL && !pools && !has_full &&
-           config->type_vocabulary == 0;
+           !config->standard_residual && config->type_vocabulary == 0;
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */

@@ -253,10 +253,9 @@ static rf_status read_positions(const char *name, const json_t *object, rf_confi
 static rf_status check_our_names(const char *name, const json_t *ours, rf_error *error)
 {
     static const char *const names[] = {
-        "version",         "stream",          "stream_fraction_bits",
-        "position_kind",   "training_length", "num_buckets_origin",
-        "pooling",         "mask_token",      "mask_whole_words",
-        "type_vocab_size", "next_sentence"};
+        "version",       "stream",           "residual",           "stream_fraction_bits",
+        "position_kind", "training_length",  "num_buckets_origin", "pooling",
+        "mask_token",    "mask_whole_words", "type_vocab_size",    "next_sentence"};
     json_t *iterated = (json_t *)(uintptr_t)ours; /* jansson's iterators do not write */
     for (void *i = json_object_iter(iterated); i != NULL; i = json_object_iter_next(iterated, i)) {
         bool found = false;
@@ -267,7 +266,7 @@ static rf_status check_our_names(const char *name, const json_t *ours, rf_error 
         if (!found) {
             return rf_error_set(
                 error, RF_ERR_CONFIG,
-                "%s: reformer_c.%.60s is not known; known are version, stream, "
+                "%s: reformer_c.%.60s is not known; known are version, stream, residual, "
                 "stream_fraction_bits, "
                 "position_kind, pooling, training_length, num_buckets_origin, mask_token, "
                 "mask_whole_words, type_vocab_size, next_sentence (a newer version may have "
@@ -284,6 +283,7 @@ static rf_status read_ours(const char *name, const json_t *object, rf_config *co
     const json_t *ours = json_object_get(object, "reformer_c");
     const char *version = "";
     const char *stream = "fixed32";
+    const char *residual = "reversible";
     const char *origin = "given";
     int64_t bits = RF_STANDARD_FRACTION_BITS;
     char where[256];
@@ -291,6 +291,7 @@ static rf_status read_ours(const char *name, const json_t *object, rf_config *co
     RF_TRY(check_our_names(name, ours, error));
     RF_TRY(rf_json_get_string(where, ours, "version", &version, error));
     RF_TRY(rf_json_get_string(where, ours, "stream", &stream, error));
+    RF_TRY(rf_json_get_string(where, ours, "residual", &residual, error));
     RF_TRY(rf_json_get_string(where, ours, "num_buckets_origin", &origin, error));
     RF_TRY(rf_json_get_integer(where, ours, "stream_fraction_bits", RF_LEAST_FRACTION_BITS,
                                RF_MOST_FRACTION_BITS, &bits, error));
@@ -307,6 +308,11 @@ static rf_status read_ours(const char *name, const json_t *object, rf_config *co
     if (!config->fixed_stream && strcmp(stream, "float32") != 0) {
         return rf_config_wrong_value(name, "reformer_c.stream", json_object_get(ours, "stream"),
                                      "\"fixed32\" or \"float32\"", error);
+    }
+    config->standard_residual = strcmp(residual, "standard") == 0;
+    if (!config->standard_residual && strcmp(residual, "reversible") != 0) {
+        return rf_config_wrong_value(name, "reformer_c.residual", json_object_get(ours, "residual"),
+                                     "\"reversible\" or \"standard\"", error);
     }
     config->buckets_automatic = strcmp(origin, "automatic") == 0;
     if (!config->buckets_automatic && strcmp(origin, "given") != 0) {

@@ -148,6 +148,13 @@ static rf_status check_model_type(const char *name, const rf_config *config, rf_
             "transformers would misread; set model_type to \"reformer_c\" or leave it out",
             name);
     }
+    if (type != NULL && config->standard_residual && type[sizeof "reformer" - 1] == '\0') {
+        return rf_error_set(
+            error, RF_ERR_CONFIG,
+            "%s: model_type is \"reformer\" but reformer_c.residual is \"standard\", which "
+            "transformers would misread; set model_type to \"reformer_c\" or leave it out",
+            name);
+    }
     return RF_OK;
 }
 

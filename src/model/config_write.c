@@ -149,6 +149,9 @@ static rf_status write_ours(const rf_config *config, json_t *object, rf_error *e
     RF_TRY(rf_json_set(ours, "version", json_string(rf_version()), error));
     RF_TRY(rf_json_set(ours, "stream", json_string(stream), error));
     RF_TRY(rf_json_set(ours, "stream_fraction_bits", json_integer(config->fraction_bits), error));
+    if (config->standard_residual) {
+        RF_TRY(rf_json_set(ours, "residual", json_string("standard"), error));
+    }
     if (config->positions == RF_POSITIONS_SINUSOIDAL) {
         RF_TRY(rf_json_set(ours, "position_kind", json_string("sinusoidal"), error));
     }

@@ -23,19 +23,51 @@ rf_status rf_runner_take(rf_runner *runner, const char *what, rf_dtype dtype, in
     return RF_OK;
 }
 
+/* Places for `count` streams side by side, of what stack->stored is. */
+static rf_status take_stored(rf_runner *runner, int64_t count, size_t *bytes, rf_error *error)
+{
+    const rf_pass *pass = &runner->pass;
+    const int64_t each = pass->rows * pass->config->hidden;
+    const rf_dtype dtype = pass->fixed ? RF_FIXED32 : RF_F32;
+    rf_tensor *stored = &runner->stack.stored;
+    RF_TRY(rf_runner_take(runner, "stored activations", dtype, count * each, bytes, stored, error));
+    *stored = rf_tensor_2(stored->data, dtype, count, each);
+    return RF_OK;
+}
+
+/* The two streams; or the only one, and what half residuals read: all, or where no backward follows
+ * each in turn. */
+static rf_status take_stack(rf_runner *runner, rf_error *error)
+{
+    const rf_pass *pass = &runner->pass;
+    const bool standard = pass->config->standard_residual;
+    const int64_t halves = 2 * pass->config->layers;
+    const rf_dtype dtype = pass->fixed ? RF_FIXED32 : RF_F32;
+    rf_memory_plan *plan = &runner->plan;
+    for (int i = 0; i < (standard ? 1 : 2); i++) {
+        rf_tensor *stream = &runner->stack.streams[i];
+        RF_TRY(rf_runner_take(runner, "stream", dtype, pass->rows * pass->config->hidden,
+                              &plan->streams, stream, error));
+        *stream = rf_tensor_2(stream->data, dtype, pass->rows, pass->config->hidden);
+    }
+    if (standard) {
+        runner->stack.streams[1] = runner->stack.streams[0];
+        return runner->options.gradients
+                   ? take_stored(runner, halves, &plan->stored_activations, error)
+                   : take_stored(runner, 1, &plan->streams, error);
+    }
+    return runner->options.gradients && runner->options.store_activations
+               ? take_stored(runner, halves, &plan->stored_activations, error)
+               : RF_OK;
+}
+
 static rf_status take_streams(rf_runner *runner, rf_error *error)
 {
     const rf_pass *pass = &runner->pass;
     int64_t hidden = pass->config->hidden;
     int64_t halves = 2 * pass->config->layers;
-    rf_dtype dtype = pass->fixed ? RF_FIXED32 : RF_F32;
     rf_memory_plan *plan = &runner->plan;
-    for (int i = 0; i < 2; i++) {
-        rf_tensor *stream = &runner->stack.streams[i];
-        RF_TRY(rf_runner_take(runner, "stream", dtype, pass->rows * hidden, &plan->streams, stream,
-                              error));
-        *stream = rf_tensor_2(stream->data, dtype, pass->rows, hidden);
-    }
+    RF_TRY(take_stack(runner, error));
     if (!runner->options.gradients) {
         return RF_OK;
     }
@@ -51,12 +83,6 @@ static rf_status take_streams(rf_runner *runner, rf_error *error)
         RF_TRY(rf_runner_take(runner, "checksums", RF_I64, 2 * halves, &plan->batch_data, sums,
                               error));
         *sums = rf_tensor_2(sums->data, RF_I64, 2, halves);
-    }
-    if (runner->options.store_activations) {
-        rf_tensor *stored = &runner->stack.stored;
-        RF_TRY(rf_runner_take(runner, "stored activations", dtype, halves * pass->rows * hidden,
-                              &plan->stored_activations, stored, error));
-        *stored = rf_tensor_2(stored->data, dtype, halves, pass->rows * hidden);
     }
     return RF_OK;
 }
@@ -79,7 +105,7 @@ static rf_status take_lsh(rf_runner *runner, rf_error *error)
         pass->rotations = rf_tensor_4(pass->rotations.data, RF_F32, config->heads,
                                       config->head_width, pass->rounds, columns);
     }
-    if (runner->options.gradients && !pass->fixed) {
+    if (runner->options.gradients && (config->standard_residual || !pass->fixed)) {
         int64_t each = config->heads * pass->rounds * pass->rows;
         RF_TRY(rf_runner_take(runner, "buckets", RF_I32, layers * each, &runner->plan.buckets,
                               &pass->buckets, error));
@@ -151,7 +177,8 @@ static rf_status run_forward(rf_runner *runner, rf_error *error)
     RF_TRY(rf_device_zero(pass->context.device, pass->overflow.data,
                           rf_tensor_size(&pass->overflow), error));
     RF_TRY(rf_embed_forward(pass, stack.streams, error));
-    return rf_reversible_forward(pass, &stack, error);
+    return pass->config->standard_residual ? rf_standard_forward(pass, &stack, error)
+                                           : rf_reversible_forward(pass, &stack, error);
 }
 
 static rf_status run_train(rf_runner *runner, float factor, rf_error *error)
@@ -160,7 +187,8 @@ static rf_status run_train(rf_runner *runner, float factor, rf_error *error)
     RF_TRY(run_forward(runner, error));
     rf_reversible stack = batch_stack(runner);
     RF_TRY(rf_head_of(pass->config)->train(pass, stack.streams, stack.gradients, factor, error));
-    RF_TRY(rf_reversible_backward(pass, &stack, error));
+    RF_TRY(pass->config->standard_residual ? rf_standard_backward(pass, &stack, error)
+                                           : rf_reversible_backward(pass, &stack, error));
     return rf_embed_backward(pass, stack.gradients, error);
 }
 
@@ -234,6 +262,11 @@ static rf_status check_shape(rf_model *model, const rf_runner_options *options, 
     if ((options->training || options->gradients) && options->left_out != NULL) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
                             "attention can be left out of forward passes only, not of training");
+    }
+    if (options->verify_reversal && model->config.standard_residual) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "verify_reversal: the model's residuals are standard, so that its "
+                            "activations are stored and nothing is reversed; leave it out");
     }
     RF_TRY(rf_config_check_length(&model->config, options->length, error));
     return rf_config_resolve_buckets(&model->config,

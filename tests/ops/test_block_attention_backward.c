@@ -69,16 +69,21 @@ static void build(check_state *check)
     }
 }
 
+/* query_gradient has the memory of output, as it may: a copy of it stands there. */
 static rf_status run(rf_context *context, const check_state *check, rf_error *error)
 {
+    const rf_tensor output = check_tensor(check, OUTPUT);
+    const rf_tensor shared = check_tensor(check, QUERY_GRADIENT);
+    RF_TRY(
+        rf_device_copy(context->device, shared.data, output.data, rf_tensor_size(&output), error));
     rf_block_attention_backward backward = {.plan = attention_plan(check, true),
                                             .query = check_tensor(check, ATTENTION_QUERY),
                                             .key = attention_key(check),
                                             .value = check_tensor(check, ATTENTION_VALUE),
-                                            .output = check_tensor(check, OUTPUT),
+                                            .output = shared,
                                             .norm = check_tensor(check, NORM),
                                             .output_gradient = check_tensor(check, OUTPUT_GRADIENT),
-                                            .query_gradient = check_tensor(check, QUERY_GRADIENT),
+                                            .query_gradient = shared,
                                             .value_gradient = check_tensor(check, VALUE_GRADIENT)};
     if (!backward.plan.normalise_keys) {
         backward.key_gradient = check_tensor(check, KEY_GRADIENT);
