@@ -3,7 +3,7 @@
 #include "table.h"
 
 #include "reformer/model.h"
-#include "reformer/tools.h"
+#include "reformer/probe.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -4,7 +4,7 @@
 
 #include "io/json.h"
 #include "model/attention_weights.h"
-#include "reformer/tools.h"
+#include "reformer/probe.h"
 
 enum {
     RF_PROBE_MOST_ROUNDS = 64,
@@ -79,7 +79,7 @@ typedef struct rf_probe_results {
     int64_t loss_count;
 } rf_probe_results;
 
-/* The report of tools.h; the caller's. */
+/* The report of reformer/probe.h; the caller's. */
 RF_MUST_CHECK rf_status rf_probe_tell(const rf_probe_results *results, json_t **report,
                                       rf_error *error);
 /* Pictures of it, and probe.json, in options->output. */

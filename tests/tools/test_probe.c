@@ -6,7 +6,7 @@
 #include "base/memory.h"
 #include "io/json.h"
 #include "reformer/inside.h"
-#include "reformer/tools.h"
+#include "reformer/probe.h"
 #include "reformer/train.h"
 
 #include <math.h>
