@@ -191,6 +191,7 @@ typedef struct rf_nearest_options {
                             2,048 */
     uint64_t limit;      /* read only the first bytes of the text; 0 = all */
     int64_t num_hashes, extend_positions; /* as in rf_model_options */
+    const char *attention;                /* as in rf_model_options */
     bool center;                          /* take away the mean of all words' vectors first */
     const char *device, *precision, *kernels, *stream;
     int threads;

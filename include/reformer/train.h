@@ -125,6 +125,7 @@ typedef struct rf_train_options {
     /* evaluation and records */
     int64_t eval_every;      /* updates; 0 = only at the end */
     int64_t eval_tokens;     /* at most so many tokens an evaluation; 0 = all */
+    int64_t eval_num_hashes; /* rounds of LSH attention in evaluations; 0 = as in training */
     const char *best_by;     /* the figure by which the best model is chosen; NULL: "loss" */
     int64_t patience;        /* evaluations without improvement before stopping; 0 = never */
     int64_t save_every;      /* updates; 0 = only at evaluations and at the end */
@@ -180,6 +181,7 @@ typedef struct rf_evaluate_options {
     int64_t last_bytes;       /* evaluate only the last so many bytes, or the last documents with as
                                  many or more; 0 = all */
     int64_t num_hashes;       /* 0 = as config.json says */
+    const char *attention;    /* as in rf_model_options */
     int64_t extend_positions; /* as in rf_model_options */
     uint64_t seed;            /* of the rotations, at step 0 */
     double mask_rate;         /* masked language models; 0 = 0.15 */

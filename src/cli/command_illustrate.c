@@ -210,7 +210,8 @@ const rf_command rf_command_illustrate = {
     .name = "illustrate",
     .purpose = "Pictures of what a model does",
     .description =
-        "Scenes: hyperplane and angular, how vectors get their buckets. Every number in a picture "
+        "Scenes: hyperplane and angular, how vectors get their buckets; lsh, local and attention, "
+        "which tokens see which, and how much. Every number in a picture "
         "is what the program computed, with the model, or with a small one of random weights. A "
         "page is one file that needs no network and no script; it shows light or dark as the "
         "reader's browser does. The work is small and done on the CPU.",

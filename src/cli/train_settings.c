@@ -76,6 +76,14 @@ const rf_option rf_train_more_options[RF_TRAIN_MORE_OPTIONS] = {
      .key = "milestone_every",
      .group = "evaluation and records",
      .help = "updates between checkpoints that are kept for ever, milestone-N; 0 for none"},
+    {.name = "eval-num-hashes",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .high = 1024,
+     .key = "eval_num_hashes",
+     .group = "evaluation and records",
+     .help = "rounds of LSH attention in evaluations; 0 for as many as in training"},
     {.name = "overfit-batches",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
@@ -156,6 +164,7 @@ static void set_records_and_machine(const rf_settings *settings, rf_train_option
 {
     train->eval_every = rf_settings_integer(settings, "eval-every");
     train->eval_tokens = rf_settings_integer(settings, "eval-tokens");
+    train->eval_num_hashes = rf_settings_integer(settings, "eval-num-hashes");
     train->save_every = rf_settings_integer(settings, "save-every");
     train->milestone_every = rf_settings_integer(settings, "milestone-every");
     train->keep = rf_settings_integer(settings, "keep");

@@ -67,7 +67,8 @@ typedef struct rf_config {
     rf_pooling pooling;        /* classifiers, reformer_c */
     int64_t hidden, heads, head_width, feed_forward, vocabulary, max_positions;
     int64_t layers;
-    rf_layer_kind *kinds; /* [layers], owned */
+    rf_layer_kind *kinds; /* [layers], owned: what is computed, see rf_config_use_attention */
+    rf_layer_kind *written_kinds; /* [layers], in the same block: what config.json says */
     rf_position_choice positions;
     int axes;                          /* axial only */
     int64_t axial_shape[RF_MAX_AXES];  /* rows of each table */
@@ -183,6 +184,12 @@ RF_MUST_CHECK rf_status rf_config_check_length(const rf_config *config, int64_t 
 const char *rf_layer_kind_name(rf_layer_kind kind);
 bool rf_layer_kind_parse(const char *name, rf_layer_kind *kind);
 int64_t rf_config_lsh_layers(const rf_config *config);
+/* What layers that share queries and keys compute, with the same weights: "full" (full_shared),
+ * "lsh", or "as-is" (NULL too): as written. What is saved stays as it was. RF_ERR_ARGUMENT: no such
+ * word, or no such layer; RF_ERR_CONFIG: the keys of lsh layers do not fit the model, which is then
+ * as written. */
+RF_MUST_CHECK rf_status rf_config_use_attention(rf_config *config, const char *attention,
+                                                rf_error *error);
 /* The width of what the head reads: both streams side by side, or the only one. */
 int64_t rf_config_output_width(const rf_config *config);
 /* Whether a layer makes its keys from its queries. */

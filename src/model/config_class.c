@@ -132,9 +132,11 @@ bool rf_layer_kind_parse(const char *name, rf_layer_kind *kind)
 bool rf_config_is_huggingface(const rf_config *config)
 {
     bool pools = rf_config_classifies(config) && config->pooling != RF_POOLING_FIRST;
-    bool has_full = rf_config_kind_count(config, RF_LAYER_FULL) +
-                        rf_config_kind_count(config, RF_LAYER_FULL_SHARED) >
-                    0;
+    bool has_full = false;
+    for (int64_t layer = 0; layer < config->layers; layer++) {
+        const rf_layer_kind kind = config->written_kinds[layer];
+        has_full = has_full || kind == RF_LAYER_FULL || kind == RF_LAYER_FULL_SHARED;
+    }
     return config->positions != RF_POSITIONS_SINUSOIDAL && !pools && !has_full &&
            !config->standard_residual && config->type_vocabulary == 0;
 }

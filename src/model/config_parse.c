@@ -177,8 +177,9 @@ static rf_status read_layers(const char *name, const json_t *object, rf_config *
                                      error);
     }
     void *memory = NULL;
-    RF_TRY(rf_allocate(count * sizeof *config->kinds, "kinds of layers", &memory, error));
+    RF_TRY(rf_allocate(2 * count * sizeof *config->kinds, "kinds of layers", &memory, error));
     config->kinds = memory;
+    config->written_kinds = config->kinds + count;
     config->layers = (int64_t)count;
     for (size_t i = 0; i < count; i++) {
         const json_t *item = json_array_get(list, i);
@@ -189,6 +190,7 @@ static rf_status read_layers(const char *name, const json_t *object, rf_config *
             return rf_config_wrong_value(name, key, item,
                                          "\"local\", \"lsh\", \"full\" or \"full_shared\"", error);
         }
+        config->written_kinds[i] = config->kinds[i];
     }
     return RF_OK;
 }

@@ -123,6 +123,7 @@ typedef struct rf_slices { /* how work is cut; fixed for a run, part of its stat
 typedef struct rf_runner_options {
     int64_t batch, length;
     int64_t rounds;         /* 0 = the model's */
+    int64_t use_rounds;     /* the same, of rf_runner_forward; 0 = rounds */
     bool training;          /* dropout, gradients, exact length not required */
     bool gradients;         /* backward without dropout when !training (verification) */
     bool float_stream;      /* float32 streams whatever the config says */

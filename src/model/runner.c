@@ -87,6 +87,26 @@ static rf_status take_streams(rf_runner *runner, rf_error *error)
     return RF_OK;
 }
 
+/* Those of use are others only where the rounds are. */
+static rf_status take_rotations(rf_runner *runner, rf_error *error)
+{
+    const rf_config *config = runner->pass.config;
+    const int64_t columns = rf_config_rotation_columns(config);
+    for (int mode = 0; mode < RF_RUNNER_MODES; mode++) {
+        const int64_t rounds = runner->rounds[mode];
+        rf_tensor *own = &runner->rotations[mode];
+        if (mode == RF_RUNNER_IN_USE && rounds == runner->rounds[RF_RUNNER_TRAINS]) {
+            *own = runner->rotations[RF_RUNNER_TRAINS];
+            continue;
+        }
+        const int64_t count = config->heads * config->head_width * rounds * columns;
+        RF_TRY(rf_runner_take(runner, "rotations", RF_F32, count, &runner->plan.batch_data, own,
+                              error));
+        *own = rf_tensor_4(own->data, RF_F32, config->heads, config->head_width, rounds, columns);
+    }
+    return RF_OK;
+}
+
 static rf_status take_lsh(rf_runner *runner, rf_error *error)
 {
     rf_pass *pass = &runner->pass;
@@ -98,18 +118,13 @@ static rf_status take_lsh(rf_runner *runner, rf_error *error)
         return RF_OK;
     }
     if (config->has_hash_seed) {
-        int64_t columns = rf_config_rotation_columns(config);
-        int64_t count = config->heads * config->head_width * pass->rounds * columns;
-        RF_TRY(rf_runner_take(runner, "rotations", RF_F32, count, &runner->plan.batch_data,
-                              &pass->rotations, error));
-        pass->rotations = rf_tensor_4(pass->rotations.data, RF_F32, config->heads,
-                                      config->head_width, pass->rounds, columns);
+        RF_TRY(take_rotations(runner, error));
     }
     if (runner->options.gradients && (config->standard_residual || !pass->fixed)) {
-        int64_t each = config->heads * pass->rounds * pass->rows;
+        int64_t each = config->heads * runner->rounds[RF_RUNNER_TRAINS] * pass->rows;
         RF_TRY(rf_runner_take(runner, "buckets", RF_I32, layers * each, &runner->plan.buckets,
-                              &pass->buckets, error));
-        pass->buckets = rf_tensor_2(pass->buckets.data, RF_I32, layers, each);
+                              &runner->buckets, error));
+        runner->buckets = rf_tensor_2(runner->buckets.data, RF_I32, layers, each);
     }
     return RF_OK;
 }
@@ -170,6 +185,14 @@ static rf_reversible batch_stack(const rf_runner *runner)
     return stack;
 }
 
+/* Buckets are kept for a backward only. */
+static void set_mode(rf_runner *runner, rf_runner_mode mode)
+{
+    runner->pass.rounds = runner->rounds[mode];
+    runner->pass.rotations = runner->rotations[mode];
+    runner->pass.buckets = mode == RF_RUNNER_TRAINS ? runner->buckets : (rf_tensor){0};
+}
+
 static rf_status run_forward(rf_runner *runner, rf_error *error)
 {
     rf_pass *pass = &runner->pass;
@@ -196,8 +219,12 @@ static rf_status run_dry(rf_runner *runner, rf_error *error)
 {
     rf_runner_set_batch(runner, runner->options.batch, runner->options.length, true, true);
     if (runner->options.gradients) {
+        set_mode(runner, RF_RUNNER_TRAINS);
         RF_TRY(run_train(runner, 1.0F, error));
-    } else {
+    }
+    if (!runner->options.gradients ||
+        runner->rounds[RF_RUNNER_IN_USE] > runner->rounds[RF_RUNNER_TRAINS]) {
+        set_mode(runner, RF_RUNNER_IN_USE);
         RF_TRY(run_forward(runner, error));
         RF_TRY(
             rf_head_of(runner->pass.config)->forward(&runner->pass, runner->stack.streams, error));
@@ -225,7 +252,9 @@ static void init(rf_runner *runner, rf_model *model, const rf_runner_options *op
     pass->batch = options->batch;
     pass->length = options->length;
     pass->rows = options->batch * options->length;
-    pass->rounds = options->rounds > 0 ? options->rounds : model->config.rounds;
+    runner->rounds[RF_RUNNER_TRAINS] = options->rounds > 0 ? options->rounds : model->config.rounds;
+    runner->rounds[RF_RUNNER_IN_USE] =
+        options->use_rounds > 0 ? options->use_rounds : runner->rounds[RF_RUNNER_TRAINS];
     pass->slices = rf_slices_wished(model, options);
     pass->dropout = options->training;
     pass->smoothing = options->label_smoothing;
@@ -355,17 +384,19 @@ static rf_status allocate_host(rf_runner *runner, rf_error *error)
 
 static rf_status upload_rotations(rf_runner *runner, rf_error *error)
 {
-    rf_pass *pass = &runner->pass;
-    if (rf_tensor_is_absent(&pass->rotations)) {
-        return RF_OK;
+    rf_status status = RF_OK;
+    for (int mode = 0; mode < RF_RUNNER_MODES && status == RF_OK; mode++) {
+        const rf_tensor *rotations = &runner->rotations[mode];
+        const size_t size = rf_tensor_size(rotations);
+        void *host = NULL;
+        if (rf_tensor_is_absent(rotations)) {
+            continue;
+        }
+        RF_TRY(rf_allocate(size, "rotations", &host, error));
+        rf_plan_lsh_seeded_rotations(runner->pass.config, runner->rounds[mode], host);
+        status = rf_device_upload(runner->pass.context.device, rotations->data, host, size, error);
+        rf_release(host);
     }
-    void *host = NULL;
-    size_t size = rf_tensor_size(&pass->rotations);
-    RF_TRY(rf_allocate(size, "rotations", &host, error));
-    rf_plan_lsh_seeded_rotations(pass->config, pass->rounds, host);
-    rf_status status =
-        rf_device_upload(pass->context.device, pass->rotations.data, host, size, error);
-    rf_release(host);
     return status;
 }
 
@@ -485,6 +516,7 @@ rf_status rf_runner_forward(rf_runner *runner, const rf_batch *batch, uint64_t s
     pass->seed = seed;
     pass->step = step;
     pass->dropout = false;
+    set_mode(runner, RF_RUNNER_IN_USE);
     RF_TRY(run_forward(runner, error));
     rf_reversible stack = batch_stack(runner);
     RF_TRY(rf_head_of(pass->config)->forward(pass, stack.streams, error));
@@ -509,6 +541,7 @@ rf_status rf_runner_train(rf_runner *runner, const rf_batch *batch, uint64_t see
     pass->seed = seed;
     pass->step = step;
     pass->dropout = runner->options.training;
+    set_mode(runner, RF_RUNNER_TRAINS);
     RF_TRY(run_train(runner, factor, error));
     RF_TRY(rf_runner_read_scores(runner, outcome, error));
     RF_TRY(rf_device_sync(pass->context.device, error));

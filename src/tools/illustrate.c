@@ -9,10 +9,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SCENES = 2, OURS = 258, FIRST_BYTE = 2 };
+enum { SCENES = 5, OURS = 258, FIRST_BYTE = 2 };
 
 /* In the order of the page. */
-static const rf_scene *const all_scenes[SCENES] = {&rf_scene_hyperplane, &rf_scene_angular};
+static const rf_scene *const all_scenes[SCENES] = {
+    &rf_scene_hyperplane, &rf_scene_angular, &rf_scene_lsh, &rf_scene_local, &rf_scene_attention};
 
 /* Ecclesiastes 3, verses 1 and 2, in the King James Bible. */
 static const char usual_text[] =
@@ -24,9 +25,9 @@ static const char usual_text[] =
 static const char usual_model[] =
     "{\"attention_head_size\": 16, \"attn_layers\": [\"local\", \"lsh\"], \"axial_pos_embds_dim\": "
     "[8, 24], \"axial_pos_shape\": [16, 16], \"feed_forward_size\": 64, \"hidden_size\": 32, "
-    "\"is_decoder\": true, \"local_attn_chunk_length\": 16, \"lsh_attn_chunk_length\": 16, "
+    "\"is_decoder\": true, \"local_attn_chunk_length\": 16, \"lsh_attn_chunk_length\": 8, "
     "\"max_position_embeddings\": 256, \"num_attention_heads\": 2, \"num_buckets\": 16, "
-    "\"num_hashes\": 2, \"vocab_size\": 258, \"initializer_range\": 0.3, \"axial_norm_std\": 1.0}";
+    "\"num_hashes\": 2, \"vocab_size\": 258, \"initializer_range\": 0.3, \"axial_norm_std\": 0.2}";
 
 const char *rf_illustrate_scene(size_t index)
 {

@@ -32,7 +32,8 @@ typedef struct rf_scene {
                       rf_error *error);
 } rf_scene;
 
-extern const rf_scene rf_scene_hyperplane, rf_scene_angular;
+extern const rf_scene rf_scene_hyperplane, rf_scene_angular, rf_scene_lsh, rf_scene_local,
+    rf_scene_attention;
 
 /* The width of a drawing that can be read on a phone with words of 14 pixels. */
 enum { RF_SCENE_WIDTH = 520 };

@@ -138,6 +138,7 @@ static rf_status load(evaluation *work, rf_error *error)
                                       .stream = options->stream,
                                       .lm_head_bias = options->lm_head_bias,
                                       .num_hashes = options->num_hashes,
+                                      .attention = options->attention,
                                       .extend_positions = options->extend_positions,
                                       .log = options->log};
     RF_TRY(rf_model_load(options->model, &model_options, &work->model, error));

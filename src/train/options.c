@@ -58,6 +58,7 @@ static rf_status check_integers(const rf_train_options *options, rf_error *error
         {"valid_bytes", options->valid_bytes, 0, INT64_MAX},
         {"eval_every", options->eval_every, 0, most},
         {"eval_tokens", options->eval_tokens, 0, INT64_MAX},
+        {"eval_num_hashes", options->eval_num_hashes, 0, 1024},
         {"patience", options->patience, 0, most},
         {"save_every", options->save_every, 0, most},
         {"keep", options->keep, 1, most},

@@ -269,6 +269,7 @@ static rf_runner_options runner_options(rf_trainer *trainer)
     return (rf_runner_options){.batch = options->batch,
                                .length = options->length,
                                .training = true,
+                               .use_rounds = options->eval_num_hashes,
                                .segments = options->pack,
                                .verify_reversal = options->verify_reversal,
                                .bf16_gradient_stream =

@@ -357,6 +357,7 @@ rf_status rf_recipe_to_json(const rf_train_options *options, json_t **recipe, rf
         {"overfit_batches", json_integer(options->overfit_batches)},
         {"eval_every", json_integer(options->eval_every)},
         {"eval_tokens", json_integer(options->eval_tokens)},
+        {"eval_num_hashes", json_integer(options->eval_num_hashes)},
         {"best_by", json_string(options->best_by != NULL ? options->best_by : "loss")},
     };
     return make_object(fields, sizeof fields / sizeof fields[0], recipe, error);
