@@ -25,6 +25,7 @@ typedef struct rf_probe_options {
     uint64_t seed;       /* of the queries and of all rotations */
     const char *output;  /* folder of the pictures and probe.json; NULL: none */
     int64_t num_hashes, extend_positions; /* as in rf_model_options */
+    const char *attention;                /* this too */
     const char *device, *precision, *kernels, *stream;
     int threads;
     rf_log log;

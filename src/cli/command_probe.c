@@ -248,6 +248,7 @@ static int run(const rf_settings *settings)
         .no_loss = rf_settings_flag(settings, "no-loss"),
         .seed = (uint64_t)rf_settings_integer(settings, "seed"),
         .output = rf_settings_string(settings, "output"),
+        .attention = rf_settings_string(settings, "attention"),
         .num_hashes = rf_settings_integer(settings, "num-hashes"),
         .extend_positions = rf_settings_integer(settings, "extend-positions"),
         .device = rf_settings_string(settings, "device"),

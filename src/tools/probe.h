@@ -30,6 +30,7 @@ typedef struct rf_probe_sums {
     int64_t load_buckets[RF_PROBE_LOADS], load_tokens[RF_PROBE_LOADS];
 } rf_probe_sums;
 
+/* Sums of one more head, or query. */
 void rf_probe_add(rf_probe_sums *to, const rf_probe_sums *from);
 
 /* ---- probe_head.c ---- */

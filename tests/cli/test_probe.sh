@@ -43,7 +43,8 @@ printf '{"probe": {"queries": 5, "most_rounds": 2, "no_loss": true, "windows": 1
 expect 0 probe --config "$work/config.json" --model "$model" --data "$work/text" --json
 says out '"queries": 5'
 says out '"most_rounds": 2'
-expect 2 probe --model "$model" --data "$work/text" --length 4000
+expect 1 probe --model "$model" --data "$work/text" --length 4000
+says err "is too long"
 misuse '--recall is 0, expected a share of attention, above 0 and at most 1' probe --model "$model" --data "$work/text" --recall 0
 expect 2 probe --model "$model" --data "$work/text" --queries 2000
 says err '1024'
