@@ -222,21 +222,21 @@ static void add_line(lines *l, const char *name)
     l->series_count++;
 }
 
-/* Captured and nearest mass of every head of every layer, one place a head. */
+/* Captured and nearest mass of every head, one place a head; lines break between layers. */
 static rf_status draw_heads(const rf_probe_options *o, const json_t *report, lines *l,
                             rf_error *error)
 {
-    static const char *const keys[] = {"captured", "nearest_32", "nearest_64", "output_error"};
+    static const char *const keys[] = {"captured", "nearest_32", "nearest_64"};
     static const char *const names[] = {"captured by the model", "32 nearest keys",
-                                        "64 nearest keys", "error of the output"};
+                                        "64 nearest keys"};
     enum { KEYS = sizeof keys / sizeof keys[0] };
     const json_t *layers = json_object_get(report, "layers");
     *l = (lines){0};
     for (size_t i = 0; i < json_array_size(layers); i++) {
         const json_t *heads = json_object_get(json_array_get(layers, i), "heads");
         const size_t all = json_array_size(heads);
-        for (size_t h = 0; h < all && l->count < MOST_PLACES; h++, l->count++) {
-            l->x[l->count] = (double)i + (double)h / (double)(all + 1);
+        for (size_t h = 0; h <= all && l->count < MOST_PLACES; h++, l->count++) {
+            l->x[l->count] = (double)i + 0.8 * (double)h / (double)all;
             for (size_t k = 0; k < KEYS; k++) {
                 const json_t *value = json_object_get(json_array_get(heads, h), keys[k]);
                 l->y[k][l->count] = json_is_number(value) ? json_number_value(value) : (double)NAN;
