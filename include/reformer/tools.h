@@ -155,9 +155,9 @@ typedef struct rf_bench_scaling_options {
     uint64_t memory_limit;     /* bytes a pass may take; 0 = what there is */
     double time_limit_seconds; /* a measurement that would take longer is not begun; 0 = none */
     const char *output;        /* folder of the pictures and scaling.json; NULL: none */
-    const char *beside;       /* file of curves measured elsewhere, for the pictures: {"curves":
-                                 [{"name", "points": [{"length", "milliseconds", "peak_bytes"}]}]},
-                                 peak_bytes optional; NULL: none */
+    const char *beside;        /* file of curves measured elsewhere, for the pictures: {"curves":
+                                  [{"name", "points": [{"length", "milliseconds", "peak_bytes"}]}]},
+                                  peak_bytes optional; NULL: none */
     const char *model_config; /* also memory by layers and by length, of this model's training step;
                                  NULL: not */
     const char *device, *precision, *kernels;
@@ -169,8 +169,8 @@ typedef struct rf_bench_scaling_options {
  * "rounds", "points": [{"length", "batch", "milliseconds", "peak_bytes"}], "exponent",
  * "ended_by"}]}: the exponent is the slope of log(time of one sequence) against log(length) by
  * least squares, null with fewer than two points; ended_by "length", "memory" or "time". With
- * beside also its curves as "beside", with model_config also "by_layers": [{"layers", "peak_bytes", "activation_bytes", "stored_bytes"}] at
- * 2,048 tokens and "by_length": [reports of rf_plan]. */
+ * beside also its curves as "beside", with model_config also "by_layers": [{"layers", "peak_bytes",
+ * "activation_bytes", "stored_bytes"}] at 2,048 tokens and "by_length": [reports of rf_plan]. */
 RF_API RF_MUST_CHECK rf_status rf_bench_scaling(const rf_bench_scaling_options *options,
                                                 char **report, rf_error *error);
 
@@ -215,6 +215,7 @@ typedef struct rf_illustrate_options {
     bool timing;         /* also measured times, which are not the same twice */
     const char *output;  /* a page, if it ends in .html; else a folder of pictures, NAME.svg */
     const char *command; /* what made it, said on the page; NULL: nothing is said */
+    int64_t num_hashes, extend_positions; /* as in rf_model_options */
     int threads;
     rf_log log;
 } rf_illustrate_options;

@@ -9,11 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SCENES = 5, OURS = 258, FIRST_BYTE = 2 };
+enum { SCENES = 8, FIRST_BYTE = 2 };
 
 /* In the order of the page. */
 static const rf_scene *const all_scenes[SCENES] = {
-    &rf_scene_hyperplane, &rf_scene_angular, &rf_scene_lsh, &rf_scene_local, &rf_scene_attention};
+    &rf_scene_hyperplane, &rf_scene_angular,    &rf_scene_lsh,      &rf_scene_local,
+    &rf_scene_attention,  &rf_scene_reversible, &rf_scene_chunking, &rf_scene_axial};
 
 /* Ecclesiastes 3, verses 1 and 2, in the King James Bible. */
 static const char usual_text[] =
@@ -145,8 +146,11 @@ static rf_status count_bytes(const char *text, size_t size, rf_encoding *tokens,
 static rf_status open_model(rf_scene_context *context, rf_error *error)
 {
     const rf_illustrate_options *options = context->options;
-    const rf_model_options how = {
-        .device = "cpu", .threads = options->threads, .log = options->log};
+    const rf_model_options how = {.device = "cpu",
+                                  .threads = options->threads,
+                                  .num_hashes = options->num_hashes,
+                                  .extend_positions = options->extend_positions,
+                                  .log = options->log};
     if (options->model != NULL) {
         return rf_model_load(options->model, &how, &context->model, error);
     }
@@ -193,20 +197,44 @@ typedef struct pictures {
     json_t *files;
 } pictures;
 
+/* What was drawn of scene `i` and the scene itself go. */
+static void leave_out(pictures *p, size_t i)
+{
+    rf_drawing_clear(&p->drawings[i]);
+    json_decref(p->numbers[i]);
+    p->count--;
+    for (; i < p->count; i++) {
+        p->scenes[i] = p->scenes[i + 1];
+    }
+}
+
+static rf_status draw_scene(pictures *p, size_t i, rf_error *error)
+{
+    const rf_scene *scene = p->scenes[i];
+    size_t mark = rf_workspace_mark(&p->workspace);
+    p->drawings[i] =
+        (rf_drawing){.name = scene->name, .title = scene->title, .description = scene->summary};
+    p->numbers[i] = json_object();
+    rf_status status = scene->draw(&p->context, &p->drawings[i], p->numbers[i], error);
+    rf_workspace_release(&p->workspace, mark);
+    return status;
+}
+
 static rf_status draw_scenes(pictures *p, rf_error *error)
 {
-    for (size_t i = 0; i < p->count; i++) {
-        const rf_scene *scene = p->scenes[i];
-        size_t mark = rf_workspace_mark(&p->workspace);
-        p->drawings[i] =
-            (rf_drawing){.name = scene->name, .title = scene->title, .description = scene->summary};
-        p->numbers[i] = json_object();
+    const rf_illustrate_options *options = p->context.options;
+    for (size_t i = 0; i < p->count;) {
         rf_error reason = {0};
-        rf_status status = scene->draw(&p->context, &p->drawings[i], p->numbers[i], &reason);
-        if (status != RF_OK) {
-            return rf_error_set(error, status, "scene %s: %s", scene->name, reason.message);
+        rf_status status = draw_scene(p, i, &reason);
+        if (status == RF_OK) {
+            i++;
+        } else if (status == RF_ERR_UNSUPPORTED && options->scenes == NULL) {
+            rf_log_write(&options->log, RF_LOG_INFO, "scene %s is left out: %s", p->scenes[i]->name,
+                         reason.message);
+            leave_out(p, i);
+        } else {
+            return rf_error_set(error, status, "scene %s: %s", p->scenes[i]->name, reason.message);
         }
-        rf_workspace_release(&p->workspace, mark);
     }
     return RF_OK;
 }
