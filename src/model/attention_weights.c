@@ -106,6 +106,8 @@ static rf_status copy_plan(rf_device *device, rf_attention *a, const rf_attentio
     a->plan = *plan;
     a->plan.order = (rf_tensor){0};
     a->plan.key_mask = (rf_tensor){0};
+    a->plan.bucket = (rf_tensor){0};
+    a->plan.inverse = (rf_tensor){0};
     if (!rf_tensor_is_absent(&plan->key_mask)) {
         RF_TRY(take("mask", plan->length, 1, &memory, error));
         a->mask = memory;
@@ -345,6 +347,16 @@ static column column_of(const rf_attention *a, int64_t query, int64_t token, int
     return c;
 }
 
+/* Is there such a pair at all? */
+static bool exists(const rf_attention *a, int64_t query, const column *c)
+{
+    const int32_t *buckets = a->buckets + c->round * a->plan.length;
+    if (a->plan.empty_row == RF_EMPTY_ROW_ZERO && !c->allowed) {
+        return false;
+    }
+    return !a->plan.same_bucket || (c->token != EMPTY && buckets[c->token] == buckets[query]);
+}
+
 /* The columns of one round, in the order of the window; gives how many. */
 static int64_t window(const rf_attention *a, int64_t query, int64_t round, column *columns)
 {
@@ -359,7 +371,8 @@ static int64_t window(const rf_attention *a, int64_t query, int64_t round, colum
         }
         for (int64_t i = 0; i < plan->block; i++) {
             int64_t token = token_at(a, part, block * plan->block + i);
-            columns[count++] = column_of(a, query, token, round);
+            columns[count] = column_of(a, query, token, round);
+            count += exists(a, query, &columns[count]) ? 1 : 0;
         }
     }
     return count;
@@ -378,11 +391,42 @@ static double log_sum(const column *columns, int64_t count)
     return most + log(sum);
 }
 
+/* A pair that is met in several places counts once. */
+static rf_status correct(const rf_attention *a, int64_t query, column *columns, int64_t count,
+                         rf_error *error)
+{
+    void *memory = NULL;
+    if (a->plan.duplicates == RF_DUPLICATES_COUNTED) {
+        return RF_OK;
+    }
+    RF_TRY(
+        rf_allocate_zeroed((size_t)a->plan.length * sizeof(int32_t), "pairs met", &memory, error));
+    int32_t *times = memory;
+    for (int64_t i = 0; i < count; i++) {
+        times[columns[i].token != EMPTY ? columns[i].token : query]++;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        const bool is_itself = columns[i].token == query && a->plan.self == RF_SELF_LAST_RESORT;
+        if (columns[i].allowed && !is_itself) {
+            columns[i].value -= log((double)times[columns[i].token]);
+        }
+    }
+    rf_release(times);
+    return RF_OK;
+}
+
 /* Scores become weights over all rounds. Each round's normaliser is rounded, then that of all, as
- * the model's are; norms [parts]. */
+ * the model's are, unless the plan is exact; norms [parts]. */
 static float weigh(const rf_attention *a, column *columns, int64_t count, column *norms)
 {
     int64_t parts = a->plan.parts;
+    if (a->plan.rounding == RF_ROUNDING_EXACT) {
+        double exact = log_sum(columns, count);
+        for (int64_t i = 0; i < count; i++) {
+            columns[i].value = exp(columns[i].value - exact);
+        }
+        return (float)exact;
+    }
     for (int64_t first = 0, last = 0; first < count; first = last) {
         while (last < count && columns[last].round == columns[first].round) {
             last++;
@@ -477,6 +521,7 @@ rf_status rf_attention_weights(const rf_attention *a, int64_t query, rf_attentio
     for (int64_t round = 0; round < plan->parts; round++) {
         count += window(a, query, round, columns + count);
     }
+    RF_TRY_DONE(correct(a, query, columns, count, error));
     float norm = weigh(a, columns, count, columns + most);
     qsort(columns, (size_t)count, sizeof *columns, by_token);
     RF_TRY_DONE(take_row(count_tokens(columns, count), plan->parts, row, error));

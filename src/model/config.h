@@ -1,7 +1,8 @@
 /* A model's configuration: every key of a Hugging Face Reformer config.json, checked, with unknown
  * keys kept and written back. What only we have stands under "reformer_c": stream,
- * residual, stream_fraction_bits, position_kind, pooling, training_length, mask_token,
- * mask_whole_words, type_vocab_size, next_sentence, drill, num_buckets_origin. */
+ * residual, lsh_semantics and its switches, stream_fraction_bits, position_kind, pooling,
+ * training_length, mask_token, mask_whole_words, type_vocab_size, next_sentence, drill,
+ * num_buckets_origin. */
 #ifndef RF_MODEL_CONFIG_H
 #define RF_MODEL_CONFIG_H
 
@@ -68,6 +69,16 @@ typedef enum rf_drill {
     RF_DRILL_RECALL
 } rf_drill;
 
+/* How LSH layers attend. Of Hugging Face only across_rounds is true; the paper's are `paper`,
+ * same_bucket and corrected. */
+typedef struct rf_lsh_options {
+    bool paper;         /* lsh_semantics "paper": rows are divided by their sum, exactly */
+    bool same_bucket;   /* pairs of two buckets do not exist */
+    bool corrected;     /* a pair that several rounds have counts once */
+    bool across_rounds; /* the first chunk of a round looks at the last of the one before */
+    bool whole_buckets; /* no chunks: all pairs of a bucket */
+} rf_lsh_options;
+
 typedef struct rf_config {
     rf_model_class model_class;
     int64_t labels;            /* num_labels, or as many as id2label has */
@@ -87,6 +98,7 @@ typedef struct rf_config {
     double hidden_dropout;
     bool causal; /* is_decoder */
     rf_window_config local, lsh;
+    rf_lsh_options lsh_options;
     rf_activation activation;
     int64_t feed_forward_rows,
         head_rows; /* chunk_size_feed_forward, chunk_size_lm_head; 0 = the planner chooses */
@@ -194,6 +206,8 @@ RF_MUST_CHECK rf_status rf_config_check_length(const rf_config *config, int64_t 
 const char *rf_layer_kind_name(rf_layer_kind kind);
 bool rf_layer_kind_parse(const char *name, rf_layer_kind *kind);
 int64_t rf_config_lsh_layers(const rf_config *config);
+/* Are they Hugging Face's? */
+bool rf_lsh_options_are_plain(const rf_lsh_options *options);
 /* What layers that share queries and keys compute, with the same weights: "full" (full_shared),
  * "lsh", or "as-is" (NULL too): as written. What is saved stays as it was. RF_ERR_ARGUMENT: no such
  * word, or no such layer; RF_ERR_CONFIG: the keys of lsh layers do not fit the model, which is then

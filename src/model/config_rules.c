@@ -165,6 +165,15 @@ static rf_status check_model_type(const char *name, const rf_config *config, rf_
             "transformers would misread; set model_type to \"reformer_c\" or leave it out",
             name);
     }
+    if (type != NULL && !rf_lsh_options_are_plain(&config->lsh_options) &&
+        type[sizeof "reformer" - 1] == '\0') {
+        return rf_error_set(
+            error, RF_ERR_CONFIG,
+            "%s: model_type is \"reformer\" but reformer_c has options of lsh attention that "
+            "transformers does not know (lsh_semantics or its switches); set model_type to "
+            "\"reformer_c\" or leave it out",
+            name);
+    }
     return RF_OK;
 }
 

@@ -59,7 +59,8 @@ static json_t *layers_to_json(const rf_config *config)
 {
     json_t *list = json_array();
     for (int64_t i = 0; list != NULL && i < config->layers; i++) {
-        if (json_array_append_new(list, json_string(rf_layer_kind_name(config->written_kinds[i]))) != 0) {
+        if (json_array_append_new(list,
+                                  json_string(rf_layer_kind_name(config->written_kinds[i]))) != 0) {
             json_decref(list);
             list = NULL;
         }
@@ -152,6 +153,7 @@ static rf_status write_ours(const rf_config *config, json_t *object, rf_error *e
     if (config->standard_residual) {
         RF_TRY(rf_json_set(ours, "residual", json_string("standard"), error));
     }
+    RF_TRY(rf_config_write_lsh(config, ours, error));
     if (config->positions == RF_POSITIONS_SINUSOIDAL) {
         RF_TRY(rf_json_set(ours, "position_kind", json_string("sinusoidal"), error));
     }
