@@ -155,9 +155,9 @@ typedef struct rf_bench_scaling_options {
     uint64_t memory_limit;     /* bytes a pass may take; 0 = what there is */
     double time_limit_seconds; /* a measurement that would take longer is not begun; 0 = none */
     const char *output;        /* folder of the pictures and scaling.json; NULL: none */
-    const char *beside;       /* file of curves measured elsewhere, for the pictures: {"curves":
-                                 [{"name", "points": [{"length", "milliseconds", "peak_bytes"}]}]},
-                                 peak_bytes optional; NULL: none */
+    const char *beside;        /* file of curves measured elsewhere, for the pictures: {"curves":
+                                  [{"name", "points": [{"length", "milliseconds", "peak_bytes"}]}]},
+                                  peak_bytes optional; NULL: none */
     const char *model_config; /* also memory by layers and by length, of this model's training step;
                                  NULL: not */
     const char *device, *precision, *kernels;
@@ -169,10 +169,27 @@ typedef struct rf_bench_scaling_options {
  * "rounds", "points": [{"length", "batch", "milliseconds", "peak_bytes"}], "exponent",
  * "ended_by"}]}: the exponent is the slope of log(time of one sequence) against log(length) by
  * least squares, null with fewer than two points; ended_by "length", "memory" or "time". With
- * beside also its curves as "beside", with model_config also "by_layers": [{"layers", "peak_bytes", "activation_bytes", "stored_bytes"}] at
- * 2,048 tokens and "by_length": [reports of rf_plan]. */
+ * beside also its curves as "beside", with model_config also "by_layers": [{"layers", "peak_bytes",
+ * "activation_bytes", "stored_bytes"}] at 2,048 tokens and "by_length": [reports of rf_plan]. */
 RF_API RF_MUST_CHECK rf_status rf_bench_scaling(const rf_bench_scaling_options *options,
                                                 char **report, rf_error *error);
+
+typedef struct rf_bench_collisions_options {
+    int64_t draws; /* of rotations; a multiple of 1,024 */
+    int64_t width; /* of the hashed vectors */
+    uint64_t seed;
+    const char *output; /* folder of the pictures and collisions.json; NULL: none */
+    const char *device, *precision, *kernels;
+    int threads;
+    rf_log log;
+} rf_bench_collisions_options;
+/* How often two vectors at an angle get the same bucket, of both hashes, 2 to 256 buckets, and in
+ * any of 1, 2, 4 and 8 rounds; and what theory says: {"draws", "width", "seed", "device",
+ * "numbers", "largest_sigmas", "hashes": [{"hash": "angular" or "hyperplane", "buckets", "points":
+ * [{"degrees", "collisions": [{"rounds", "measured", "expected", "sigmas"}]}]}]}. sigmas: measured
+ * less expected, in standard deviations of the count. */
+RF_API RF_MUST_CHECK rf_status rf_bench_collisions(const rf_bench_collisions_options *options,
+                                                   char **report, rf_error *error);
 
 typedef struct rf_nearest_options {
     const char *model;
