@@ -115,21 +115,34 @@ static rf_status read_text(const rf_settings *settings, rf_bytes *text, rf_error
     return status;
 }
 
+/* In quotes for a shell. */
+static rf_status quote(const char *text, rf_bytes *command, rf_error *error)
+{
+    rf_status status = rf_bytes_append(command, "'", 1, error);
+    for (const char *c = text; *c != '\0' && status == RF_OK; c++) {
+        status = *c == '\'' ? rf_bytes_append(command, "'\\''", 4, error)
+                            : rf_bytes_append(command, c, 1, error);
+    }
+    return status == RF_OK ? rf_bytes_append(command, "'", 1, error) : status;
+}
+
 /* An option as it would be typed, with a blank before it. */
 static rf_status write_option(const rf_option *option, const json_t *value, rf_bytes *command,
                               rf_error *error)
 {
     char text[RF_PATH_BYTES];
-    char word[RF_PATH_BYTES + RF_OPTION_NAME_BYTES];
-    rf_option_to_text(option, value, text, sizeof text);
-    if (option->kind == RF_OPTION_FLAG) {
-        (void)snprintf(word, sizeof word, " --%s%s", json_is_true(value) ? "" : "no-",
-                       option->name);
-    } else {
-        const char *quote = strpbrk(text, " \"\n$\\`*?#&;|<>()") != NULL ? "'" : "";
-        (void)snprintf(word, sizeof word, " --%s %s%s%s", option->name, quote, text, quote);
+    char word[RF_OPTION_NAME_BYTES + 8];
+    bool is_flag = option->kind == RF_OPTION_FLAG;
+    (void)snprintf(word, sizeof word, " --%s%s%s", is_flag && !json_is_true(value) ? "no-" : "",
+                   option->name, is_flag ? "" : " ");
+    rf_status status = rf_bytes_append(command, word, strlen(word), error);
+    if (status != RF_OK || is_flag) {
+        return status;
     }
-    return rf_bytes_append(command, word, strlen(word), error);
+    rf_option_to_text(option, value, text, sizeof text);
+    return strpbrk(text, " '\"\n$\\`*?#&;|<>()") != NULL
+               ? quote(text, command, error)
+               : rf_bytes_append(command, text, strlen(text), error);
 }
 
 /* What would make the same pictures, for their page. */
@@ -210,10 +223,12 @@ const rf_command rf_command_illustrate = {
     .name = "illustrate",
     .purpose = "Pictures of what a model does",
     .description =
-        "Scenes: hyperplane and angular, how vectors get their buckets. Every number in a picture "
-        "is what the program computed, with the model, or with a small one of random weights. A "
-        "page is one file that needs no network and no script; it shows light or dark as the "
-        "reader's browser does. The work is small and done on the CPU.",
+        "Scenes: hyperplane and angular, how vectors get their buckets; lsh, local and attention, "
+        "which tokens see which, and how much; reversible, a layer there and back; chunking, what "
+        "a feed-forward layer takes in chunks; axial, the tables of positions. Every number in a "
+        "picture is what the program computed, with the model, or with a small one of random "
+        "weights. A page is one file that needs no network and no script; it shows light or dark "
+        "as the reader's browser does. The work is small and done on the CPU.",
     .examples = {"illustrate --model runs/book --output book.html",
                  "illustrate --scenes hyperplane,angular --seed 3 --output pictures"},
     .options = options,

@@ -32,6 +32,7 @@ static const char page_style[] =
     "body { background: #161616; color: #eeeeee; } a { color: #6cc4f5; } pre { background: "
     "#242424; }\n"
     "}\n"
+    "@media (max-width: 34rem) { figure { margin: 1rem -1rem; } }\n"
     "@media print { .again, label, nav { display: none; } }\n"
     "</style>\n";
 

@@ -27,12 +27,15 @@ typedef struct rf_scene {
     const char *title;   /* a line */
     const char *summary; /* a paragraph: what is seen */
     /* Draw, setting width and height, and put every number that is drawn into the object; both are
-     * the caller's. Name, title and description are set before. Equal options give equal bytes. */
+     * the caller's. Name, title and description are set before. Equal options give equal bytes.
+     * RF_ERR_UNSUPPORTED where the model has nothing of the kind: the scene is then left out of a
+     * page of all. */
     rf_status (*draw)(const rf_scene_context *context, rf_drawing *drawing, json_t *numbers,
                       rf_error *error);
 } rf_scene;
 
-extern const rf_scene rf_scene_hyperplane, rf_scene_angular;
+extern const rf_scene rf_scene_hyperplane, rf_scene_angular, rf_scene_lsh, rf_scene_local,
+    rf_scene_attention, rf_scene_reversible, rf_scene_chunking, rf_scene_axial;
 
 /* The width of a drawing that can be read on a phone with words of 14 pixels. */
 enum { RF_SCENE_WIDTH = 520 };

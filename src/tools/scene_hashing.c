@@ -217,7 +217,7 @@ const rf_scene rf_scene_hyperplane = {
 
 /* ---- angular ----------------------------------------------------------------------------- */
 
-enum { PAIRS = 2, ROUNDS = 3, BUCKETS = 4, CELL = 130, TOP = 34, ROW = 196, RADIUS = 46 };
+enum { PAIRS = 2, ROUNDS = 3, BUCKETS = 4, CELL = 130, TOP = 34, ROW = 222, RADIUS = 43 };
 
 typedef struct pairs {
     double degrees[PAIRS];
@@ -299,8 +299,8 @@ static rf_status draw_quarters(rf_drawing *drawing, double x, double y, rf_error
                            error));
     for (int b = 0; b < BUCKETS; b++) {
         const rf_look name = {.classes = "muted", .anchor = RF_ANCHOR_MIDDLE, .size = 13.0};
-        RF_TRY(rf_drawing_print(drawing, &name, x + (RADIUS + 11.0) * sides[b][0],
-                                y - (RADIUS + 11.0) * sides[b][1] + 4.5, error, "%d", b));
+        RF_TRY(rf_drawing_print(drawing, &name, x + (RADIUS + 13.0) * sides[b][0],
+                                y - (RADIUS + 13.0) * sides[b][1] + 4.5, error, "%d", b));
     }
     return RF_OK;
 }
