@@ -4,7 +4,7 @@
 #include "message.h"
 #include "table.h"
 
-#include "reformer/tools.h"
+#include "reformer/bench.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "io/json.h"
 #include "model/model.h"
-#include "reformer/tools.h"
+#include "reformer/bench.h"
 #include "tools/collisions.h"
 #include "tools/draw.h"
 

@@ -6,7 +6,7 @@
 
 #include "base/memory.h"
 #include "io/json.h"
-#include "reformer/tools.h"
+#include "reformer/bench.h"
 #include "tools/collisions.h"
 
 #include <math.h>
