@@ -215,6 +215,7 @@ typedef struct rf_illustrate_options {
     bool timing;         /* also measured times, which are not the same twice */
     const char *output;  /* a page, if it ends in .html; else a folder of pictures, NAME.svg */
     const char *command; /* what made it, said on the page; NULL: nothing is said */
+    int64_t num_hashes, extend_positions; /* as in rf_model_options */
     int threads;
     rf_log log;
 } rf_illustrate_options;

@@ -1,7 +1,7 @@
 /* A model's configuration: every key of a Hugging Face Reformer config.json, checked, with unknown
  * keys kept and written back. What only we have stands under "reformer_c": stream,
  * residual, stream_fraction_bits, position_kind, pooling, training_length, mask_token,
- * mask_whole_words, type_vocab_size, next_sentence, num_buckets_origin, lsh_hash,
+ * mask_whole_words, type_vocab_size, next_sentence, drill, num_buckets_origin, lsh_hash,
  * lsh_hash_dropout, lsh_rotations, lsh_rotations_seed. */
 #ifndef RF_MODEL_CONFIG_H
 #define RF_MODEL_CONFIG_H
@@ -60,6 +60,15 @@ typedef enum rf_unit {
     RF_UNIT_PARAGRAPH
 } rf_unit;
 
+/* Data that are made, not read: what a model was trained on instead of a text (data/drill.h). */
+typedef enum rf_drill {
+    RF_DRILL_NONE,
+    RF_DRILL_COPY,
+    RF_DRILL_REVERSE,
+    RF_DRILL_ADDITION,
+    RF_DRILL_RECALL
+} rf_drill;
+
 typedef struct rf_config {
     rf_model_class model_class;
     int64_t labels;            /* num_labels, or as many as id2label has */
@@ -104,6 +113,7 @@ typedef struct rf_config {
                               another, or a masked language model that has such a head beside its
                               own */
     bool mask_whole_words; /* so it was trained, and so it is evaluated */
+    rf_drill drill;        /* of a model of made data; its ids are the drill's */
     bool written_by_transformers_5; /* transformers_version is 5 or later: D1 auto leaves the head's
                                        bias out */
     json_t *json;                   /* the whole object as read, unknown keys included; owned */
@@ -221,6 +231,10 @@ bool rf_config_classifies(const rf_config *config);
 /* "sentence", "line", "paragraph"; NULL for none. */
 const char *rf_unit_name(rf_unit unit);
 RF_MUST_CHECK rf_status rf_unit_parse(const char *name, rf_unit *unit, rf_error *error);
+/* "copy", "reverse", "addition", "recall"; NULL for none. */
+const char *rf_drill_name(rf_drill drill);
+/* RF_DRILL_NONE where no drill has this name (NULL: neither). */
+rf_drill rf_drill_named(const char *name);
 bool rf_class_has_lm_head(rf_model_class model_class);
 /* The problem that a classifier solves, OPEN resolved by the number of labels. */
 rf_problem rf_config_problem(const rf_config *config);

@@ -95,6 +95,24 @@ rf_status rf_unit_parse(const char *name, rf_unit *unit, rf_error *error)
                         name);
 }
 
+static const char *const drills[] = {NULL, "copy", "reverse", "addition", "recall"};
+enum { DRILLS = sizeof drills / sizeof drills[0] };
+
+const char *rf_drill_name(rf_drill drill)
+{
+    return drills[drill];
+}
+
+rf_drill rf_drill_named(const char *name)
+{
+    for (int i = 1; name != NULL && i < DRILLS; i++) {
+        if (strcmp(name, drills[i]) == 0) {
+            return (rf_drill)i;
+        }
+    }
+    return RF_DRILL_NONE;
+}
+
 bool rf_class_has_lm_head(rf_model_class model_class)
 {
     return model_class == RF_CLASS_CAUSAL_LM || model_class == RF_CLASS_MASKED_LM;

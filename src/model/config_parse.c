@@ -258,7 +258,8 @@ static rf_status check_our_names(const char *name, const json_t *ours, rf_error 
         "version",       "stream",           "residual",           "stream_fraction_bits",
         "position_kind", "training_length",  "num_buckets_origin", "pooling",
         "mask_token",    "mask_whole_words", "type_vocab_size",    "next_sentence",
-        "lsh_hash",      "lsh_hash_dropout", "lsh_rotations",      "lsh_rotations_seed"};
+        "lsh_hash",      "lsh_hash_dropout", "lsh_rotations",      "lsh_rotations_seed",
+        "drill"};
     json_t *iterated = (json_t *)(uintptr_t)ours; /* jansson's iterators do not write */
     for (void *i = json_object_iter(iterated); i != NULL; i = json_object_iter_next(iterated, i)) {
         bool found = false;
@@ -272,13 +273,24 @@ static rf_status check_our_names(const char *name, const json_t *ours, rf_error 
                 "%s: reformer_c.%.60s is not known; known are version, stream, residual, "
                 "stream_fraction_bits, "
                 "position_kind, pooling, training_length, num_buckets_origin, mask_token, "
-                "mask_whole_words, type_vocab_size, next_sentence, lsh_hash, lsh_hash_dropout, "
-                "lsh_rotations, lsh_rotations_seed (a newer version may have "
+                "mask_whole_words, type_vocab_size, next_sentence, drill, lsh_hash, "
+                "lsh_hash_dropout, lsh_rotations, lsh_rotations_seed (a newer version may have "
                 "written it)",
                 name, key);
         }
     }
     return RF_OK;
+}
+
+static rf_status read_drill(const char *name, const json_t *ours, rf_config *config,
+                            rf_error *error)
+{
+    const json_t *value = json_object_get(ours, "drill");
+    config->drill = rf_drill_named(json_string_value(value));
+    return value == NULL || config->drill != RF_DRILL_NONE
+               ? RF_OK
+               : rf_config_wrong_value(name, "reformer_c.drill", value,
+                                       "\"copy\", \"reverse\", \"addition\" or \"recall\"", error);
 }
 
 static rf_status read_ours(const char *name, const json_t *object, rf_config *config,
@@ -307,6 +319,7 @@ static rf_status read_ours(const char *name, const json_t *object, rf_config *co
     RF_TRY(rf_json_get_integer(where, ours, "type_vocab_size", 2, RF_LIMIT_TYPES,
                                &config->type_vocabulary, error));
     RF_TRY(rf_json_get_boolean(where, ours, "mask_whole_words", &config->mask_whole_words, error));
+    RF_TRY(read_drill(name, ours, config, error));
     config->fraction_bits = (int)bits;
     config->fixed_stream = strcmp(stream, "fixed32") == 0;
     if (!config->fixed_stream && strcmp(stream, "float32") != 0) {

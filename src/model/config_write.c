@@ -169,6 +169,9 @@ static rf_status write_ours(const rf_config *config, json_t *object, rf_error *e
         RF_TRY(rf_json_set(ours, "mask_whole_words", json_true(), error));
     }
     RF_TRY(rf_config_write_hash(config, ours, error));
+    if (config->drill != RF_DRILL_NONE) {
+        RF_TRY(rf_json_set(ours, "drill", json_string(rf_drill_name(config->drill)), error));
+    }
     if (config->bucket_factors > 0) {
         const char *origin = config->buckets_automatic ? "automatic" : "given";
         RF_TRY(rf_json_set(ours, "num_buckets_origin", json_string(origin), error));

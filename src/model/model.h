@@ -163,6 +163,8 @@ typedef struct rf_outcome {
     double pair_nll_sum;               /* of a model with two heads: its classifier's, */
     int64_t pair_scored, pair_correct; /* over rows */
     int64_t scored, correct;           /* correct: not of regressions and multi-label classifiers */
+    int64_t rows, whole_rows; /* of language models: sequences in which something is scored; of
+                                 these, right in all of it */
     bool overflow; /* a fixed32 stream left its range: the gradients are void, nothing else was
                       changed */
     int64_t overflow_layer;

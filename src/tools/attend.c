@@ -28,6 +28,7 @@ typedef struct attending {
     rf_atomic_file *csv;
     rf_attend_picture picture;
     json_t *report;
+    char *text; /* of the report */
 } attending;
 
 /* ---- what is asked for ------------------------------------------------------------------- */
@@ -441,7 +442,8 @@ static rf_status compute(attending *a, rf_error *error)
     if (o->tokens || a->tokens.count <= SHORT_TEXT) {
         RF_TRY(list_tokens(a, error));
     }
-    if (o->picture != NULL) {
+    RF_TRY(rf_json_text(a->report, true, &a->text, error));
+    if (o->picture != NULL) { /* files come last, when all else has succeeded */
         RF_TRY(rf_attend_picture_write(&a->picture, &a->info, o->picture, error));
     }
     return o->csv != NULL ? csv_end(a, error) : RF_OK;
@@ -454,8 +456,10 @@ rf_status rf_attend(const rf_attend_options *options, char **report, rf_error *e
     *report = NULL;
     RF_TRY(check(options, error));
     RF_TRY_DONE(compute(&a, error));
-    RF_TRY_DONE(rf_json_text(a.report, true, report, error));
+    *report = a.text;
+    a.text = NULL;
 done:
+    rf_release(a.text);
     json_decref(a.report);
     rf_atomic_abandon(a.csv);
     rf_attend_picture_clear(&a.picture);

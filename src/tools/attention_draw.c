@@ -117,7 +117,7 @@ const char *rf_view_colour(int64_t number)
 
 void rf_view_weight(double weight, char text[32])
 {
-    (void)snprintf(text, 32, "%.3f", weight);
+    (void)snprintf(text, 32, "%.4f", weight);
     rf_text_fix_number(text);
 }
 

@@ -84,7 +84,7 @@ RF_MUST_CHECK rf_status rf_strip_token(rf_drawing *drawing, const rf_attention_v
                                        const rf_look *look, rf_error *error);
 /* "dot sN" of a bucket or any other number: six colours in turn, the ink left out. */
 const char *rf_view_colour(int64_t number);
-/* A weight with three digits. */
+/* A weight with four digits. */
 void rf_view_weight(double weight, char text[32]);
 
 /* ---- matrices ---------------------------------------------------------------------------- */

@@ -146,8 +146,11 @@ static rf_status count_bytes(const char *text, size_t size, rf_encoding *tokens,
 static rf_status open_model(rf_scene_context *context, rf_error *error)
 {
     const rf_illustrate_options *options = context->options;
-    const rf_model_options how = {
-        .device = "cpu", .threads = options->threads, .log = options->log};
+    const rf_model_options how = {.device = "cpu",
+                                  .threads = options->threads,
+                                  .num_hashes = options->num_hashes,
+                                  .extend_positions = options->extend_positions,
+                                  .log = options->log};
     if (options->model != NULL) {
         return rf_model_load(options->model, &how, &context->model, error);
     }

@@ -44,6 +44,11 @@ static void rank(attention_scene *s)
     }
 }
 
+static double heaviest(const attention_scene *s)
+{
+    return s->top_count > 0 ? s->top[0].weight : 0.0;
+}
+
 /* ---- bars -------------------------------------------------------------------------------- */
 
 /* parts [rounds] on top of each other, as high as `height` for the weight `most`; or, lying, side
@@ -109,8 +114,8 @@ static rf_status draw_line(attention_scene *s, int64_t at, bool with_context, rf
     const rf_attention_row *row = &s->view.row;
     const rf_look plain = {.size = 13.0};
     const rf_look mono = {.classes = "mono", .size = 12.0};
-    const rf_grid bar = {.left = 50.0, .top = s->y - 11.0, .side = 150.0, .rows = 13};
-    double most = row->weights[s->top[0].index];
+    const rf_grid bar = {.left = 56.0, .top = s->y - 11.0, .side = 146.0, .rows = 13};
+    double most = heaviest(s);
     char weight[32];
     rf_view_weight(row->weights[at], weight);
     text->size = 0;
@@ -172,7 +177,7 @@ static rf_status draw_token(attention_scene *s, const rf_strip *strip, int64_t t
 {
     const rf_attention_row *row = &s->view.row;
     int64_t at = index_in(row, token);
-    double most = row->weights[s->top[0].index];
+    double most = heaviest(s);
     double x = rf_strip_x(strip, token);
     double y = rf_strip_y(strip, token);
     const rf_grid shade = {.most = most};

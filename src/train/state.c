@@ -323,6 +323,8 @@ rf_status rf_recipe_to_json(const rf_train_options *options, json_t **recipe, rf
         {"length", json_integer(options->length)},
         {"accumulate", json_integer(options->accumulate)},
         {"sequential", json_boolean(options->sequential)},
+        {"distance", json_integer(options->distance)},
+        {"shortest", json_integer(options->shortest)},
         {"pack", json_boolean(options->pack)},
         {"document_separator",
          json_string(options->document_separator != NULL ? options->document_separator : "")},

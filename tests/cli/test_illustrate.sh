@@ -26,6 +26,10 @@ done
 expect 0 illustrate --scenes chunking --json --output "$work/pictures"
 says out '"seconds"'
 
+expect 0 illustrate --model "$model" --extend-positions 4096 --position 4000 --scenes axial --json --output "$work/pictures"
+says out '"positions": 4096'
+expect 0 illustrate --model "$model" --num-hashes 3 --round 2 --scenes lsh --output "$work/pictures"
+
 expect 2 illustrate --scenes axial,sharp --output "$work/x.html"
 says err "there is no scene 'sharp', expected some of hyperplane"
 misuse 'illustrate needs --output PATH' illustrate --scenes axial

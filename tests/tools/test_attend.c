@@ -1,6 +1,6 @@
 /* What tokens look at: the report and the CSV against the rows of the library, and the set of what
  * is attended to against the orders and borders that the report itself lists. */
-#include "support.h"
+#include "devices.h"
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -35,7 +35,7 @@ static char *path_of(const char *name)
 static rf_model *make_model(const char *folder)
 {
     rf_model *model = NULL;
-    rf_model_options options = {.device = "cpu", .threads = 1};
+    rf_model_options options = {.device = test_device(), .precision = "f32", .threads = 1};
     assert_int_equal(sizeof text - 1, LENGTH);
     assert_ok(rf_model_create(config, 3, "huggingface", &options, &model, error));
     assert_ok(rf_model_save(model, folder, NULL, error));
@@ -274,7 +274,8 @@ static void test_reports(void **state)
                                      .positions = all,
                                      .position_count = LENGTH,
                                      .csv = csv,
-                                     .device = "cpu",
+                                     .device = test_device(),
+                                     .precision = "f32",
                                      .threads = 1};
         rf_attention *attention = NULL;
         assert_ok(rf_model_attention(model, ids, NULL, LENGTH, &where, 1, &attention, error));
@@ -323,7 +324,8 @@ static void test_queries(void **state)
                                  .text_size = LENGTH,
                                  .layer = -1,
                                  .top = 3,
-                                 .device = "cpu",
+                                 .device = test_device(),
+                                 .precision = "f32",
                                  .threads = 1};
     static const int sea[] = {4, 5, 6, 15, 16, 17, 50, 51, 52};
     static const int mixed[] = {5, 58, 4, 6, 15, 16, 17, 50, 51, 52};
@@ -356,7 +358,8 @@ static void test_long(void **state)
                                  .text_size = sizeof many,
                                  .layer = 1,
                                  .top = 2,
-                                 .device = "cpu",
+                                 .device = test_device(),
+                                 .precision = "f32",
                                  .threads = 1};
     json_t *report = report_of(&options);
     assert_null(json_object_get(report, "tokens"));
@@ -389,7 +392,8 @@ static void test_picture(void **state)
                                  .positions = positions,
                                  .position_count = 2,
                                  .picture = picture,
-                                 .device = "cpu",
+                                 .device = test_device(),
+                                 .precision = "f32",
                                  .threads = 1};
     json_decref(report_of(&options));
     assert_ok(rf_file_read(picture, MOST_FILE, &bytes, &size, error));
@@ -430,8 +434,12 @@ static void test_refusals(void **state)
     int64_t many[8] = {0, 1, 2, 3, 4, 5, 6, 7};
     char long_text[600] = {0};
     memset(long_text, 'a', sizeof long_text);
-    const rf_attend_options options = {
-        .model = folder, .text = text, .text_size = LENGTH, .device = "cpu", .threads = 1};
+    const rf_attend_options options = {.model = folder,
+                                       .text = text,
+                                       .text_size = LENGTH,
+                                       .device = test_device(),
+                                       .precision = "f32",
+                                       .threads = 1};
     rf_attend_options wrong = options;
     wrong.positions = &outside;
     wrong.position_count = 1;
@@ -467,12 +475,57 @@ static void test_refusals(void **state)
     rf_release(folder);
 }
 
+/* ---- memory ------------------------------------------------------------------------------ */
+
+static bool countdown(void *user, size_t size)
+{
+    int64_t *left = user;
+    (void)size;
+    return (*left)-- > 0;
+}
+
+/* Whichever allocation fails: a message, and nothing is left behind. */
+static void test_memory(void **state)
+{
+    (void)state;
+    char *folder = path_of("model");
+    char *csv = path_of("never.csv");
+    rf_model *model = make_model(folder);
+    rf_attend_options options = {.model = folder,
+                                 .text = text,
+                                 .text_size = LENGTH,
+                                 .layer = 1,
+                                 .csv = csv,
+                                 .device = test_device(),
+                                 .precision = "f32",
+                                 .threads = 1};
+    size_t before = rf_memory_in_use();
+    rf_status status = RF_ERR_MEMORY;
+    for (int64_t allowed = 0; status != RF_OK; allowed++) {
+        int64_t left = allowed;
+        char *report = NULL;
+        rf_error failure = {0};
+        rf_memory_set_hook(countdown, &left);
+        status = rf_attend(&options, &report, &failure);
+        rf_memory_set_hook(NULL, NULL);
+        assert_true(status == RF_OK || status == RF_ERR_MEMORY);
+        assert_true((status == RF_OK) == (report != NULL));
+        assert_true(status == RF_OK || failure.message[0] != '\0');
+        rf_text_release(report);
+        assert_true(rf_memory_in_use() == before);
+    }
+    assert_true(rf_file_exists(csv));
+    rf_model_destroy(model);
+    rf_release(folder);
+    rf_release(csv);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reports),  cmocka_unit_test(test_queries),
         cmocka_unit_test(test_long),     cmocka_unit_test(test_picture),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_memory),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_on_devices("attend", tests, sizeof tests / sizeof tests[0]);
 }

@@ -1,6 +1,7 @@
 /* The scenes lsh, local and attention: what stands in the pictures, read back from them, against
  * the rows of the library and against the sets that the plan's definition gives. */
 #include "support.h"
+#include "xml.h"
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -106,73 +107,6 @@ static double number_of(const char *tag, const char *name)
 static const char *next_tag(const char *at)
 {
     return at != NULL ? strchr(at + 1, '<') : NULL;
-}
-
-/* An entity, or a character that may stand as it is. */
-static void check_text(const char *from, const char *end)
-{
-    for (; from < end; from++) {
-        assert_true(*from == '\n' || (unsigned char)*from >= 0x20U);
-        if (*from == '&') {
-            assert_true(strncmp(from, "&amp;", 5) == 0 || strncmp(from, "&lt;", 4) == 0 ||
-                        strncmp(from, "&gt;", 4) == 0 || strncmp(from, "&quot;", 6) == 0);
-        }
-    }
-}
-
-/* Attributes are NAME="VALUE" with a blank before; gives what is behind the '>'. */
-static const char *check_tag(const char *at, bool *closes_itself)
-{
-    *closes_itself = false;
-    while (*at != '>') {
-        if (at[0] == '/' && at[1] == '>') {
-            *closes_itself = true;
-            at++;
-            continue;
-        }
-        assert_int_equal(*at, ' ');
-        size_t name = strcspn(at + 1, "=<>\" ");
-        assert_true(name > 0 && at[1 + name] == '=' && at[2 + name] == '"');
-        const char *value = at + 3 + name;
-        size_t size = strcspn(value, "\"<");
-        assert_int_equal(value[size], '"');
-        check_text(value, value + size);
-        at = value + size + 1;
-    }
-    return at + 1;
-}
-
-/* Well-formed: tags nest, attributes are quoted, entities are known. */
-static void check_xml(const char *xml)
-{
-    char open[32][16];
-    size_t depth = 0;
-    const char *at = xml;
-    assert_int_equal(*at, '<');
-    while (*at != '\0') {
-        bool closes_itself = false;
-        const char *tag = strchr(at, '<');
-        check_text(at, tag != NULL ? tag : at + strlen(at));
-        if (tag == NULL) {
-            break;
-        }
-        bool closes = tag[1] == '/';
-        const char *name = tag + (closes ? 2 : 1);
-        size_t size = strcspn(name, " />");
-        assert_true(size > 0 && size < sizeof open[0]);
-        at = check_tag(name + size, &closes_itself);
-        if (closes) {
-            assert_true(depth > 0);
-            depth--;
-            assert_int_equal(strlen(open[depth]), size);
-            assert_memory_equal(open[depth], name, size);
-        } else if (!closes_itself) {
-            assert_true(depth < sizeof open / sizeof open[0]);
-            memcpy(open[depth], name, size);
-            open[depth++][size] = '\0';
-        }
-    }
-    assert_int_equal(depth, 0);
 }
 
 /* ---- the library's rows ------------------------------------------------------------------ */
@@ -294,7 +228,7 @@ static void check_lsh(const char *folder, rf_model *model, int64_t round)
                                            .round = round,
                                            .position = 20};
     char *svg = draw(options, "lsh", &numbers);
-    check_xml(svg);
+    assert_xml(svg, strlen(svg));
     look(model, 1, HEAD, LENGTH, round, &s);
     assert_int_equal(whole(numbers, "query"), 20);
     check_places(svg, &s, round);
@@ -387,7 +321,7 @@ static void test_local(void **state)
                                                .round = -1,
                                                .position = -1};
         char *svg = draw(options, "local", &numbers);
-        check_xml(svg);
+        assert_xml(svg, strlen(svg));
         char *second = strstr(svg, "The model&apos;s layer 0");
         second = second != NULL ? second : strstr(svg, "The model's layer 0");
         assert_non_null(second);
@@ -465,7 +399,7 @@ static void check_attention(const char *folder, int64_t layer, int64_t position)
     char *svg = draw(options, "attention", &numbers);
     json_t *query = attend(folder, layer, position);
     const json_t *list = json_object_get(query, "attended");
-    check_xml(svg);
+    assert_xml(svg, strlen(svg));
     for (const char *tag = svg; tag != NULL; tag = next_tag(tag)) {
         if (read_attribute(tag, "data-attended", &key)) {
             weights[(int64_t)key] = number_of(tag, "data-weight");
@@ -545,7 +479,7 @@ static void check_long(const char *scene, const rf_illustrate_options *options)
     char *svg = draw(*options, scene, &numbers);
     assert_true((double)(clock() - before) / CLOCKS_PER_SEC < 10.0);
     assert_true(strlen(svg) < 600000); /* three of them, and the others, in 2 MB */
-    check_xml(svg);
+    assert_xml(svg, strlen(svg));
     char *second = draw(*options, scene, &again);
     assert_string_equal(svg, second);
     assert_int_equal(json_equal(numbers, again), 1);
@@ -632,12 +566,55 @@ static void test_refusals(void **state)
     rf_release(folder);
 }
 
+/* ---- memory ------------------------------------------------------------------------------ */
+
+static bool countdown(void *user, size_t size)
+{
+    int64_t *left = user;
+    (void)size;
+    return (*left)-- > 0;
+}
+
+/* Whichever allocation fails, nothing is left behind. */
+static void test_memory(void **state)
+{
+    (void)state;
+    rf_model *model = NULL;
+    char *folder = path_of("causal");
+    make_model(folder, true, false, &model);
+    const rf_illustrate_options options = {.model = folder,
+                                           .text = text,
+                                           .text_size = LENGTH,
+                                           .scenes = "lsh,local,attention",
+                                           .layer = -1,
+                                           .head = -1,
+                                           .round = -1,
+                                           .position = -1,
+                                           .threads = 1};
+    size_t before = rf_memory_in_use();
+    rf_status status = RF_ERR_MEMORY;
+    for (int64_t allowed = 0; status != RF_OK;
+         allowed += 7) { /* it is the same code again and again */
+        int64_t left = allowed;
+        char *report = NULL;
+        rf_error failure = {0};
+        rf_memory_set_hook(countdown, &left);
+        status = rf_illustrate(&options, &report, &failure);
+        rf_memory_set_hook(NULL, NULL);
+        assert_true(status == RF_OK || status == RF_ERR_MEMORY);
+        rf_text_release(report);
+        assert_true(rf_memory_in_use() == before);
+    }
+    rf_model_destroy(model);
+    rf_release(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lsh),       cmocka_unit_test(test_local),
         cmocka_unit_test(test_attention), cmocka_unit_test(test_long),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_refusals),  cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
