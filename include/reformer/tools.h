@@ -137,11 +137,13 @@ typedef struct rf_bench_reversal_options {
 } rf_bench_reversal_options;
 /* What reversal gives back, by depth: {"device", "precision", "batch", "length", "repeats",
  * "depths": [{"layers", "streams": {"fixed32", "float32", "bf16": {"largest", "rms",
- * "gradient_error"}}, "step_seconds", "forward_seconds", "stored_seconds", "ratio"}]}. largest and
+ * "gradient_error"}}, "step_seconds", "forward_seconds", "stored_seconds", "ratio",
+ * "standard_seconds", "standard_ratio"}]}. largest and
  * rms: of the streams that came back at the bottom, less those that went in. gradient_error: norm
  * of the difference to the gradients from stored activations of the same pass, over theirs. bf16:
  * float32 streams rounded to bf16 between layers. Times are of fixed32 streams: stored_seconds is
- * step less forward of the layers, the ratio that of step to it. */
+ * step less forward of the layers, the ratio that of step to it; standard_seconds is measured with
+ * standard residuals, which store what each half residual reads. */
 RF_API RF_MUST_CHECK rf_status rf_bench_reversal(const rf_bench_reversal_options *options,
                                                  char **report, rf_error *error);
 

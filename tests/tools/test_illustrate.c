@@ -460,6 +460,36 @@ static void test_left_out(void **state)
     rf_release(folder);
 }
 
+/* Models of every class can be drawn; a bare one has no backward. */
+static void test_classes(void **state)
+{
+    (void)state;
+    static const char *const classes[] = {"ReformerForMaskedLM",
+                                          "ReformerForSequenceClassification",
+                                          "ReformerForQuestionAnswering", "ReformerModel"};
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
+        rf_model *model = NULL;
+        char *report = NULL;
+        char *text_of_config = NULL;
+        char *folder = path_of(classes[i]);
+        const char *decoder = strstr(config, "true");
+        assert_ok(rf_string_format(&text_of_config, error,
+                                   "%.*sfalse, \"architectures\": [\"%s\"]%s",
+                                   (int)(decoder - config), config, classes[i], decoder + 4));
+        assert_ok(rf_model_create(text_of_config, 3, "huggingface", NULL, &model, error));
+        assert_ok(rf_model_save(model, folder, NULL, error));
+        rf_model_destroy(model);
+        rf_illustrate_options options = options_of(NULL, NULL);
+        options.model = folder;
+        assert_ok(rf_illustrate(&options, &report, error));
+        assert_non_null(strstr(report, "\"chunking\""));
+        assert_true((strstr(report, "\"largest_difference\": 0,") != NULL) == (i < 3));
+        rf_release(report);
+        rf_release(folder);
+        rf_release(text_of_config);
+    }
+}
+
 static bool fail_after(void *user, size_t size)
 {
     int *left = user;
@@ -515,12 +545,12 @@ static void test_reader(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reader),    cmocka_unit_test(test_hyperplane),
-        cmocka_unit_test(test_angular),   cmocka_unit_test(test_reversible),
-        cmocka_unit_test(test_chunking),  cmocka_unit_test(test_axial),
-        cmocka_unit_test(test_page),      cmocka_unit_test(test_small_model),
-        cmocka_unit_test(test_refused),   cmocka_unit_test(test_left_out),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_reader),   cmocka_unit_test(test_hyperplane),
+        cmocka_unit_test(test_angular),  cmocka_unit_test(test_reversible),
+        cmocka_unit_test(test_chunking), cmocka_unit_test(test_axial),
+        cmocka_unit_test(test_page),     cmocka_unit_test(test_small_model),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_left_out),
+        cmocka_unit_test(test_classes),  cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

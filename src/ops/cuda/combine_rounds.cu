@@ -139,6 +139,11 @@ rf_status rf_cuda_combine_rounds(rf_device *device, const void *arguments, void 
     if (rf_tensor_count(&call->merged) == 0) {
         return RF_OK;
     }
+    if (call->rounding != RF_ROUNDING_REFERENCE && call->output.shape[1] > 1) {
+        return rf_error_set(error, RF_ERR_UNSUPPORTED,
+                            "rounds that are merged exactly are not available on cuda; use the "
+                            "cpu, or lsh_semantics \"hf\"");
+    }
     if (call->output.shape[1] == 1) {
         return copy(device, call, error);
     }

@@ -169,6 +169,21 @@ static inline rf_tensor rf_attention_room(const rf_tensor *tensor, void *scratch
     return copy;
 }
 
+/* Is the plan one of Hugging Face's? */
+RF_MUST_CHECK static inline rf_status rf_attention_supported(const rf_attention_plan *plan,
+                                                             rf_error *error)
+{
+    const bool is_plain = !plan->same_bucket && plan->duplicates == RF_DUPLICATES_COUNTED &&
+                          plan->empty_row == RF_EMPTY_ROW_UNIFORM &&
+                          plan->rounding == RF_ROUNDING_REFERENCE;
+    return is_plain
+               ? RF_OK
+               : rf_error_set(error, RF_ERR_UNSUPPORTED,
+                              "attention by the paper's semantics (same buckets only, corrected "
+                              "duplicates, exact rounding) is not available on cuda; use the "
+                              "cpu, or lsh_semantics \"hf\"");
+}
+
 /* to = from, if they are of different types. */
 RF_MUST_CHECK static inline rf_status rf_attention_convert(rf_device *device, const rf_tensor *from,
                                                            const rf_tensor *to, rf_error *error)

@@ -296,6 +296,7 @@ rf_status rf_cuda_block_attention(rf_device *device, const void *arguments, void
                                   rf_error *error)
 {
     const rf_block_attention *given = static_cast<const rf_block_attention *>(arguments);
+    RF_TRY(rf_attention_supported(&given->plan, error));
     if (is_fast(device, given)) {
         if (rf_full_takes(&given->plan)) {
             return rf_full_forward(device, given, scratch, error);

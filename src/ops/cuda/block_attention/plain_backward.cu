@@ -439,6 +439,7 @@ rf_status rf_cuda_block_attention_backward(rf_device *device, const void *argume
     const rf_block_attention_backward *given =
         static_cast<const rf_block_attention_backward *>(arguments);
     const bool has_keys = !given->plan.normalise_keys;
+    RF_TRY(rf_attention_supported(&given->plan, error));
     if (is_fast(device, given)) {
         if (rf_full_takes(&given->plan)) {
             return rf_full_backward(device, given, scratch, error);
