@@ -248,13 +248,14 @@ typedef struct rf_attend_options {
     rf_log log;
 } rf_attend_options;
 /* What tokens look at (inside.h): {"layer", "head", "kind", "length", "rounds", "buckets", "slots",
- * "chunk", "before", "after", "wrap", "causal", "queries": [{"position", "id", "text", "count",
- * "sum", "lost", "log_norm", "rounds": [{"bucket" (where hashed), "slot", "chunk", "share"}],
- * "attended": [{"position", "id", "text", "weight", "parts": [of each round]}]}]}. "count" tokens
- * are attended to in all. For short texts, or where asked for, also "tokens": [{"position", "id",
- * "text", "buckets": [of each round]}], "borders": [the slots at which chunks begin] and, where
- * hashed, "orders": [[position in each slot, -1 for none] of each round]. CSV: query, position, id,
- * text, weight, and a part a round. The picture has at most 7 tokens. */
+ * "chunk", "before", "after", "wrap", "causal", "same_bucket", "whole_buckets", "queries":
+ * [{"position", "id", "text", "count", "sum", "lost", "log_norm", "rounds": [{"bucket" (where
+ * hashed), "slot", "chunk", "share"}], "attended": [{"position", "id", "text", "weight", "parts":
+ * [of each round]}]}]}. "count" tokens are attended to in all. For short texts, or where asked for,
+ * also "tokens": [{"position", "id", "text", "buckets": [of each round]}], "borders": [the slots at
+ * which chunks begin] and, where hashed, "orders": [[position in each slot, -1 for none] of each
+ * round]. CSV: query, position, id, text, weight, and a part a round. The picture has at most 7
+ * tokens. */
 RF_API RF_MUST_CHECK rf_status rf_attend(const rf_attend_options *options, char **report,
                                          rf_error *error);
 

@@ -106,6 +106,8 @@ static rf_status copy_plan(rf_device *device, rf_attention *a, const rf_attentio
     a->plan = *plan;
     a->plan.order = (rf_tensor){0};
     a->plan.key_mask = (rf_tensor){0};
+    a->plan.bucket = (rf_tensor){0};
+    a->plan.inverse = (rf_tensor){0};
     if (!rf_tensor_is_absent(&plan->key_mask)) {
         RF_TRY(take("mask", plan->length, 1, &memory, error));
         a->mask = memory;
@@ -243,7 +245,9 @@ rf_attention_info rf_attention_describe(const rf_attention *a)
                                .before = a->plan.before,
                                .after = a->plan.after,
                                .wrap = wraps[a->plan.wrap],
-                               .causal = a->plan.causal};
+                               .causal = a->plan.causal,
+                               .same_bucket = a->plan.same_bucket,
+                               .whole_buckets = a->plan.whole_buckets};
 }
 
 static const int32_t *of_round(const rf_attention *a, const int32_t *all, int64_t round,
@@ -285,7 +289,7 @@ enum { EMPTY = -1 };
 typedef struct column {
     int64_t token; /* EMPTY: a slot that holds none */
     int64_t round;
-    bool allowed;
+    bool allowed, is_last_resort;
     double value; /* its score, then its weight */
 } column;
 
@@ -331,7 +335,19 @@ static double product(const rf_attention *a, int64_t query, int64_t token)
     return sum * scale * (double)a->plan.scale;
 }
 
-static column column_of(const rf_attention *a, int64_t query, int64_t token, int64_t round)
+/* Both tokens are in one bucket of the query's round, where the plan asks for that. */
+static bool may_meet(const rf_attention *a, int64_t query, int64_t token, int64_t round)
+{
+    if (!a->plan.same_bucket) {
+        return true;
+    }
+    const int32_t *buckets = a->buckets + round * a->plan.length;
+    return token != EMPTY && buckets[query] == buckets[token];
+}
+
+/* Appends the column of a slot, unless the pair does not exist. Gives how many there are then. */
+static int64_t add_column(const rf_attention *a, int64_t query, int64_t token, int64_t round,
+                          column *columns, int64_t count)
 {
     const double forbidden = -1e9;
     const double last_resort = -1e5;
@@ -339,10 +355,35 @@ static column column_of(const rf_attention *a, int64_t query, int64_t token, int
     bool itself = token == query && a->plan.self == RF_SELF_LAST_RESORT;
     c.allowed = itself || (token != EMPTY && !(a->plan.causal && token > query) &&
                            (a->mask == NULL || a->mask[token] != 0));
+    if (!may_meet(a, query, token, round) ||
+        (!c.allowed && a->plan.empty_row == RF_EMPTY_ROW_ZERO)) {
+        return count;
+    }
     if (c.allowed) {
+        c.is_last_resort = itself;
         c.value = itself ? last_resort : product(a, query, token);
     }
-    return c;
+    columns[count] = c;
+    return count + 1;
+}
+
+/* Slots of whole buckets stand bucket by bucket: those of the query's are around its own. */
+static int64_t whole_bucket(const rf_attention *a, int64_t query, int64_t round, int64_t slot,
+                            column *columns)
+{
+    int64_t first = slot;
+    int64_t count = 0;
+    while (first > 0 && may_meet(a, query, token_at(a, round, first - 1), round)) {
+        first--;
+    }
+    for (int64_t i = first; i < a->plan.slots; i++) {
+        int64_t token = token_at(a, round, i);
+        if (!may_meet(a, query, token, round)) {
+            break;
+        }
+        count = add_column(a, query, token, round, columns, count);
+    }
+    return count;
 }
 
 /* The columns of one round, in the order of the window; gives how many. */
@@ -351,6 +392,9 @@ static int64_t window(const rf_attention *a, int64_t query, int64_t round, colum
     const rf_attention_plan *plan = &a->plan;
     int64_t slot = a->slots != NULL ? a->slots[round * plan->length + query] : query;
     int64_t count = 0;
+    if (plan->whole_buckets) {
+        return whole_bucket(a, query, round, slot, columns);
+    }
     for (int64_t shift = -plan->before; shift <= plan->after; shift++) {
         int64_t part = round;
         int64_t block = slot / plan->block;
@@ -359,41 +403,10 @@ static int64_t window(const rf_attention *a, int64_t query, int64_t round, colum
         }
         for (int64_t i = 0; i < plan->block; i++) {
             int64_t token = token_at(a, part, block * plan->block + i);
-            columns[count++] = column_of(a, query, token, round);
+            count = add_column(a, query, token, round, columns, count);
         }
     }
     return count;
-}
-
-static double log_sum(const column *columns, int64_t count)
-{
-    double most = -HUGE_VAL;
-    double sum = 0.0;
-    for (int64_t i = 0; i < count; i++) {
-        most = columns[i].value > most ? columns[i].value : most;
-    }
-    for (int64_t i = 0; i < count; i++) {
-        sum += exp(columns[i].value - most);
-    }
-    return most + log(sum);
-}
-
-/* Scores become weights over all rounds. Each round's normaliser is rounded, then that of all, as
- * the model's are; norms [parts]. */
-static float weigh(const rf_attention *a, column *columns, int64_t count, column *norms)
-{
-    int64_t parts = a->plan.parts;
-    for (int64_t first = 0, last = 0; first < count; first = last) {
-        while (last < count && columns[last].round == columns[first].round) {
-            last++;
-        }
-        norms[columns[first].round].value = (double)(float)log_sum(columns + first, last - first);
-    }
-    double norm = parts == 1 ? norms[0].value : (double)(float)log_sum(norms, parts);
-    for (int64_t i = 0; i < count; i++) {
-        columns[i].value = exp(columns[i].value - norm);
-    }
-    return (float)norm;
 }
 
 static int by_token(const void *left, const void *right)
@@ -404,6 +417,73 @@ static int by_token(const void *left, const void *right)
         return a->token < b->token ? -1 : 1;
     }
     return a->round < b->round ? -1 : a->round > b->round;
+}
+
+static int by_round(const void *left, const void *right)
+{
+    const column *a = left;
+    const column *b = right;
+    return a->round != b->round   ? (a->round < b->round ? -1 : 1)
+           : a->token != b->token ? (a->token < b->token ? -1 : 1)
+                                  : 0;
+}
+
+/* A pair that is met N times scores lower by log N, so that it counts once. */
+static void correct_duplicates(column *columns, int64_t count)
+{
+    qsort(columns, (size_t)count, sizeof *columns, by_token);
+    for (int64_t first = 0, last = 0; first < count; first = last) {
+        while (last < count && columns[last].token == columns[first].token) {
+            last++;
+        }
+        for (int64_t i = first; i < last; i++) {
+            bool counts = columns[i].allowed && !columns[i].is_last_resort;
+            columns[i].value -= counts ? log((double)(last - first)) : 0.0;
+        }
+    }
+    qsort(columns, (size_t)count, sizeof *columns, by_round);
+}
+
+static double log_sum(const column *columns, int64_t count)
+{
+    double most = -HUGE_VAL;
+    double sum = 0.0;
+    for (int64_t i = 0; i < count; i++) {
+        most = columns[i].value > most ? columns[i].value : most;
+    }
+    for (int64_t i = 0; i < count && most > -HUGE_VAL; i++) {
+        sum += exp(columns[i].value - most);
+    }
+    return most > -HUGE_VAL ? most + log(sum) : most;
+}
+
+/* Scores become weights over all rounds. Each round's normaliser is rounded, then that of all, as
+ * the model's are; or, where the plan is exact, the rounds have what they have in theory. norms
+ * [2 parts]: rounded, then not. */
+static float weigh(const rf_attention *a, column *columns, int64_t count, column *norms)
+{
+    int64_t parts = a->plan.parts;
+    for (int64_t r = 0; r < 2 * parts; r++) {
+        norms[r].value = -HUGE_VAL;
+    }
+    for (int64_t first = 0, last = 0; first < count; first = last) {
+        int64_t round = columns[first].round;
+        while (last < count && columns[last].round == round) {
+            last++;
+        }
+        norms[parts + round].value = log_sum(columns + first, last - first);
+        norms[round].value = (double)(float)norms[parts + round].value;
+    }
+    double all = log_sum(norms, parts);
+    double norm = parts == 1 ? norms[0].value : (double)(float)all;
+    for (int64_t i = 0; i < count; i++) {
+        const column *own = &norms[columns[i].round];
+        double value = columns[i].value;
+        columns[i].value = a->plan.rounding == RF_ROUNDING_EXACT
+                               ? exp(value - own[parts].value) * exp(own->value - all)
+                               : exp(value - norm);
+    }
+    return (float)norm;
 }
 
 static bool is_listed(const column *c)
@@ -472,10 +552,13 @@ rf_status rf_attention_weights(const rf_attention *a, int64_t query, rf_attentio
         return rf_error_set(error, RF_ERR_ARGUMENT, "position %lld is outside the %lld tokens",
                             (long long)query, (long long)plan->length);
     }
-    RF_TRY(take("window", most + plan->parts, sizeof(column), &memory, error));
+    RF_TRY(take("window", most + 2 * plan->parts, sizeof(column), &memory, error));
     column *columns = memory;
     for (int64_t round = 0; round < plan->parts; round++) {
         count += window(a, query, round, columns + count);
+    }
+    if (plan->duplicates == RF_DUPLICATES_CORRECTED) {
+        correct_duplicates(columns, count);
     }
     float norm = weigh(a, columns, count, columns + most);
     qsort(columns, (size_t)count, sizeof *columns, by_token);
