@@ -25,14 +25,18 @@ typedef struct attention_case {
     bool f32_results; /* but for outputs and gradients */
     float probability;
     int64_t segments; /* how many, at random; 0: the plan has none */
+    bool documents;   /* segments stand one behind the other */
 } attention_case;
 
-enum { ATTENTION_WRITTEN = 50, ATTENTION_CASES = 187 };
+enum { ATTENTION_WRITTEN = 50, ATTENTION_FULL = 12, ATTENTION_CASES = 187 + ATTENTION_FULL };
 
 /* Hand-written: the shapes that hurt. */
 extern const attention_case attention_written[ATTENTION_WRITTEN];
+/* The last ones: full attention with masks, segments and dropout. */
+extern const attention_case attention_full[ATTENTION_FULL];
 
-/* Case `index` of ATTENTION_CASES: written by hand first, then drawn at random from the index.
+/* Case `index` of ATTENTION_CASES: written by hand first, then drawn at random from the index,
+ * then full attention.
  * `name` [32] is for those. */
 attention_case attention_case_at(int index, char *name);
 /* The type of outputs and gradients. */

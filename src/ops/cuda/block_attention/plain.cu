@@ -275,7 +275,8 @@ size_t rf_cuda_block_attention_scratch_size(const rf_device *device, const void 
 {
     const rf_block_attention *attention = static_cast<const rf_block_attention *>(arguments);
     if (is_fast(device, attention)) {
-        return rf_fast_forward_scratch_size(attention);
+        return rf_full_takes(&attention->plan) ? rf_full_forward_scratch_size(attention)
+                                               : rf_fast_forward_scratch_size(attention);
     }
     size_t used = 0;
     (void)in_f32(attention, nullptr, &used);
