@@ -10,6 +10,7 @@
 #define RF_OPS_CUDA_BLOCK_ATTENTION_FAST_CUH
 
 #include "ops/cuda/block_attention/mma.cuh"
+#include "ops/cuda/block_attention/paper.cuh"
 #include "ops/cuda/block_attention/tile.cuh"
 
 /* Sizes for heads of up to Width, tiles of Owners slots and steps of Entries. */
@@ -179,10 +180,10 @@ RF_MUST_CHECK static inline rf_status rf_attention_convert(rf_device *device, co
     return from->dtype == to->dtype ? RF_OK : rf_cuda_cast(device, &cast, nullptr, error);
 }
 
-/* Can the bf16 kernels take heads of this width? */
-static inline bool rf_fast_takes(int64_t width)
+/* Can the bf16 kernels take the plan, and heads of this width? */
+static inline bool rf_fast_takes(const rf_attention_plan *plan, int64_t width)
 {
-    return width % 8 == 0 && width >= 8 && width <= 128;
+    return width % 8 == 0 && width >= 8 && width <= 128 && !rf_paper_takes(plan);
 }
 
 /* RF_OK, or RF_ERR_ARGUMENT where a tensor does not start at a multiple of 16 bytes. */
