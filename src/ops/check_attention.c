@@ -96,11 +96,48 @@ static rf_status check_plan_numbers(const rf_check_scope *scope, const rf_attent
     return RF_OK;
 }
 
+static rf_status refuse(const rf_check_scope *scope, const char *why)
+{
+    return rf_error_set(scope->error, RF_ERR_ARGUMENT, "%s: %s", scope->op, why);
+}
+
+/* Which of the paper's options go together. */
+static rf_status check_options(const rf_check_scope *scope, const rf_attention_plan *plan)
+{
+    RF_TRY(
+        rf_check_range(scope, "duplicates", (int64_t)plan->duplicates, 0, RF_DUPLICATES_CORRECTED));
+    RF_TRY(rf_check_range(scope, "empty_row", (int64_t)plan->empty_row, 0, RF_EMPTY_ROW_ZERO));
+    RF_TRY(rf_check_range(scope, "rounding", (int64_t)plan->rounding, 0, RF_ROUNDING_EXACT));
+    if (plan->rounding == RF_ROUNDING_EXACT &&
+        (plan->wrap != RF_WRAP_NONE || plan->empty_row != RF_EMPTY_ROW_ZERO)) {
+        return refuse(scope,
+                      "exact rounding needs a plan that does not wrap, with empty rows of 0");
+    }
+    if (plan->same_bucket == rf_tensor_is_absent(&plan->bucket)) {
+        return refuse(scope, "`bucket` is needed with same_bucket, and only there");
+    }
+    const bool is_one_block = plan->block == plan->slots && plan->before == 0 && plan->after == 0 &&
+                              plan->wrap == RF_WRAP_NONE;
+    if (plan->whole_buckets && !(plan->same_bucket && is_one_block)) {
+        return refuse(scope, "whole_buckets needs same_bucket, and one block of all slots");
+    }
+    if (plan->whole_buckets && rf_tensor_is_absent(&plan->order)) {
+        return refuse(scope, "whole_buckets needs an order");
+    }
+    const bool looks_up = plan->duplicates == RF_DUPLICATES_CORRECTED && !plan->whole_buckets &&
+                          !rf_tensor_is_absent(&plan->order);
+    if (looks_up && rf_tensor_is_absent(&plan->inverse)) {
+        return refuse(scope, "duplicates are to be corrected, which needs `inverse`");
+    }
+    return RF_OK;
+}
+
 /* The plan, and query, key and value against it. */
 static rf_status check_plan(const rf_check_scope *scope, const rf_attention_plan *plan,
                             const rf_tensor *query, const rf_tensor *key, const rf_tensor *value)
 {
     RF_TRY(check_plan_numbers(scope, plan));
+    RF_TRY(check_options(scope, plan));
     RF_TRY(rf_check_free(scope, "query", query, RF_CHECK_REAL, 4));
     rf_tensor needed =
         rf_tensor_4(NULL, query->dtype, plan->batch, plan->length, plan->heads, query->shape[3]);
@@ -117,6 +154,10 @@ static rf_status check_plan(const rf_check_scope *scope, const rf_attention_plan
         scope, "order", &plan->order,
         rf_tensor_4(NULL, RF_I32, plan->batch, plan->heads, plan->parts, plan->slots), "query",
         query));
+    const rf_tensor of_tokens =
+        rf_tensor_4(NULL, RF_I32, plan->batch, plan->heads, plan->parts, plan->length);
+    RF_TRY(rf_check_optional(scope, "bucket", &plan->bucket, of_tokens, "query", query));
+    RF_TRY(rf_check_optional(scope, "inverse", &plan->inverse, of_tokens, "query", query));
     RF_TRY(rf_check_optional(scope, "segments", &plan->segments,
                              rf_tensor_2(NULL, RF_I32, plan->batch, plan->length), "query", query));
     return rf_check_optional(scope, "key_mask", &plan->key_mask,
@@ -170,6 +211,7 @@ rf_status rf_check_combine_rounds(const rf_check_scope *scope, const void *argum
     const rf_tensor *output = &combine->output;
     RF_TRY(rf_check_free(scope, "output", output, RF_CHECK_REAL, 5));
     RF_TRY(rf_check_range(scope, "parts", output->shape[1], 1, INT32_MAX));
+    RF_TRY(rf_check_range(scope, "rounding", (int64_t)combine->rounding, 0, RF_ROUNDING_EXACT));
     int64_t batch = output->shape[0];
     int64_t length = output->shape[2];
     int64_t heads = output->shape[3];

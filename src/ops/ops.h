@@ -287,6 +287,19 @@ typedef enum rf_self_rule {
     RF_SELF_ORDINARY,
     RF_SELF_LAST_RESORT /* the pair (i, i) scores exactly -1e5, whatever else holds */
 } rf_self_rule;
+typedef enum rf_duplicates {
+    RF_DUPLICATES_COUNTED,  /* a pair that is met in several places counts in each */
+    RF_DUPLICATES_CORRECTED /* it counts once: its score is lowered by log N */
+} rf_duplicates;
+typedef enum rf_empty_row {
+    RF_EMPTY_ROW_UNIFORM, /* pairs that are not allowed score -1e9: alone they share the weight */
+    RF_EMPTY_ROW_ZERO     /* they do not exist: a row without any pair gives 0, its norm is -inf */
+} rf_empty_row;
+typedef enum rf_rounding {
+    RF_ROUNDING_REFERENCE, /* x exp(m - log_norm): what Hugging Face's float32 gives */
+    RF_ROUNDING_EXACT /* divided by the sum: weights sum to 1 in every row; with RF_WRAP_NONE and
+                         RF_EMPTY_ROW_ZERO only */
+} rf_rounding;
 
 /* A softmax attention as data: in which order the tokens stand, how long a block is, which blocks a
  * query block sees, and which pairs are allowed, judged on original positions. See docs/design.md,
@@ -302,15 +315,54 @@ typedef enum rf_self_rule {
  *
  * With segments (documents that share a window) a pair of tokens of two segments does not exist,
  * and neither does a pair with an empty slot: it weighs exactly 0, even where nothing else is
- * allowed. A query always meets itself. */
+ * allowed. A query always meets itself.
+ *
+ * The paper's own attention (Kitaev et al. 2020, section 2 and appendix A), each by itself or all
+ * at once; a plan that is zero there is Hugging Face's:
+ *
+ * same_bucket: a pair that stands in the window of a query's slot in part p exists iff both tokens'
+ * `bucket` in part p is the same one (of the query's part, also where the key's slot is another
+ * part's, through RF_WRAP_ALL_PARTS); a pair with an empty slot does not exist.
+ *
+ * RF_DUPLICATES_CORRECTED: an allowed pair scores s - log N, where N counts the columns, over the
+ * windows of the query's slots in all parts, that hold the key (with same_bucket: of those parts in
+ * which both are of one bucket). N does not depend on the part, and no gradient goes through it.
+ * Pairs that are not allowed and the last resort keep -1e9 and -1e5. So the merge of all parts is
+ * the softmax over the union of their pairs, each once. For a kernel, with slots from `inverse` and
+ * p running over the parts (no wrap): N = number of p with -before <= slot_p(key) / block -
+ * slot_p(query) / block <= after [and bucket_p(key) == bucket_p(query)].
+ *
+ * whole_buckets: no chunks. The plan is one block of all slots (block = slots, before = after = 0,
+ * no wrap) with same_bucket, and `whole_buckets` is the promise that slots stand in the order of
+ * bucket_sort: ascending by (segment, bucket), tokens of one (segment, bucket) ascending, empty
+ * slots last. It changes no result: it lets a kernel walk, for a tile of slots, only the slots of
+ * the tile's buckets (one range, found by searching the order; causal: up to the tile's end), tile
+ * by tile, however long. N is then the number of parts in which the buckets are the same.
+ *
+ * RF_EMPTY_ROW_ZERO: pairs that are not allowed, and pairs with empty slots, do not exist. A row
+ * (of a part) without pairs has output 0 and log_norm -inf, and no gradients; rf_combine_rounds
+ * takes such norms.
+ *
+ * RF_ROUNDING_EXACT: per part output = sum exp(s - m) v / l; combine_rounds with the same rounding
+ * divides by the sum of its weights. Backward: P = exp(s - norm) as ever, but where the norm is
+ * below -5e4 the row sees only itself, in every part, and the last resort's P is exactly 1 / parts
+ * (elsewhere exactly 0), since float32 near -1e5 is too coarse for the difference. */
 typedef struct rf_attention_plan {
     int64_t batch, heads, parts, length, slots, block, before, after;
     rf_wrap wrap;
     rf_tensor order;    /* optional [batch, heads, parts, slots] i32 */
     rf_tensor key_mask; /* optional [batch, length] u8, 1 = keep */
     rf_tensor segments; /* optional [batch, length] i32, each at least 0 */
+    rf_tensor bucket;   /* [batch, heads, parts, length] i32, as bucket_hash gives them: with
+                           same_bucket, else absent */
+    rf_tensor inverse; /* [batch, heads, parts, length] i32: token -> slot, as bucket_sort gives it:
+                          with RF_DUPLICATES_CORRECTED and an order, unless whole_buckets */
     bool causal;
     rf_self_rule self;
+    bool same_bucket, whole_buckets;
+    rf_duplicates duplicates;
+    rf_empty_row empty_row;
+    rf_rounding rounding;
     bool normalise_keys; /* keys are query * rsqrt(mean(query^2) + 1e-6) / sqrt(width); `key` is
                             absent */
     float scale;         /* 1 with normalise_keys; 1 / sqrt(width) otherwise */
@@ -325,12 +377,12 @@ typedef struct rf_attention_plan {
 
 /* Per part: m = max s, l = sum exp(s - m), log_norm = (float)(m + log l),
  * output = (sum exp(s - m) v) * exp(m - log_norm): never a division by l, since Hugging Face's
- * rounding of a self-only row depends on it. log_norm is computed without dropout.
- *   query, key, value [batch, length, heads, width] f32, or all bf16 (no key with normalise_keys)
- *   output            [batch, parts, length, heads, width] f32, or bf16 as query, original order
- *   log_norm          [batch, heads, parts, length] f32
- * With bf16 a back end may also round to bf16 the weights that multiply values and, backward,
- * output_gradient, P and dS; scores, sums and everything else are f32. */
+ * rounding of a self-only row depends on it (but with RF_ROUNDING_EXACT). log_norm is computed
+ * without dropout. query, key, value [batch, length, heads, width] f32, or all bf16 (no key with
+ * normalise_keys) output            [batch, parts, length, heads, width] f32, or bf16 as query,
+ * original order log_norm          [batch, heads, parts, length] f32 With bf16 a back end may also
+ * round to bf16 the weights that multiply values and, backward, output_gradient, P and dS; scores,
+ * sums and everything else are f32. */
 typedef struct rf_block_attention {
     rf_attention_plan plan;
     rf_tensor query, key, value, output, log_norm;
@@ -350,11 +402,13 @@ typedef struct rf_block_attention_backward {
 } rf_block_attention_backward;
 
 /* M = max_r log_norm_r; norm = (float)(M + log sum_r exp(log_norm_r - M)), rounded once; merged =
- * sum_r exp(log_norm_r - norm) * output_r. One part: a copy. output, log_norm as block_attention
- * gives them; merged [batch, length, heads, width] of output's type, norm [batch, heads, length]
- * f32. */
+ * sum_r exp(log_norm_r - norm) * output_r; with RF_ROUNDING_EXACT merged = sum_r w_r output_r /
+ * sum_r w_r, w_r = exp(log_norm_r - M), and where M is -inf merged is 0 and norm -inf. One part: a
+ * copy. output, log_norm as block_attention gives them; merged [batch, length, heads, width] of
+ * output's type, norm [batch, heads, length] f32. */
 typedef struct rf_combine_rounds {
     rf_tensor output, log_norm, merged, norm;
+    rf_rounding rounding;
 } rf_combine_rounds;
 
 /* ---- loss, reductions, optimizer --------------------------------------------------------- */

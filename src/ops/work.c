@@ -24,9 +24,13 @@ static double project_flops(const rf_project *project)
 }
 
 /* Pairs of a query and a key of the window, in all parts. Of one block of all tokens a causal
- * attention needs the half, and the kernels skip the rest. */
+ * attention needs the half, and the kernels skip the rest. How many pairs whole buckets make is in
+ * the data: they are not counted. */
 static double pairs_of(const rf_attention_plan *plan)
 {
+    if (plan->whole_buckets) {
+        return 0.0;
+    }
     const double window = (double)plan->block * (double)(plan->before + 1 + plan->after);
     const double queries = (double)plan->batch * (double)plan->heads * (double)plan->parts;
     const bool halved = plan->causal && plan->slots == plan->block;
@@ -66,7 +70,7 @@ double rf_op_flops(rf_op op, const void *arguments)
  * written, or stands for as many bytes of something else. gemm, project and step_project have
  * theirs below.
  */
-enum { MOST_OPERANDS = 12 };
+enum { MOST_OPERANDS = 14 };
 #define OPERAND(type, member) (1 + offsetof(type, member))
 static const size_t operands[RF_OP_COUNT][MOST_OPERANDS] = {
     [RF_OP_CAST] = {OPERAND(rf_cast, x), OPERAND(rf_cast, y)},
@@ -102,12 +106,16 @@ static const size_t operands[RF_OP_COUNT][MOST_OPERANDS] = {
                            OPERAND(rf_bucket_sort, inverse)},
     [RF_OP_BLOCK_ATTENTION] = {OPERAND(rf_block_attention, plan.order),
                                OPERAND(rf_block_attention, plan.key_mask),
+                               OPERAND(rf_block_attention, plan.bucket),
+                               OPERAND(rf_block_attention, plan.inverse),
                                OPERAND(rf_block_attention, query), OPERAND(rf_block_attention, key),
                                OPERAND(rf_block_attention, value),
                                OPERAND(rf_block_attention, output),
                                OPERAND(rf_block_attention, log_norm)},
     [RF_OP_BLOCK_ATTENTION_BACKWARD] = {OPERAND(rf_block_attention_backward, plan.order),
                                         OPERAND(rf_block_attention_backward, plan.key_mask),
+                                        OPERAND(rf_block_attention_backward, plan.bucket),
+                                        OPERAND(rf_block_attention_backward, plan.inverse),
                                         OPERAND(rf_block_attention_backward, query),
                                         OPERAND(rf_block_attention_backward, key),
                                         OPERAND(rf_block_attention_backward, value),

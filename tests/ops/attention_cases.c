@@ -61,7 +61,12 @@ static attention_case random_bf16_case(int index, char *name)
     return plan;
 }
 
-enum { BF16_CASES = 30, SEGMENT_CASES = 36, DRAWN_END = ATTENTION_CASES - ATTENTION_FULL };
+enum {
+    BF16_CASES = 30,
+    SEGMENT_CASES = 36,
+    PAPER_CASES = 45 + ATTENTION_PAPER,
+    DRAWN_END = ATTENTION_CASES - ATTENTION_FULL
+};
 
 /* Other random plans, whose tokens are of two to five segments: half of them in f32. */
 static attention_case random_segments_case(int index, char *name)
@@ -73,6 +78,38 @@ static attention_case random_segments_case(int index, char *name)
     return plan;
 }
 
+/* Other random plans with options of the paper's, each by itself or several: a quarter in bf16, a
+ * third over whole buckets. */
+static attention_case random_paper_case(int index, char *name)
+{
+    const bool is_bf16 = index % 4 == 3;
+    attention_case plan = is_bf16 ? random_bf16_case(index, name) : random_case(index, name);
+    (void)snprintf(name, 32, "random paper%s %d", is_bf16 ? " bf16" : "", index);
+    plan.segments = draw(index, 41, 0, 3) == 0 ? draw(index, 40, 2, 3) : 0;
+    plan.whole = draw(index, 42, 0, 2) == 0;
+    plan.buckets = (bucket_kind)draw(index, 43, plan.whole ? 1 : 0, BUCKETS_EACH);
+    if (is_bf16 && plan.buckets == BUCKETS_EACH) { /* gradients are what rounding leaves of 0 */
+        plan.buckets = BUCKETS_SKEWED;
+    }
+    plan.corrected = draw(index, 44, 0, 2) != 0;
+    plan.zero_rows = draw(index, 45, 0, 1) != 0;
+    plan.exact = draw(index, 46, 0, 2) != 0;
+    plan.zero_rows = plan.zero_rows || plan.exact;
+    if (plan.exact || plan.whole) {
+        plan.wrap = RF_WRAP_NONE;
+    }
+    if (plan.whole) {
+        plan.order = ORDER_SORTED;
+        plan.slots = plan.length + draw(index, 47, 0, 3);
+        plan.block = plan.slots;
+        plan.before = 0;
+        plan.after = 0;
+    } else if (plan.buckets != BUCKETS_NONE && draw(index, 48, 0, 1) != 0) {
+        plan.order = ORDER_SORTED;
+    }
+    return plan;
+}
+
 attention_case attention_case_at(int index, char *name)
 {
     if (index < ATTENTION_WRITTEN) {
@@ -81,16 +118,77 @@ attention_case attention_case_at(int index, char *name)
     if (index >= DRAWN_END) {
         return attention_full[index - DRAWN_END];
     }
-    if (index >= DRAWN_END - SEGMENT_CASES) {
+    if (index >= DRAWN_END - ATTENTION_PAPER) {
+        return attention_paper[index - (DRAWN_END - ATTENTION_PAPER)];
+    }
+    if (index >= DRAWN_END - PAPER_CASES) {
+        return random_paper_case(index, name);
+    }
+    if (index >= DRAWN_END - PAPER_CASES - SEGMENT_CASES) {
         return random_segments_case(index, name);
     }
-    return index < DRAWN_END - SEGMENT_CASES - BF16_CASES ? random_case(index, name)
-                                                          : random_bf16_case(index, name);
+    return index < DRAWN_END - PAPER_CASES - SEGMENT_CASES - BF16_CASES
+               ? random_case(index, name)
+               : random_bf16_case(index, name);
 }
 
 rf_dtype attention_results(const attention_case *plan)
 {
     return plan->bf16 && !plan->f32_results ? RF_BF16 : RF_F32;
+}
+
+/* Buckets [batch, heads, parts, length]. */
+static void fill_buckets(const check_state *check, double *values, int64_t count)
+{
+    const attention_case *plan = check->which->parameters;
+    for (int64_t i = 0; i < count && plan->length > 0; i++) {
+        const double drawn = values[i];
+        switch (plan->buckets) {
+        case BUCKETS_NONE:
+        case BUCKETS_ONE:
+            values[i] = 0.0;
+            break;
+        case BUCKETS_EACH:
+            values[i] = (double)(i % plan->length);
+            break;
+        case BUCKETS_SKEWED:
+            values[i] = drawn < 4.0 ? 1.0 : drawn - 4.0;
+            break;
+        case BUCKETS_RANDOM:
+            break;
+        }
+    }
+}
+
+/* Slots of one (batch, head, part) by segment and bucket: buckets are less than the length or
+ * than 6. */
+static void sort_slots(const attention_case *plan, const double *buckets, const double *segments,
+                       double *row)
+{
+    int64_t slot = 0;
+    const int64_t most = plan->length > 6 ? plan->length : 6;
+    for (int64_t segment = 0; segment < (plan->segments > 0 ? plan->segments : 1); segment++) {
+        for (int64_t bucket = 0; bucket < most; bucket++) {
+            for (int64_t token = 0; token < plan->length; token++) {
+                const bool is_in = plan->segments == 0 || (int64_t)segments[token] == segment;
+                if (is_in && (int64_t)buckets[token] == bucket) {
+                    row[slot++] = (double)token;
+                }
+            }
+        }
+    }
+}
+
+static void fill_inverse(const check_state *check, double *values, int64_t count)
+{
+    const attention_case *plan = check->which->parameters;
+    const double *order = check->values[ATTENTION_ORDER];
+    const int64_t rows = plan->length > 0 ? count / plan->length : 0;
+    for (int64_t i = 0; i < rows * plan->slots && plan->order != ORDER_NONE; i++) {
+        if (order[i] >= 0.0) {
+            values[i / plan->slots * plan->length + (int64_t)order[i]] = (double)(i % plan->slots);
+        }
+    }
 }
 
 /* Random slots for the tokens of each (batch, head, part), -1 in the others. */
@@ -103,6 +201,13 @@ static void fill_order(const check_state *check, double *values, int64_t count)
         double *row = values + first;
         for (int64_t slot = 0; slot < plan->slots; slot++) {
             row[slot] = slot < plan->length ? (double)slot : -1.0;
+        }
+        if (plan->order == ORDER_SORTED) {
+            const int64_t part = first / plan->slots;
+            const int64_t batch = part / plan->parts / plan->heads;
+            sort_slots(plan, check->values[ATTENTION_BUCKET] + part * plan->length,
+                       check->values[ATTENTION_SEGMENTS] + batch * plan->length, row);
+            continue;
         }
         const int64_t mixed = plan->order == ORDER_PADDED ? plan->length : plan->slots;
         for (int64_t slot = mixed - 1; slot > 0; slot--) {
@@ -165,8 +270,16 @@ void attention_add_inputs(check_state *check)
         order.rank = 1;
         order.shape[0] = 1;
     }
-    check_add(check, &order);
-    check_add(check, &mask);
+    check_buffer bucket = {.name = "bucket",
+                           .role = CHECK_INPUT,
+                           .dtype = RF_I32,
+                           .rank = 4,
+                           .shape = {plan->batch, plan->heads, plan->parts, plan->length},
+                           .high = 5,
+                           .fill = fill_buckets};
+    check_buffer inverse = bucket;
+    inverse.name = "inverse";
+    inverse.fill = fill_inverse;
     check_add(check, &(check_buffer){.name = "segments",
                                      .role = CHECK_INPUT,
                                      .dtype = RF_I32,
@@ -174,32 +287,48 @@ void attention_add_inputs(check_state *check)
                                      .shape = {plan->batch, plan->length},
                                      .high = (double)(plan->segments > 0 ? plan->segments - 1 : 0),
                                      .fill = fill_segments});
+    check_add(check, &bucket);
+    check_add(check, &order);
+    check_add(check, &inverse);
+    check_add(check, &mask);
 }
 
 rf_attention_plan attention_plan(const check_state *check, bool with_tensors)
 {
     const attention_case *from = check->which->parameters;
-    rf_attention_plan plan = {.batch = from->batch,
-                              .heads = from->heads,
-                              .parts = from->parts,
-                              .length = from->length,
-                              .slots = from->slots,
-                              .block = from->block,
-                              .before = from->before,
-                              .after = from->after,
-                              .wrap = from->wrap,
-                              .causal = from->causal,
-                              .normalise_keys = from->normalise,
-                              .self = from->last_resort ? RF_SELF_LAST_RESORT : RF_SELF_ORDINARY,
-                              .scale = from->normalise ? 1.0F : 1.0F / sqrtf((float)from->width),
-                              .probability = from->probability,
-                              .first_sample = 3,
-                              .first_head = 1,
-                              .all_heads = from->heads + 2};
+    rf_attention_plan plan = {
+        .batch = from->batch,
+        .heads = from->heads,
+        .parts = from->parts,
+        .length = from->length,
+        .slots = from->slots,
+        .block = from->block,
+        .before = from->before,
+        .after = from->after,
+        .wrap = from->wrap,
+        .causal = from->causal,
+        .normalise_keys = from->normalise,
+        .same_bucket = from->buckets != BUCKETS_NONE,
+        .whole_buckets = from->whole,
+        .duplicates = from->corrected ? RF_DUPLICATES_CORRECTED : RF_DUPLICATES_COUNTED,
+        .empty_row = from->zero_rows ? RF_EMPTY_ROW_ZERO : RF_EMPTY_ROW_UNIFORM,
+        .rounding = from->exact ? RF_ROUNDING_EXACT : RF_ROUNDING_REFERENCE,
+        .self = from->last_resort ? RF_SELF_LAST_RESORT : RF_SELF_ORDINARY,
+        .scale = from->normalise ? 1.0F : 1.0F / sqrtf((float)from->width),
+        .probability = from->probability,
+        .first_sample = 3,
+        .first_head = 1,
+        .all_heads = from->heads + 2};
     plan.dropout_key =
         (rf_random_key){.seed = 11, .step = 5, .layer = 2, .purpose = RF_PURPOSE_ATTENTION_DROPOUT};
     if (with_tensors && from->order != ORDER_NONE) {
         plan.order = check_tensor(check, ATTENTION_ORDER);
+    }
+    if (with_tensors && from->buckets != BUCKETS_NONE) {
+        plan.bucket = check_tensor(check, ATTENTION_BUCKET);
+    }
+    if (with_tensors && from->corrected && !from->whole && from->order != ORDER_NONE) {
+        plan.inverse = check_tensor(check, ATTENTION_INVERSE);
     }
     if (with_tensors && from->mask != MASK_NONE) {
         plan.key_mask = check_tensor(check, ATTENTION_MASK);
@@ -225,6 +354,8 @@ oracle_attention attention_oracle(const check_state *check, const rf_attention_p
                               .order = from->order != ORDER_NONE ? values[ATTENTION_ORDER] : NULL,
                               .key_mask = from->mask != MASK_NONE ? values[ATTENTION_MASK] : NULL,
                               .segments = from->segments > 0 ? values[ATTENTION_SEGMENTS] : NULL,
+                              .bucket =
+                                  from->buckets != BUCKETS_NONE ? values[ATTENTION_BUCKET] : NULL,
                               .query = values[ATTENTION_QUERY],
                               .key = values[ATTENTION_KEY],
                               .value = values[ATTENTION_VALUE]};

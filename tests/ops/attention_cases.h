@@ -7,10 +7,19 @@
 #include "oracle/attention.h"
 
 typedef enum order_kind {
-    ORDER_NONE,     /* as written */
-    ORDER_PADDED,   /* a permutation, then empty slots */
-    ORDER_SCATTERED /* empty slots anywhere */
+    ORDER_NONE,      /* as written */
+    ORDER_PADDED,    /* a permutation, then empty slots */
+    ORDER_SCATTERED, /* empty slots anywhere */
+    ORDER_SORTED     /* by (segment, bucket, token), then empty slots */
 } order_kind;
+
+typedef enum bucket_kind {
+    BUCKETS_NONE, /* the plan has none */
+    BUCKETS_RANDOM,
+    BUCKETS_SKEWED, /* most tokens are in one */
+    BUCKETS_ONE,    /* all are */
+    BUCKETS_EACH    /* each is in its own */
+} bucket_kind;
 
 typedef enum mask_kind { MASK_NONE, MASK_RANDOM, MASK_ALL_KEYS, MASK_FIRST_HALF } mask_kind;
 
@@ -24,14 +33,22 @@ typedef struct attention_case {
     bool bf16;        /* everything but norms */
     bool f32_results; /* but for outputs and gradients */
     float probability;
-    int64_t segments; /* how many, at random; 0: the plan has none */
-    bool documents;   /* segments stand one behind the other */
+    int64_t segments;    /* how many, at random; 0: the plan has none */
+    bool documents;      /* segments stand one behind the other */
+    bucket_kind buckets; /* with these the plan has same_bucket */
+    bool whole, corrected, zero_rows, exact;
 } attention_case;
 
-enum { ATTENTION_WRITTEN = 50, ATTENTION_FULL = 12, ATTENTION_CASES = 187 + ATTENTION_FULL };
+enum {
+    ATTENTION_WRITTEN = 50,
+    ATTENTION_PAPER = 18,
+    ATTENTION_FULL = 12,
+    ATTENTION_CASES = 250 + ATTENTION_FULL
+};
 
 /* Hand-written: the shapes that hurt. */
 extern const attention_case attention_written[ATTENTION_WRITTEN];
+extern const attention_case attention_paper[ATTENTION_PAPER];
 /* The last ones: full attention with masks, segments and dropout. */
 extern const attention_case attention_full[ATTENTION_FULL];
 
@@ -42,15 +59,17 @@ attention_case attention_case_at(int index, char *name);
 /* The type of outputs and gradients. */
 rf_dtype attention_results(const attention_case *plan);
 
-/* The first buffers of every case. ORDER, MASK and SEGMENTS are there (one number) even where the
- * plan has none. */
+/* The first buffers of every case. ORDER, MASK, SEGMENTS, BUCKET and INVERSE are there (one
+ * number) even where the plan has none. */
 enum {
     ATTENTION_QUERY,
     ATTENTION_KEY,
     ATTENTION_VALUE,
-    ATTENTION_ORDER,
-    ATTENTION_MASK,
     ATTENTION_SEGMENTS,
+    ATTENTION_BUCKET,
+    ATTENTION_ORDER,
+    ATTENTION_INVERSE,
+    ATTENTION_MASK,
     ATTENTION_INPUTS
 };
 void attention_add_inputs(check_state *check);

@@ -60,10 +60,11 @@ static void build(check_state *check)
         const bool is_mostly_masked = plan->mask == MASK_ALL_KEYS || plan->mask == MASK_FIRST_HALF;
         like_query.tolerance = is_mostly_masked && i != 1 ? 2e-4 : 2e-5;
         like_query.tolerance = plan->bf16 ? 4e-2 : like_query.tolerance;
-        /* Where rules set every score, or no segment has two tokens, all gradients of queries and
-         * keys are 0; what is left of products that cancel is less than a thousandth of a usual
-         * gradient in bf16, and a few roundings in f32. */
-        const double noise = plan->segments > 0 ? 1e-7 : 0.0;
+        /* Where rules set every score, or no segment or bucket has two tokens, all gradients of
+         * queries and keys are 0; what is left of products that cancel is less than a thousandth of
+         * a usual gradient in bf16, and a few roundings in f32. */
+        const double segment_noise = plan->segments > 0 ? 1e-7 : 0.0;
+        const double noise = plan->buckets != BUCKETS_NONE ? 1e-6 : segment_noise;
         like_query.noise = i == 1 ? 0.0 : plan->bf16 ? 1e-5 : noise;
         check_add(check, &like_query);
     }
@@ -98,9 +99,10 @@ static void rounded_norm(const oracle_attention *attention, double *norm)
     double *log_norm = output + rows * plan->parts * attention->width;
     double *merged = log_norm + rows * plan->parts;
     oracle_block_attention(attention, output, log_norm);
-    const rf_combine_rounds combine = {.output = rf_tensor_5(NULL, RF_F32, plan->batch, plan->parts,
-                                                             plan->length, plan->heads,
-                                                             attention->width)};
+    const rf_combine_rounds combine = {.output =
+                                           rf_tensor_5(NULL, RF_F32, plan->batch, plan->parts,
+                                                       plan->length, plan->heads, attention->width),
+                                       .rounding = plan->rounding};
     oracle_combine_rounds(&combine, output, log_norm, merged, norm);
     rf_release(memory);
 }
@@ -116,8 +118,10 @@ static void oracle(const check_state *check, double *const *values)
     if (!check->differentiating) {
         memcpy(rounding, norm, (size_t)rows * sizeof(double));
         rounded_norm(&attention, norm);
+        const bool is_exact = plan.rounding == RF_ROUNDING_EXACT;
         for (int64_t i = 0; i < rows; i++) {
-            rounding[i] = exp(rounding[i] - norm[i]);
+            const bool is_empty = isinf(norm[i]);
+            rounding[i] = is_exact || is_empty ? 1.0 : exp(rounding[i] - norm[i]);
         }
     }
     for (int64_t i = 0; i < rows; i++) {

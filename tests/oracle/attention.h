@@ -5,7 +5,7 @@
 
 #include "ops/ops.h"
 
-enum { ORACLE_MAX_WIDTH = 256 };
+enum { ORACLE_MAX_WIDTH = 256, ORACLE_MAX_LENGTH = 2048 }; /* length: corrected duplicates */
 
 /* op(a) op(b): the sizes and leading dimensions of `gemm`, whose data is not read. c in and out;
  * bias may be NULL. */
@@ -20,12 +20,12 @@ void oracle_bucket_hash(const rf_bucket_hash *hash, const double *query, const d
 void oracle_bucket_sort(const rf_bucket_sort *sort, const double *buckets, const double *segments,
                         double *order, double *inverse);
 
-/* The tensors of the plan are not read: order, key_mask, segments and, with normalised keys, key
- * may be NULL. */
+/* The tensors of the plan are not read: order, key_mask, segments, bucket and, with normalised
+ * keys, key may be NULL. */
 typedef struct oracle_attention {
     const rf_attention_plan *plan;
     int64_t width;
-    const double *order, *key_mask, *segments, *query, *key, *value;
+    const double *order, *key_mask, *segments, *bucket, *query, *key, *value;
 } oracle_attention;
 
 /* Per part; log_norm rounded to float, as the operation must. */

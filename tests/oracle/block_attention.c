@@ -72,29 +72,90 @@ static double product(const oracle_attention *in, const place *at, int64_t query
     return sum;
 }
 
+/* Are both of one bucket in the part? */
+static bool share_bucket(const oracle_attention *in, const place *at, int64_t part,
+                         int64_t query_token, int64_t key_token)
+{
+    const rf_attention_plan *plan = in->plan;
+    const int64_t row = (at->batch * plan->heads + at->head) * plan->parts + part;
+    const double *bucket = in->bucket + row * plan->length;
+    return bucket[query_token] == bucket[key_token];
+}
+
+static int64_t slot_of(const oracle_attention *in, const place *at, int64_t token)
+{
+    int64_t slot = 0;
+    while (token_in(in, at, at->part, slot) != token) {
+        slot++;
+    }
+    return slot;
+}
+
+/* times [length]: how often the query meets each token, in all parts. */
+static void count_times(const oracle_attention *in, place at, int64_t query_token, int64_t *times)
+{
+    const rf_attention_plan *plan = in->plan;
+    memset(times, 0, (size_t)plan->length * sizeof *times);
+    for (at.part = 0; at.part < plan->parts; at.part++) {
+        at.slot = slot_of(in, &at, query_token);
+        for (int64_t column = 0; column < (plan->before + 1 + plan->after) * plan->block;
+             column++) {
+            const int64_t token = token_of_column(in, &at, column);
+            if (token >= 0 &&
+                (!plan->same_bucket || share_bucket(in, &at, at.part, query_token, token))) {
+                times[token]++;
+            }
+        }
+    }
+}
+
+/* May the query see the key, itself aside? */
+static bool is_allowed(const oracle_attention *in, const place *at, int64_t query_token,
+                       int64_t key_token)
+{
+    const rf_attention_plan *plan = in->plan;
+    return key_token != EMPTY && !(plan->causal && key_token > query_token) &&
+           (in->key_mask == NULL || in->key_mask[at->batch * plan->length + key_token] != 0.0);
+}
+
+/* times as above, where duplicates are corrected. */
 static double score(const oracle_attention *in, const place *at, int64_t query_token,
-                    int64_t key_token)
+                    int64_t key_token, const int64_t *times)
 {
     const rf_attention_plan *plan = in->plan;
     if (key_token == query_token && plan->self == RF_SELF_LAST_RESORT) {
         return -1e5;
     }
-    if (key_token == EMPTY || (plan->causal && key_token > query_token) ||
-        (in->key_mask != NULL && in->key_mask[at->batch * plan->length + key_token] == 0.0)) {
+    if (!is_allowed(in, at, query_token, key_token)) {
         return -1e9;
     }
-    return (double)plan->scale * product(in, at, query_token, key_token);
+    const bool is_corrected = plan->duplicates == RF_DUPLICATES_CORRECTED;
+    return (double)plan->scale * product(in, at, query_token, key_token) -
+           (is_corrected ? log((double)times[key_token]) : 0.0);
 }
 
-/* Is there no such pair? Tokens of two segments make none, and no token makes one with nothing. */
+/* Is there no such pair? Tokens of two segments or buckets make none, and no token makes one with
+ * nothing. */
 static bool is_absent(const oracle_attention *in, const place *at, int64_t query_token,
                       int64_t key_token)
 {
-    if (key_token == ABSENT || in->segments == NULL) {
-        return key_token == ABSENT;
+    const rf_attention_plan *plan = in->plan;
+    const bool is_itself = key_token == query_token && plan->self == RF_SELF_LAST_RESORT;
+    if (key_token == ABSENT) {
+        return true;
     }
-    const double *segments = in->segments + at->batch * in->plan->length;
-    return key_token == EMPTY || segments[key_token] != segments[query_token];
+    if (plan->empty_row == RF_EMPTY_ROW_ZERO && !is_itself &&
+        !is_allowed(in, at, query_token, key_token)) {
+        return true;
+    }
+    if (key_token == EMPTY) {
+        return in->segments != NULL || plan->same_bucket;
+    }
+    if (plan->same_bucket && !share_bucket(in, at, at->part, query_token, key_token)) {
+        return true;
+    }
+    const double *segments = in->segments + at->batch * plan->length;
+    return in->segments != NULL && segments[key_token] != segments[query_token];
 }
 
 /* What dropout leaves of a probability. */
@@ -118,13 +179,17 @@ static void attend(const oracle_attention *in, const place *at, double *maximum,
 {
     const int64_t columns = (in->plan->before + 1 + in->plan->after) * in->plan->block;
     const int64_t query_token = token_in(in, at, at->part, at->slot);
+    int64_t times[ORACLE_MAX_LENGTH];
+    if (in->plan->duplicates == RF_DUPLICATES_CORRECTED) {
+        count_times(in, *at, query_token, times);
+    }
     *maximum = -(double)INFINITY;
     *sum = 0.0;
     memset(sums, 0, (size_t)in->width * sizeof(double));
     for (int64_t column = 0; column < columns; column++) {
         const int64_t token = token_of_column(in, at, column);
         if (!is_absent(in, at, query_token, token)) {
-            *maximum = fmax(*maximum, score(in, at, query_token, token));
+            *maximum = fmax(*maximum, score(in, at, query_token, token, times));
         }
     }
     for (int64_t column = 0; column < columns; column++) {
@@ -132,7 +197,7 @@ static void attend(const oracle_attention *in, const place *at, double *maximum,
         if (is_absent(in, at, query_token, token)) {
             continue;
         }
-        const double weight = exp(score(in, at, query_token, token) - *maximum);
+        const double weight = exp(score(in, at, query_token, token, times) - *maximum);
         *sum += weight;
         for (int64_t i = 0; i < in->width && token != EMPTY; i++) {
             sums[i] +=
@@ -160,22 +225,15 @@ void oracle_block_attention(const oracle_attention *in, double *output, double *
         double sum;
         attend(in, &at, &maximum, &sum, sums);
         const double norm = (double)(float)(maximum + log(sum));
+        const bool is_exact = plan->rounding == RF_ROUNDING_EXACT;
+        const double factor = is_exact ? 1.0 / sum : exp(maximum - norm);
         log_norm[row * plan->length + token] = norm;
         const int64_t to =
             ((at.batch * plan->parts + at.part) * plan->length + token) * plan->heads + at.head;
         for (int64_t i = 0; i < in->width; i++) {
-            output[to * in->width + i] = sums[i] * exp(maximum - norm);
+            output[to * in->width + i] = sum > 0.0 ? sums[i] * factor : 0.0;
         }
     }
-}
-
-static int64_t slot_of(const oracle_attention *in, const place *at, int64_t token)
-{
-    int64_t slot = 0;
-    while (token_in(in, at, at->part, slot) != token) {
-        slot++;
-    }
-    return slot;
 }
 
 /* One token of one head over all parts; the sums so far are relative to exp(highest). */
@@ -190,6 +248,9 @@ static void merge(const oracle_attention *in, place at, int64_t token, double *m
         double sum;
         at.slot = slot_of(in, &at, token);
         attend(in, &at, &maximum, &sum, sums);
+        if (sum == 0.0) {
+            continue;
+        }
         const double higher = fmax(highest, maximum);
         total = total * exp(highest - higher) + sum * exp(maximum - higher);
         for (int64_t i = 0; i < in->width; i++) {
@@ -198,7 +259,7 @@ static void merge(const oracle_attention *in, place at, int64_t token, double *m
         highest = higher;
     }
     for (int64_t i = 0; i < in->width; i++) {
-        merged[i] /= total;
+        merged[i] /= total > 0.0 ? total : 1.0;
     }
     *norm = highest + log(total);
 }

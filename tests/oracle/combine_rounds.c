@@ -21,12 +21,17 @@ void oracle_combine_rounds(const rf_combine_rounds *combine, const double *outpu
         for (int64_t part = 0; part < parts; part++) {
             sum += exp(norms[part * shape[2]] - highest);
         }
-        norm[index] = (double)(float)(highest + log(sum));
+        /* Exact: weights relative to the sum itself. A row that is empty in every part stays so. */
+        const bool is_empty = highest == -(double)INFINITY;
+        const bool is_exact = combine->rounding == RF_ROUNDING_EXACT;
+        norm[index] = is_empty ? highest : (double)(float)(highest + log(sum));
+        const double base = is_exact ? highest + log(sum) : norm[index];
         for (int64_t i = 0; i < shape[4]; i++) {
             double value = 0.0;
             for (int64_t part = 0; part < parts; part++) {
                 const int64_t row = ((batch * parts + part) * shape[2] + token) * shape[3] + head;
-                value += exp(norms[part * shape[2]] - norm[index]) * output[row * shape[4] + i];
+                const double weight = is_empty ? 0.0 : exp(norms[part * shape[2]] - base);
+                value += weight * output[row * shape[4] + i];
             }
             merged[((batch * shape[2] + token) * shape[3] + head) * shape[4] + i] = value;
         }

@@ -7,7 +7,11 @@
  * alone: parts go one after the other; within a part neighbouring runs share key blocks, so runs
  * are coloured, and those of one colour share none; runs that wrap meet tokens of any run, so they
  * come last, one after the other per (batch, head). So every sum has one order, without atomics.
- * Five products per tile. bf16 tensors are worked on as f32 copies. */
+ * Five products per tile.
+ *
+ * Whole buckets: a tile of slots walks the slots of its buckets twice, once as queries and once as
+ * keys, so that it owns all it adds to; seven products per pair of tiles. bf16 tensors are worked
+ * on as f32 copies. */
 #include "ops/cpu/block_attention_rows.h"
 #include "ops/cpu/gemm_tile.h"
 
@@ -162,14 +166,16 @@ static void differentiate_row(const call *in, const rf_attention_run *run,
         return;
     }
     const rf_attention_rule rule = rf_cpu_attention_rule(plan, run->batch, token);
-    const rf_attention_columns columns = rf_cpu_attention_columns(space, tile);
+    const rf_attention_columns columns =
+        in->cut.is_plain ? rf_cpu_attention_columns(space, tile)
+                         : rf_cpu_attention_biased(&in->cut, run, space, tile, token);
     const float *norm =
         (const float *)in->wide.norm.data + (run->batch * plan->heads + run->head) * plan->length;
     if (plan->probability > 0.0F) {
         rf_cpu_attention_keep(&in->cut, run, tile, token, space->keep);
         rf_cpu_attention_multiply(gradients, space->keep, tile->count);
     }
-    rf_cpu_attention_softmax_backward(products, gradients, &columns, &rule,
+    rf_cpu_attention_softmax_backward(plan, products, gradients, &columns, &rule,
                                       (const float[2]){norm[token], delta});
     if (plan->probability > 0.0F) {
         rf_cpu_attention_multiply(products, space->keep, tile->count);
@@ -209,15 +215,13 @@ static void add_columns(const rf_attention_tile *tile, int64_t width, const floa
                                     .c_leading = width});
 }
 
-static void differentiate_tile(const call *in, const rf_attention_run *run,
-                               const rf_attention_space *space, const rf_attention_tile *tile)
+/* Probabilities of the tile's pairs, in space->scores, and the gradients of their products, in
+ * space->score_gradients. */
+static void weigh_tile(const call *in, const rf_attention_run *run, const rf_attention_space *space,
+                       const rf_attention_tile *tile)
 {
     const int64_t width = in->cut.width;
     const int64_t first = tile->first * width;
-    float *query_gradient = in->wide.query_gradient.data;
-    rf_cpu_attention_gather_rows(&in->cut, run, tile, in->source.query, space->queries);
-    rf_cpu_attention_gather_rows(&in->cut, run, tile, in->wide.output_gradient.data,
-                                 space->output_gradients);
     multiply_rows(tile, width, space->queries, space->keys + first, space->scores);
     multiply_rows(tile, width, space->output_gradients, space->values + first,
                   space->score_gradients);
@@ -226,18 +230,38 @@ static void differentiate_tile(const call *in, const rf_attention_run *run,
     for (int64_t row = 0; row < tile->rows; row++) {
         differentiate_row(in, run, space, tile, row, deltas[row]);
     }
-    add_columns(tile, width, space->scores, space->output_gradients,
-                space->value_gradients + first);
-    add_columns(tile, width, space->score_gradients, space->queries, space->key_gradients + first);
-    rf_cpu_gemm_tile(&(rf_cpu_tile){.m = tile->rows,
+}
+
+static void gather_queries(const call *in, const rf_attention_run *run,
+                           const rf_attention_space *space, const rf_attention_tile *tile)
+{
+    rf_cpu_attention_gather_rows(&in->cut, run, tile, in->source.query, space->queries);
+    rf_cpu_attention_gather_rows(&in->cut, run, tile, in->wide.output_gradient.data,
+                                 space->output_gradients);
+}
+
+/* result (+)= the tile's gradients of products x its keys. */
+static void find_query_gradients(const call *in, const rf_attention_space *space,
+                                 const rf_attention_tile *tile, bool accumulate)
+{
+    const int64_t width = in->cut.width;
+    rf_cpu_gemm_tile(&(rf_cpu_tile){.accumulate = accumulate,
+                                    .m = tile->rows,
                                     .n = width,
                                     .k = tile->count,
                                     .a = space->score_gradients,
                                     .a_leading = tile->count,
-                                    .b = space->keys + first,
+                                    .b = space->keys + tile->first * width,
                                     .b_leading = width,
                                     .c = space->result,
                                     .c_leading = width});
+}
+
+static void add_query_gradients(const call *in, const rf_attention_run *run,
+                                const rf_attention_space *space, const rf_attention_tile *tile)
+{
+    const int64_t width = in->cut.width;
+    float *query_gradient = in->wide.query_gradient.data;
     for (int64_t row = 0; row < tile->rows; row++) {
         if (tile->tokens[row] >= 0) {
             add_to(query_gradient + rf_cpu_attention_row(&in->cut, run, tile->tokens[row]),
@@ -246,17 +270,30 @@ static void differentiate_tile(const call *in, const rf_attention_run *run,
     }
 }
 
-/* Add what the run summed to the outputs. */
+static void differentiate_tile(const call *in, const rf_attention_run *run,
+                               const rf_attention_space *space, const rf_attention_tile *tile)
+{
+    const int64_t width = in->cut.width;
+    const int64_t first = tile->first * width;
+    gather_queries(in, run, space, tile);
+    weigh_tile(in, run, space, tile);
+    add_columns(tile, width, space->scores, space->output_gradients,
+                space->value_gradients + first);
+    add_columns(tile, width, space->score_gradients, space->queries, space->key_gradients + first);
+    find_query_gradients(in, space, tile, false);
+    add_query_gradients(in, run, space, tile);
+}
+
+/* Add what was summed of gathered slots [first, end) to the outputs. */
 static void scatter_keys(const call *in, const rf_attention_run *run,
-                         const rf_attention_space *space)
+                         const rf_attention_space *space, int64_t first, int64_t end)
 {
     const rf_attention_plan *plan = in->cut.plan;
     const int64_t width = in->cut.width;
     float *query_gradient = in->wide.query_gradient.data;
     float *key_gradient = plan->normalise_keys ? NULL : in->wide.key_gradient.data;
     float *value_gradient = in->wide.value_gradient.data;
-    const int64_t end = (run->first_present + run->present) * plan->block;
-    for (int64_t slot = run->first_present * plan->block; slot < end; slot++) {
+    for (int64_t slot = first; slot < end; slot++) {
         const int32_t later =
             space->tokens[slot + RF_ATTENTION_AHEAD < end ? slot + RF_ATTENTION_AHEAD : end - 1];
         rf_cpu_attention_prefetch(&in->cut, run, later, value_gradient);
@@ -286,6 +323,7 @@ static void differentiate_run(const call *in, const rf_attention_run *run)
     const size_t size = (size_t)(in->cut.run_keys * in->cut.width) * sizeof(float);
     rf_attention_tile tile;
     rf_cpu_attention_gather(&in->cut, run, &in->source, &space);
+    rf_cpu_attention_find_logs(&in->cut, &space);
     memset(space.key_gradients, 0, size);
     memset(space.value_gradients, 0, size);
     for (int64_t block = 0; block < run->blocks; block++) {
@@ -295,7 +333,108 @@ static void differentiate_run(const call *in, const rf_attention_run *run)
             }
         }
     }
-    scatter_keys(in, run, &space);
+    scatter_keys(in, run, &space, run->first_present * in->cut.plan->block,
+                 (run->first_present + run->present) * in->cut.plan->block);
+}
+
+/* A tile of whole buckets: its slots, those of its buckets, its tokens. */
+typedef struct own_tile {
+    int64_t slot, first, last, end;
+    int32_t tokens[RF_ATTENTION_ROWS];
+} own_tile;
+
+/* Its slots are gathered, at 0. False: it has no token. */
+static bool find_own(const call *in, const rf_attention_run *run, const rf_attention_space *space,
+                     int64_t slot, own_tile *own)
+{
+    const int64_t left = in->cut.plan->slots - slot;
+    const int64_t rows = left < in->cut.tile_rows ? left : in->cut.tile_rows;
+    own->slot = slot;
+    if (!rf_cpu_attention_bucket_range(&in->cut, run, slot, rows, &own->first, &own->last,
+                                       &own->end)) {
+        return false;
+    }
+    const int64_t count = own->last + 1 - slot;
+    rf_cpu_attention_gather_slots(&in->cut, run, space, run->part, slot, count, 0);
+    memcpy(own->tokens, space->tokens, (size_t)count * sizeof(int32_t));
+    return true;
+}
+
+/* The tile as keys: all queries of its buckets. Its slots are gathered. */
+static void walk_queries(const call *in, const rf_attention_run *run,
+                         const rf_attention_space *space, const own_tile *own)
+{
+    const rf_attention_plan *plan = in->cut.plan;
+    const int64_t width = in->cut.width;
+    const int64_t count = own->last + 1 - own->slot;
+    const int64_t row = (run->batch * plan->heads + run->head) * plan->parts + run->part;
+    const int32_t *order = (const int32_t *)plan->order.data + row * plan->slots;
+    const bool is_hidden = rf_cpu_attention_is_hidden(&in->cut, space, count);
+    int64_t first = plan->causal ? own->slot : own->first;
+    int64_t end = own->end;
+    if (is_hidden) { /* each sees itself at most */
+        first = own->slot;
+        end = own->last + 1;
+    }
+    rf_cpu_attention_gather_keys(&in->cut, run, &in->source, space, 0, count);
+    memset(space->key_gradients, 0, (size_t)(count * width) * sizeof(float));
+    memset(space->value_gradients, 0, (size_t)(count * width) * sizeof(float));
+    for (int64_t slot = first; slot < end; slot += RF_ATTENTION_ROWS) {
+        const int64_t left = end - slot;
+        const rf_attention_tile tile = {.tokens = order + slot,
+                                        .rows = left < RF_ATTENTION_ROWS ? left : RF_ATTENTION_ROWS,
+                                        .count = count,
+                                        .first_column = own->slot};
+        gather_queries(in, run, space, &tile);
+        weigh_tile(in, run, space, &tile);
+        add_columns(&tile, width, space->scores, space->output_gradients, space->value_gradients);
+        add_columns(&tile, width, space->score_gradients, space->queries, space->key_gradients);
+    }
+    scatter_keys(in, run, space, 0, count);
+}
+
+/* The tile as queries: all keys of its buckets. */
+static void walk_keys(const call *in, const rf_attention_run *run, const rf_attention_space *space,
+                      const own_tile *own)
+{
+    const rf_attention_cut *cut = &in->cut;
+    rf_attention_tile tile = {.tokens = own->tokens, .rows = own->last + 1 - own->slot};
+    const int64_t end = cut->plan->causal ? own->last + 1 : own->end;
+    gather_queries(in, run, space, &tile);
+    memset(space->result, 0, (size_t)(tile.rows * cut->width) * sizeof(float));
+    for (int64_t piece = own->first; piece < end; piece += cut->run_keys) {
+        tile.count = end - piece < cut->run_keys ? end - piece : cut->run_keys;
+        tile.first_column = piece;
+        rf_cpu_attention_gather_slots(cut, run, space, run->part, piece, tile.count, 0);
+        const bool is_apart = piece + tile.count <= own->slot || piece > own->last;
+        if (!is_apart || !rf_cpu_attention_is_hidden(cut, space, tile.count)) {
+            rf_cpu_attention_gather_keys(cut, run, &in->source, space, 0, tile.count);
+            weigh_tile(in, run, space, &tile);
+            find_query_gradients(in, space, &tile, true);
+        }
+    }
+    add_query_gradients(in, run, space, &tile);
+}
+
+/* A part of whole buckets: tiles in any order, since each adds to rows of its own tokens only. */
+static void differentiate_buckets(const call *in, int64_t part, int threads)
+{
+    const rf_attention_plan *plan = in->cut.plan;
+    const int64_t tiles = rf_cpu_blocks(plan->slots, in->cut.tile_rows);
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+    for (int64_t index = 0; index < plan->batch * plan->heads * tiles; index++) {
+        const int64_t head = index / tiles;
+        const rf_attention_run run = {
+            .batch = head / plan->heads, .head = head % plan->heads, .part = part};
+        const rf_attention_space space =
+            rf_cpu_attention_space(&in->cut, true, in->scratch, omp_get_thread_num());
+        own_tile own;
+        rf_cpu_attention_find_logs(&in->cut, &space);
+        if (find_own(in, &run, &space, index % tiles * in->cut.tile_rows, &own)) {
+            walk_queries(in, &run, &space, &own);
+            walk_keys(in, &run, &space, &own);
+        }
+    }
 }
 
 /* Runs of one colour of a part, for all (batch, head) at once. */
@@ -364,7 +503,10 @@ rf_status rf_cpu_block_attention_backward(rf_device *device, const void *argumen
         rf_cpu_threads(device, runs, in.cut.run_keys * in.cut.columns * in.cut.width);
     convert(&in, false);
     zero_outputs(&in, threads);
-    for (int64_t part = 0; part < plan->parts; part++) {
+    for (int64_t part = 0; part < plan->parts && plan->whole_buckets; part++) {
+        differentiate_buckets(&in, part, device->threads < 1 ? 1 : device->threads);
+    }
+    for (int64_t part = 0; part < plan->parts && !plan->whole_buckets; part++) {
         for (int64_t colour = 0; colour < in.colours && colour < in.cut.runs; colour++) {
             differentiate_colour(&in, part, colour, threads);
         }

@@ -6,6 +6,7 @@
 
 static const float masked_score = -1e9F;
 static const float self_score = -1e5F;
+static const float least_bias = -1e30F; /* any below is minus infinity */
 
 rf_attention_columns rf_cpu_attention_columns(const rf_attention_space *space,
                                               const rf_attention_tile *tile)
@@ -23,7 +24,18 @@ rf_attention_rule rf_cpu_attention_rule(const rf_attention_plan *plan, int64_t b
     return (rf_attention_rule){.scale = plan->scale,
                                .limit = plan->causal ? query_token : INT32_MAX - 1,
                                .self = plan->self == RF_SELF_LAST_RESORT ? query_token : -2,
-                               .segment = rf_cpu_attention_segment(plan, batch, query_token)};
+                               .segment = rf_cpu_attention_segment(plan, batch, query_token),
+                               .hidden =
+                                   plan->empty_row == RF_EMPTY_ROW_ZERO ? -INFINITY : masked_score};
+}
+
+float rf_cpu_attention_factor(const rf_attention_plan *plan, float maximum, float sum,
+                              float log_norm)
+{
+    if (!(sum > 0.0F)) {
+        return 0.0F;
+    }
+    return plan->rounding == RF_ROUNDING_EXACT ? 1.0F / sum : expf(maximum - log_norm);
 }
 
 /* e^x for x <= 88, exactly 0 below -87: no denormals, which some processors are slow at. */
@@ -95,6 +107,53 @@ RF_VECTOR_CLONES static float apply_segments(float *products, const rf_attention
     return apply_rule_of(products, &own, rule, true);
 }
 
+/* The same with biases. */
+RF_INLINE float biased_score(float product, int32_t position, int32_t token, float bias,
+                             rf_attention_rule rule)
+{
+    float score = position > rule.limit ? rule.hidden : product * rule.scale + bias;
+    score = bias < least_bias ? -INFINITY : score;
+    return token == rule.self ? self_score : score;
+}
+
+RF_VECTOR_CLONES static float apply_biases(float *products, const rf_attention_columns *columns,
+                                           rf_attention_rule rule)
+{
+    const rf_attention_columns own = *columns;
+    float lanes[RF_LANES];
+    for (int i = 0; i < RF_LANES; i++) {
+        lanes[i] = -INFINITY;
+    }
+    int64_t j = 0;
+    for (; j + RF_LANES <= own.count; j += RF_LANES) {
+        for (int i = 0; i < RF_LANES; i++) {
+            const float score = biased_score(products[j + i], own.positions[j + i],
+                                             own.tokens[j + i], own.biases[j + i], rule);
+            products[j + i] = score;
+            lanes[i] = score > lanes[i] ? score : lanes[i];
+        }
+    }
+    for (int i = 0; j < own.count; i++, j++) {
+        products[j] =
+            biased_score(products[j], own.positions[j], own.tokens[j], own.biases[j], rule);
+        lanes[i] = products[j] > lanes[i] ? products[j] : lanes[i];
+    }
+    for (int i = 1; i < RF_LANES; i++) {
+        lanes[0] = lanes[i] > lanes[0] ? lanes[i] : lanes[0];
+    }
+    return lanes[0];
+}
+
+float rf_cpu_attention_scores(float *products, const rf_attention_columns *columns,
+                              const rf_attention_rule *rule)
+{
+    if (columns->biases != NULL) {
+        return apply_biases(products, columns, *rule);
+    }
+    return columns->segments != NULL ? apply_segments(products, columns, *rule)
+                                     : apply_rule(products, columns, *rule);
+}
+
 /* Scores become exp(score - maximum); gives the sum. */
 RF_VECTOR_CLONES static float exponentiate(float *scores, int64_t count, float maximum)
 {
@@ -114,12 +173,20 @@ RF_VECTOR_CLONES static float exponentiate(float *scores, int64_t count, float m
     return rf_cpu_sum_lanes(lanes);
 }
 
+float rf_cpu_attention_exponentials(float *scores, int64_t count, float maximum)
+{
+    if (maximum < least_bias) {
+        memset(scores, 0, (size_t)count * sizeof(float));
+        return 0.0F;
+    }
+    return exponentiate(scores, count, maximum);
+}
+
 void rf_cpu_attention_softmax(float *products, const rf_attention_columns *columns,
                               const rf_attention_rule *rule, float *maximum, float *sum)
 {
-    *maximum = columns->segments != NULL ? apply_segments(products, columns, *rule)
-                                         : apply_rule(products, columns, *rule);
-    *sum = exponentiate(products, columns->count, *maximum);
+    *maximum = rf_cpu_attention_scores(products, columns, rule);
+    *sum = rf_cpu_attention_exponentials(products, columns->count, *maximum);
 }
 
 RF_INLINE void differentiate_of(float *products, float *gradients, const rf_attention_columns *own,
@@ -156,11 +223,48 @@ RF_VECTOR_CLONES static void differentiate_segments(float *products, float *grad
     differentiate_of(products, gradients, &own, rule, numbers, true);
 }
 
-void rf_cpu_attention_softmax_backward(float *products, float *gradients,
-                                       const rf_attention_columns *columns,
+RF_VECTOR_CLONES static void differentiate_biased(float *products, float *gradients,
+                                                  const rf_attention_columns *columns,
+                                                  rf_attention_rule rule,
+                                                  const float norm_and_delta[2])
+{
+    const rf_attention_columns own = *columns;
+    const float norm = norm_and_delta[0];
+    const float delta = norm_and_delta[1];
+    for (int64_t j = 0; j < own.count; j++) {
+        const bool is_fixed = (own.positions[j] > rule.limit) | (own.tokens[j] == rule.self);
+        const float score =
+            biased_score(products[j], own.positions[j], own.tokens[j], own.biases[j], rule);
+        const float usual = weight_of(score - norm);
+        const float weight = own.tokens[j] == rule.self ? rule.self_weight : usual;
+        const float gradient = rule.scale * (weight * (gradients[j] - delta));
+        products[j] = weight;
+        gradients[j] = is_fixed ? 0.0F : gradient;
+    }
+}
+
+/* The probability of the last resort: exp(-1e5 - norm), which exact rounding finds without the
+ * difference, and so without the rounding of such a norm. */
+static float self_weight_of(const rf_attention_plan *plan, float norm)
+{
+    if (plan->rounding == RF_ROUNDING_EXACT) {
+        return norm < -5e4F ? 1.0F / (float)plan->parts : 0.0F;
+    }
+    return weight_of(self_score - norm);
+}
+
+void rf_cpu_attention_softmax_backward(const rf_attention_plan *plan, float *products,
+                                       float *gradients, const rf_attention_columns *columns,
                                        const rf_attention_rule *rule, const float norm_and_delta[2])
 {
-    if (columns->segments != NULL) {
+    if (columns->biases != NULL && norm_and_delta[0] < least_bias) { /* no pair in any part */
+        memset(products, 0, (size_t)columns->count * sizeof(float));
+        memset(gradients, 0, (size_t)columns->count * sizeof(float));
+    } else if (columns->biases != NULL) {
+        rf_attention_rule biased = *rule;
+        biased.self_weight = self_weight_of(plan, norm_and_delta[0]);
+        differentiate_biased(products, gradients, columns, biased, norm_and_delta);
+    } else if (columns->segments != NULL) {
         differentiate_segments(products, gradients, columns, *rule, norm_and_delta);
     } else {
         differentiate(products, gradients, columns, *rule, norm_and_delta);
@@ -183,7 +287,7 @@ void rf_cpu_attention_keep(const rf_attention_cut *cut, const rf_attention_run *
     const int64_t sample_head =
         (plan->first_sample + run->batch) * plan->all_heads + plan->first_head + run->head;
     const int64_t row = (sample_head * plan->parts + run->part) * plan->length + query_token;
-    const uint64_t first = (uint64_t)(row * cut->columns + tile->first_column);
+    const uint64_t first = (uint64_t)(row * cut->pairs + tile->first_column);
     uint32_t bits[256];
     for (int64_t j = 0; j < tile->count; j += 256) {
         const int64_t count = tile->count - j < 256 ? tile->count - j : 256;

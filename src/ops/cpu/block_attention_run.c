@@ -3,12 +3,30 @@
 
 #include <math.h>
 
-/* Query slots of a run, about: enough to share the gathering, few enough for the cache. */
+/* Query slots of a run, about, and keys that a walk over whole buckets takes at once: enough to
+ * share the gathering, few enough for the cache. */
 enum { RUN_SLOTS = 256 };
 
 static int64_t least(int64_t a, int64_t b)
 {
     return a < b ? a : b;
+}
+
+/* What the paper's options need, beside the blocks. */
+static void cut_options(const rf_attention_plan *plan, rf_attention_cut *cut)
+{
+    const bool corrects = plan->duplicates == RF_DUPLICATES_CORRECTED;
+    cut->is_plain = !corrects && !plan->same_bucket && plan->empty_row == RF_EMPTY_ROW_UNIFORM &&
+                    plan->rounding == RF_ROUNDING_REFERENCE;
+    if (plan->same_bucket) {
+        cut->all_buckets = corrects ? plan->parts : 1;
+    }
+    cut->all_blocks = corrects && !plan->whole_buckets ? plan->parts : 0;
+    if (plan->whole_buckets) {
+        cut->run_keys = RUN_SLOTS;
+        cut->columns = RUN_SLOTS;
+        cut->tile_rows = RF_ATTENTION_ROWS;
+    }
 }
 
 rf_attention_cut rf_cpu_attention_cut(const rf_attention_plan *plan, int64_t width)
@@ -20,6 +38,7 @@ rf_attention_cut rf_cpu_attention_cut(const rf_attention_plan *plan, int64_t wid
     }
     cut.window = plan->before + 1 + plan->after;
     cut.columns = cut.window * plan->block;
+    cut.pairs = cut.columns;
     const int64_t reach = plan->before > plan->after ? plan->before : plan->after;
     /* A shift of all blocks or more acts as none: then neighbours do not see neighbouring blocks,
      * and nothing can be shared. */
@@ -29,6 +48,7 @@ rf_attention_cut rf_cpu_attention_cut(const rf_attention_plan *plan, int64_t wid
     cut.runs = rf_cpu_blocks(cut.part_blocks, cut.run_blocks);
     cut.run_keys = (cut.run_blocks + cut.window - 1) * plan->block;
     cut.tile_rows = least(plan->block, RF_ATTENTION_ROWS);
+    cut_options(plan, &cut);
     return cut;
 }
 
@@ -83,6 +103,13 @@ static size_t lay_out(const rf_attention_cut *cut, bool backward, char *memory,
     space->positions = take(memory, &used, keys);
     if (!rf_tensor_is_absent(&cut->plan->segments)) {
         space->segments = take(memory, &used, keys);
+    }
+    if (!cut->is_plain) {
+        space->buckets = take(memory, &used, cut->all_buckets * keys);
+        space->blocks = take(memory, &used, cut->all_blocks * keys);
+        space->met = take(memory, &used, cut->columns);
+        space->logs = take(memory, &used, cut->plan->parts * cut->window + 1);
+        space->biases = take(memory, &used, cut->columns);
     }
     space->keys = take(memory, &used, keys * cut->width);
     space->values = take(memory, &used, keys * cut->width);
@@ -139,36 +166,49 @@ bool rf_cpu_attention_run_wraps(const rf_attention_cut *cut, const rf_attention_
     return cut->wrap_blocks > 0 && leaves;
 }
 
-/* The block, counted over all parts, that gathered block `index` of the run is. */
-static int64_t block_of(const rf_attention_cut *cut, const rf_attention_run *run, int64_t index)
+int64_t rf_cpu_attention_neighbour(const rf_attention_cut *cut, int64_t part, int64_t block,
+                                   int64_t shift)
 {
-    const int64_t shift = index - cut->plan->before;
-    const int64_t first_of_part = run->part * cut->part_blocks;
+    const int64_t first_of_part = part * cut->part_blocks;
     if (cut->wrap_blocks == 0) {
-        return first_of_part + run->first_block + shift;
+        const bool is_there = block + shift >= 0 && block + shift < cut->part_blocks;
+        return is_there ? first_of_part + block + shift : -1;
     }
     const int64_t base = cut->plan->wrap == RF_WRAP_PART ? first_of_part : 0;
-    const int64_t own = first_of_part - base + run->first_block;
-    if (cut->run_blocks == 1 && (shift >= cut->wrap_blocks || -shift >= cut->wrap_blocks)) {
+    const int64_t own = first_of_part - base + block;
+    if (shift >= cut->wrap_blocks || -shift >= cut->wrap_blocks) {
         return base + own;
     }
     return base + ((own + shift) % cut->wrap_blocks + cut->wrap_blocks) % cut->wrap_blocks;
 }
 
-/* Tokens and positions [block] of the block numbered `from` over all parts. */
-static void gather_tokens(const rf_attention_cut *cut, const rf_attention_run *run, int64_t from,
-                          int32_t *tokens, int32_t *positions)
+/* The block, counted over all parts, that gathered block `index` of the run is. */
+static int64_t block_of(const rf_attention_cut *cut, const rf_attention_run *run, int64_t index)
+{
+    const int64_t shift = index - cut->plan->before;
+    const int64_t own = run->part * cut->part_blocks + run->first_block;
+    if (cut->wrap_blocks == 0) {
+        return own + shift;
+    }
+    if (cut->run_blocks == 1) {
+        return rf_cpu_attention_neighbour(cut, run->part, run->first_block, shift);
+    }
+    const int64_t base = cut->plan->wrap == RF_WRAP_PART ? run->part * cut->part_blocks : 0;
+    return base + ((own - base + shift) % cut->wrap_blocks + cut->wrap_blocks) % cut->wrap_blocks;
+}
+
+/* Tokens and positions [count] of slots of a part. */
+static void gather_tokens(const rf_attention_cut *cut, const rf_attention_run *run, int64_t part,
+                          int64_t slot, int64_t count, int32_t *tokens, int32_t *positions)
 {
     const rf_attention_plan *plan = cut->plan;
-    const int64_t slot = from % cut->part_blocks * plan->block;
     const uint8_t *mask = rf_tensor_is_absent(&plan->key_mask) ? NULL : plan->key_mask.data;
     const int32_t *order = NULL;
     if (!rf_tensor_is_absent(&plan->order)) {
-        const int64_t row =
-            (run->batch * plan->heads + run->head) * plan->parts + from / cut->part_blocks;
+        const int64_t row = (run->batch * plan->heads + run->head) * plan->parts + part;
         order = (const int32_t *)plan->order.data + row * plan->slots;
     }
-    for (int64_t i = 0; i < plan->block; i++) {
+    for (int64_t i = 0; i < count; i++) {
         const int64_t as_written = slot + i < plan->length ? slot + i : -1;
         const int32_t token = order != NULL ? order[slot + i] : (int32_t)as_written;
         const bool is_seen =
@@ -178,16 +218,52 @@ static void gather_tokens(const rf_attention_cut *cut, const rf_attention_run *r
     }
 }
 
-/* Segments of the tokens that were gathered. */
-static void gather_segments(const rf_attention_cut *cut, const rf_attention_run *run,
-                            const rf_attention_space *space)
+/* Buckets and blocks of gathered tokens, in the parts that the plan asks for. */
+static void gather_places(const rf_attention_cut *cut, const rf_attention_run *run,
+                          const rf_attention_space *space, int64_t at, int64_t count)
 {
-    const int64_t block = cut->plan->block;
-    const int64_t end = (run->first_present + run->present) * block;
-    for (int64_t slot = run->first_present * block; slot < end; slot++) {
-        const int32_t token = space->tokens[slot];
-        space->segments[slot] =
+    const rf_attention_plan *plan = cut->plan;
+    const int64_t row = (run->batch * plan->heads + run->head) * plan->parts * plan->length;
+    const int32_t *bucket = plan->bucket.data;
+    const int32_t *tokens = space->tokens;
+    for (int64_t i = 0; i < cut->all_buckets; i++) {
+        const int64_t part = cut->all_buckets > 1 ? i : run->part;
+        for (int64_t j = at; j < at + count; j++) {
+            space->buckets[i * cut->run_keys + j] =
+                tokens[j] >= 0 ? bucket[row + part * plan->length + tokens[j]] : -1;
+        }
+    }
+    for (int64_t part = 0; part < cut->all_blocks; part++) {
+        for (int64_t j = at; j < at + count; j++) {
+            space->blocks[part * cut->run_keys + j] =
+                tokens[j] >= 0 ? (int32_t)rf_cpu_attention_own_block(cut, run, part, tokens[j])
+                               : -1;
+        }
+    }
+}
+
+int64_t rf_cpu_attention_own_block(const rf_attention_cut *cut, const rf_attention_run *run,
+                                   int64_t part, int32_t token)
+{
+    const rf_attention_plan *plan = cut->plan;
+    const int32_t *inverse = rf_tensor_is_absent(&plan->order) ? NULL : plan->inverse.data;
+    const int64_t row = (run->batch * plan->heads + run->head) * plan->parts + part;
+    const int64_t slot = inverse != NULL ? inverse[row * plan->length + token] : token;
+    return part * cut->part_blocks + slot / plan->block;
+}
+
+void rf_cpu_attention_gather_slots(const rf_attention_cut *cut, const rf_attention_run *run,
+                                   const rf_attention_space *space, int64_t part, int64_t slot,
+                                   int64_t count, int64_t at)
+{
+    gather_tokens(cut, run, part, slot, count, space->tokens + at, space->positions + at);
+    for (int64_t i = at; i < at + count && space->segments != NULL; i++) {
+        const int32_t token = space->tokens[i];
+        space->segments[i] =
             token >= 0 ? rf_cpu_attention_segment(cut->plan, run->batch, token) : -1;
+    }
+    if (!cut->is_plain) {
+        gather_places(cut, run, space, at, count);
     }
 }
 
@@ -235,25 +311,95 @@ static void gather_slot(const rf_attention_cut *cut, const rf_attention_run *run
     }
 }
 
-void rf_cpu_attention_gather(const rf_attention_cut *cut, const rf_attention_run *run,
-                             const rf_attention_source *source, const rf_attention_space *space)
+void rf_cpu_attention_gather_keys(const rf_attention_cut *cut, const rf_attention_run *run,
+                                  const rf_attention_source *source,
+                                  const rf_attention_space *space, int64_t first, int64_t end)
 {
-    const int64_t block = cut->plan->block;
     const float *key = source->key != NULL ? source->key : source->query;
-    for (int64_t index = run->first_present; index < run->first_present + run->present; index++) {
-        gather_tokens(cut, run, block_of(cut, run, index), space->tokens + index * block,
-                      space->positions + index * block);
-    }
-    if (space->segments != NULL) {
-        gather_segments(cut, run, space);
-    }
-    const int64_t end = (run->first_present + run->present) * block;
-    for (int64_t slot = run->first_present * block; slot < end; slot++) {
+    for (int64_t slot = first; slot < end; slot++) {
         const int64_t later = least(slot + RF_ATTENTION_AHEAD, end - 1);
         rf_cpu_attention_prefetch(cut, run, space->tokens[later], source->value);
         rf_cpu_attention_prefetch(cut, run, space->tokens[later], key);
         gather_slot(cut, run, source, space, slot);
     }
+}
+
+void rf_cpu_attention_gather(const rf_attention_cut *cut, const rf_attention_run *run,
+                             const rf_attention_source *source, const rf_attention_space *space)
+{
+    const int64_t block = cut->plan->block;
+    for (int64_t index = run->first_present; index < run->first_present + run->present; index++) {
+        const int64_t number = block_of(cut, run, index);
+        rf_cpu_attention_gather_slots(cut, run, space, number / cut->part_blocks,
+                                      number % cut->part_blocks * block, block, index * block);
+    }
+    rf_cpu_attention_gather_keys(cut, run, source, space, run->first_present * block,
+                                 (run->first_present + run->present) * block);
+}
+
+/* Where a token stands in the order of bucket_sort. */
+typedef struct standing {
+    int64_t segment, bucket;
+} standing;
+
+static standing standing_of(const rf_attention_cut *cut, const rf_attention_run *run, int64_t slot)
+{
+    const rf_attention_plan *plan = cut->plan;
+    const int64_t row = (run->batch * plan->heads + run->head) * plan->parts + run->part;
+    const int32_t token = ((const int32_t *)plan->order.data)[row * plan->slots + slot];
+    if (token < 0) {
+        return (standing){INT64_MAX, 0};
+    }
+    return (standing){rf_cpu_attention_segment(plan, run->batch, token),
+                      ((const int32_t *)plan->bucket.data)[row * plan->length + token]};
+}
+
+static bool is_before(standing a, standing b)
+{
+    return a.segment < b.segment || (a.segment == b.segment && a.bucket < b.bucket);
+}
+
+bool rf_cpu_attention_bucket_range(const rf_attention_cut *cut, const rf_attention_run *run,
+                                   int64_t slot, int64_t rows, int64_t *first, int64_t *last,
+                                   int64_t *end)
+{
+    const standing lowest = standing_of(cut, run, slot);
+    *last = slot + rows - 1;
+    while (*last >= slot && standing_of(cut, run, *last).segment == INT64_MAX) {
+        (*last)--;
+    }
+    if (*last < slot) {
+        return false;
+    }
+    const standing highest = standing_of(cut, run, *last);
+    int64_t high = slot; /* the first slot that does not stand before the lowest */
+    *first = 0;
+    while (*first < high) {
+        const int64_t middle = *first + (high - *first) / 2;
+        const bool is_lower = is_before(standing_of(cut, run, middle), lowest);
+        *first = is_lower ? middle + 1 : *first;
+        high = is_lower ? high : middle;
+    }
+    *end = *last + 1; /* the first slot that stands behind the highest */
+    high = cut->plan->slots;
+    while (*end < high) {
+        const int64_t middle = *end + (high - *end) / 2;
+        const bool is_higher = is_before(highest, standing_of(cut, run, middle));
+        *end = is_higher ? *end : middle + 1;
+        high = is_higher ? middle : high;
+    }
+    return true;
+}
+
+bool rf_cpu_attention_is_hidden(const rf_attention_cut *cut, const rf_attention_space *space,
+                                int64_t count)
+{
+    const rf_attention_plan *plan = cut->plan;
+    bool is_hidden = plan->self == RF_SELF_LAST_RESORT || plan->empty_row == RF_EMPTY_ROW_ZERO;
+    for (int64_t i = 0; i < count && is_hidden; i++) {
+        is_hidden = space->positions[i] == INT32_MAX;
+    }
+    return is_hidden;
 }
 
 /* Leave out slots at both ends that causality hides from every query of the tile, where slots hold

@@ -66,8 +66,10 @@ static void attend_window(const window_attention *attention)
     score_places(attention);
     float maximum = 0.0F;
     float sum = 0.0F;
-    rf_attention_columns columns = {attention->places, attention->places, NULL, attention->count};
-    rf_attention_rule rule = {attention->scale, INT32_MAX - 1, attention->self, 0};
+    rf_attention_columns columns = {
+        .positions = attention->places, .tokens = attention->places, .count = attention->count};
+    rf_attention_rule rule = {
+        .scale = attention->scale, .limit = INT32_MAX - 1, .self = attention->self};
     rf_cpu_attention_softmax(attention->scores, &columns, &rule, &maximum, &sum);
     float log_norm = maximum + logf(sum);
     add_values(attention, expf(maximum - log_norm));

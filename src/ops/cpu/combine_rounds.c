@@ -5,6 +5,7 @@
 #include "ops/cpu/cpu.h"
 #include "ops/ops.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 typedef struct shape {
     int64_t batch, parts, length, heads, width;
     bool bf16;             /* output and merged */
+    bool exact;            /* weights are divided by their sum */
     const void *output;    /* [batch, parts, length, heads, width] */
     const float *log_norm; /* [batch, heads, parts, length] */
     void *merged;          /* [batch, length, heads, width] */
@@ -20,18 +22,27 @@ typedef struct shape {
 
 enum { PIECE = 64 }; /* columns that are summed at once */
 
-/* log_norm [parts] at stride `length`. */
-static float merge_norms(const float *log_norm, int64_t parts, int64_t length)
+/* What the weights exp(log_norm_r - base) x factor are made of, and the norm. */
+typedef struct merge {
+    float norm, base, factor;
+} merge;
+
+/* log_norm [parts] at stride `length`. Rows that are empty in every part have no weights. */
+static merge merge_norms(const float *log_norm, int64_t parts, int64_t length, bool exact)
 {
     float highest = log_norm[0];
     for (int64_t part = 1; part < parts; part++) {
         highest = log_norm[part * length] > highest ? log_norm[part * length] : highest;
     }
+    if (highest < -FLT_MAX) {
+        return (merge){highest, 0.0F, 0.0F};
+    }
     float sum = 0.0F;
     for (int64_t part = 0; part < parts; part++) {
         sum += expf(log_norm[part * length] - highest);
     }
-    return highest + logf(sum);
+    const float norm = highest + logf(sum);
+    return exact ? (merge){norm, highest, 1.0F / sum} : (merge){norm, norm, 1.0F};
 }
 
 /* sums [count] += weight x the numbers of output from index `from` on. */
@@ -64,15 +75,15 @@ static void merge_token(const shape *of, int64_t b, int64_t token, int64_t head)
 {
     const float *log_norm = of->log_norm + (b * of->heads + head) * of->parts * of->length + token;
     const int64_t merged = ((b * of->length + token) * of->heads + head) * of->width;
-    const float norm = merge_norms(log_norm, of->parts, of->length);
-    of->norm[(b * of->heads + head) * of->length + token] = norm;
+    const merge all = merge_norms(log_norm, of->parts, of->length, of->exact);
+    of->norm[(b * of->heads + head) * of->length + token] = all.norm;
     for (int64_t column = 0; column < of->width; column += PIECE) {
         const int64_t count = of->width - column < PIECE ? of->width - column : PIECE;
         float sums[PIECE] = {0};
         for (int64_t part = 0; part < of->parts; part++) {
             const int64_t row = (b * of->parts + part) * of->length + token;
             add_piece(of, (row * of->heads + head) * of->width + column, count,
-                      expf(log_norm[part * of->length] - norm), sums);
+                      expf(log_norm[part * of->length] - all.base) * all.factor, sums);
         }
         write_piece(of, merged + column, count, sums);
     }
@@ -90,6 +101,7 @@ rf_status rf_cpu_combine_rounds(rf_device *device, const void *arguments, void *
                       .length = output[2],
                       .heads = output[3],
                       .width = output[4],
+                      .exact = combine->rounding == RF_ROUNDING_EXACT,
                       .bf16 = combine->output.dtype == RF_BF16,
                       .output = combine->output.data,
                       .log_norm = combine->log_norm.data,
