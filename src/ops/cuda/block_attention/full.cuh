@@ -358,7 +358,7 @@ static __device__ __forceinline__ float rf_full_keep(const rf_attention_cut &cut
 static inline bool rf_full_takes(const rf_attention_plan *plan)
 {
     return plan->parts == 1 && plan->slots == plan->block && plan->before == 0 &&
-           plan->after == 0 && rf_tensor_is_absent(&plan->order);
+           plan->after == 0 && rf_tensor_is_absent(&plan->order) && !rf_paper_takes(plan);
 }
 
 /* Which variant takes it? */

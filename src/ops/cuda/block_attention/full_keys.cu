@@ -216,7 +216,7 @@ view_of(const rf_full_backward_call &call, const rf_full_backward_memory<Width, 
 template <int Width, rf_full_rules Rules>
 __device__ __forceinline__ query_tile
 query_tile_of(const rf_full_sight &sight, const rf_full_backward_memory<Width, Rules> &memory,
-              int slot, int32_t first)
+              int slot, int32_t first, bool has_rules)
 {
     query_tile tile = {first, nullptr, false};
     if constexpr (Rules != RF_FULL_PLAIN) {
