@@ -11,6 +11,7 @@
  * Memory traffic per part and tile of n blocks, in bytes a token: owners 4 x width, gradients 8 or
  * 16 x width (read and written), the list 4 x width for each of n + window - 1 blocks; 14 x width
  * operations a pair. Scratch: two numbers a token and head, and its gradients in f32. */
+#include "ops/cuda/block_attention/deltas.cuh"
 #include "ops/cuda/block_attention/fast.cuh"
 
 namespace
@@ -46,32 +47,6 @@ template <int Width> struct carried {
     uint32_t first[holds ? Width / 16 : 1][4], second[holds ? Width / 16 : 1][4];
     float first_sums[Width / 8][4], second_sums[Width / 8][4];
 };
-
-/* deltas = output gradient . output; one warp a row. */
-__global__ void find_deltas(const rf_attention_cut cut, const __nv_bfloat16 *__restrict__ output,
-                            const __nv_bfloat16 *__restrict__ output_gradient,
-                            float *__restrict__ deltas)
-{
-    const int lane = static_cast<int>(threadIdx.x) % rf_cuda_warp;
-    const int64_t rows = cut.batch * cut.length * cut.heads;
-    for (int64_t row = rf_cuda_first() / rf_cuda_warp; row < rows;
-         row += rf_cuda_stride() / rf_cuda_warp) {
-        float sum = 0.0F;
-        for (int column = 2 * lane; column < cut.width; column += 2 * rf_cuda_warp) {
-            const int64_t at = row * cut.width + column;
-            const uint32_t gradient = *reinterpret_cast<const uint32_t *>(output_gradient + at);
-            const uint32_t value = *reinterpret_cast<const uint32_t *>(output + at);
-            sum += __uint_as_float(gradient << 16) * __uint_as_float(value << 16);
-            sum += __uint_as_float(gradient & 0xFFFF0000U) * __uint_as_float(value & 0xFFFF0000U);
-        }
-        sum = rf_cuda_warp_sum(sum);
-        if (lane == 0) {
-            const int64_t batch = row / cut.heads / cut.length;
-            deltas[(batch * cut.heads + row % cut.heads) * cut.length +
-                   row / cut.heads % cut.length] = sum;
-        }
-    }
-}
 
 /* Where a pair stands: the owner's row of the tile and of the lane's two, the entry's pair and half
  * of it, its place in the list; checks: it may be outside of the row's share. */
@@ -510,9 +485,10 @@ rf_status prepare(rf_device *device, const rf_block_attention_backward *backward
 {
     const cudaStream_t stream = rf_cuda_stream(device);
     const int64_t rows = call.cut.batch * call.cut.length * call.cut.heads;
-    find_deltas<<<rf_cuda_grid(device, rows * rf_cuda_warp, rf_cuda_threads), rf_cuda_threads, 0,
-                  stream>>>(call.cut, static_cast<const __nv_bfloat16 *>(backward->output.data),
-                            call.queries.second, static_cast<float *>(scratch));
+    rf_fast_find_deltas<<<rf_cuda_grid(device, rows * rf_cuda_warp, rf_cuda_threads),
+                          rf_cuda_threads, 0, stream>>>(
+        call.cut, static_cast<const __nv_bfloat16 *>(backward->output.data), call.queries.second,
+        static_cast<float *>(scratch));
     if (call.through_key) {
         RF_TRY(rf_fast_find_factors(device, &call.cut, call.queries.first,
                                     const_cast<float *>(call.keys.factors), error));
