@@ -76,15 +76,18 @@ def buckets(length, chunk=64):
 
 
 def layer(options):
-    """The LSH layer with its qk and v projections, all in bf16."""
+    """The LSH layer with its qk and v projections, in bf16 on a GPU; with "tokens" as many sequences as hold them."""
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
     for length in options["lengths"]:
+        batch = max(1, options.get("tokens", 0) // length)
 
         def build():
             config = ReformerConfig(hidden_size=512, attention_head_size=64, num_attention_heads=8, lsh_attn_chunk_length=64,
-                                    num_buckets=buckets(length), num_hashes=4, is_decoder=True,
+                                    num_buckets=buckets(length), num_hashes=options.get("rounds", 4),
+                                    is_decoder=True,
                                     lsh_attention_probs_dropout_prob=0.0, max_position_embeddings=length)
-            module = modeling_reformer.LSHSelfAttention(config).to(device, torch.bfloat16).train()
-            x = torch.randn(1, length, 512, device=device, dtype=torch.bfloat16, requires_grad=True)
+            module = modeling_reformer.LSHSelfAttention(config).to(device, dtype).train()
+            x = torch.randn(batch, length, 512, device=device, dtype=dtype, requires_grad=True)
             call = lambda: module(hidden_states=x).hidden_states  # noqa: E731
             return x, torch.compile(call) if options.get("compiled") else call
 
@@ -95,7 +98,7 @@ def layer(options):
 
         def both():
             x, call = build()
-            gradient = torch.randn(1, length, 512, device=device, dtype=torch.bfloat16)
+            gradient = torch.randn(batch, length, 512, device=device, dtype=dtype)
 
             def step():
                 call().backward(gradient)

@@ -30,14 +30,15 @@ RF_API int64_t rf_model_layers(const rf_model *model);
 RF_API int64_t rf_model_heads(const rf_model *model);
 
 /* Which of the two reversible streams. Hugging Face's hidden_states are the second: each layer adds
- * its attention to the first, then its feed-forward to the second. */
+ * its attention to the first, then its feed-forward to the second. A model with standard residuals
+ * has one stream, which is all of these. */
 typedef enum rf_stream_choice {
     RF_STREAM_SECOND,
     RF_STREAM_FIRST,
     RF_STREAM_BOTH, /* side by side, first then second: twice the width */
     RF_STREAM_MEAN
 } rf_stream_choice;
-/* Numbers in a state: the hidden width, or twice that for both. */
+/* Numbers in a state: the hidden width, or twice that for both of two. */
 RF_API int64_t rf_model_state_width(const rf_model *model, rf_stream_choice streams);
 typedef struct rf_state_choice {
     const int64_t *depths; /* [count], in any order: 0 the embeddings (where both streams are

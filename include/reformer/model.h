@@ -34,6 +34,9 @@ typedef struct rf_model_options {
     const char *lm_head_bias; /* "auto", "on", "off"; NULL = auto (docs/differences.md, D1) */
     const char *num_buckets;  /* "auto", "N" or "N,M,..."; NULL = as config.json says */
     int64_t num_hashes;       /* rounds of LSH attention at use; 0 = as config.json says */
+    const char *attention;    /* what layers that share queries and keys compute, with the same
+                                 weights: "full", every token (full_shared), or "lsh"; NULL or
+                                 "as-is" = as config.json says. Not saved */
     int64_t
         extend_positions; /* at least so many positions, by repeating the rows of the tables
                              (docs/numerics.md, "Longer than trained"); 0 = as config.json says */
@@ -76,6 +79,12 @@ typedef struct rf_save_options {
 RF_API RF_MUST_CHECK rf_status rf_model_save(const rf_model *model, const char *folder,
                                              const rf_save_options *options, rf_error *error);
 RF_API void rf_model_destroy(rf_model *model); /* NULL allowed */
+
+/* The two options `attention` and `num_hashes` of a loaded model, changed: as in rf_model_options,
+ * but for num_hashes 0, which leaves the rounds as they are. Not while a session of it is open.
+ * RF_ERR_ARGUMENT, RF_ERR_CONFIG: attention is then what it was, or as config.json says. */
+RF_API RF_MUST_CHECK rf_status rf_model_use_attention(rf_model *model, const char *attention,
+                                                      int64_t num_hashes, rf_error *error);
 
 /* What a model is like: numbers it holds, token ids it knows, width of one stream. */
 RF_API int64_t rf_model_parameter_count(const rf_model *model);

@@ -25,7 +25,8 @@ extern "C" {
 typedef struct rf_embed_options {
     const char *pooling; /* over the kept tokens: "mean" (NULL), "first", "last"; "none": one vector
                             a token */
-    int64_t layer;       /* 0: the output, behind the last norm, twice the hidden width. K > 0: the
+    int64_t layer;       /* 0: the output, behind the last norm, twice the hidden width
+                            (once with standard residuals). K > 0: the
                             stream behind layer K, of the hidden width (Hugging Face's
                             hidden_states[K]); -1: the embeddings */
     bool normalise;      /* to length 1; a zero vector stays */

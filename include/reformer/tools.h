@@ -5,6 +5,7 @@
 #include "reformer/status.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -48,15 +49,16 @@ typedef struct rf_plan_options {
     int threads;
 } rf_plan_options;
 /* Bytes of the device by purpose, measured by a dry run of the same code: {"batch", "length",
- * "device", "parameters", "gradients", "optimizer", "streams", "stream_gradients", "buckets",
- * "workspace", "batch_data", "other", "peak_bytes", "full_attention_stored_bytes",
- * "parameter_count", "slices": {"rows", "heads", "head_rows"}, "flops", "bytes_moved",
- * "generation_cache", "alternatives": [{"change", "peak_bytes"}]}, "peak_bytes" being the sum of
- * those before it, "flops" of the products of a step, "bytes_moved" each operand of an operation
- * once, "generation_cache" of one sequence; "estimated_seconds" where asked for; after a search
- * "fit_bytes" and "limited_by": "memory", "positions" or "batch" (the most there may be).
- * full_attention_stored_bytes: the same layers with full attention and every activation stored, by
- * the formula of docs/numerics.md. RF_ERR_MEMORY where nothing fits. */
+ * "device", "parameters", "gradients", "optimizer", "streams", "stream_gradients",
+ * "stored_activations" (of standard residuals), "buckets", "workspace", "batch_data", "other",
+ * "peak_bytes", "full_attention_stored_bytes", "parameter_count", "slices": {"rows", "heads",
+ * "head_rows"}, "flops", "bytes_moved", "generation_cache", "alternatives": [{"change",
+ * "peak_bytes"}]}, "peak_bytes" being the sum of those before it, "flops" of the products of a
+ * step, "bytes_moved" each operand of an operation once, "generation_cache" of one sequence;
+ * "estimated_seconds" where asked for; after a search "fit_bytes" and "limited_by": "memory",
+ * "positions" or "batch" (the most there may be). full_attention_stored_bytes: the same layers with
+ * full attention and every activation stored, by the formula of docs/numerics.md. RF_ERR_MEMORY
+ * where nothing fits. */
 RF_API RF_MUST_CHECK rf_status rf_plan(const rf_plan_options *options, char **report,
                                        rf_error *error);
 
@@ -153,6 +155,9 @@ typedef struct rf_bench_scaling_options {
     uint64_t memory_limit;     /* bytes a pass may take; 0 = what there is */
     double time_limit_seconds; /* a measurement that would take longer is not begun; 0 = none */
     const char *output;        /* folder of the pictures and scaling.json; NULL: none */
+    const char *beside;        /* file of curves measured elsewhere, for the pictures: {"curves":
+                                  [{"name", "points": [{"length", "milliseconds", "peak_bytes"}]}]},
+                                  peak_bytes optional; NULL: none */
     const char *model_config; /* also memory by layers and by length, of this model's training step;
                                  NULL: not */
     const char *device, *precision, *kernels;
@@ -164,8 +169,8 @@ typedef struct rf_bench_scaling_options {
  * "rounds", "points": [{"length", "batch", "milliseconds", "peak_bytes"}], "exponent",
  * "ended_by"}]}: the exponent is the slope of log(time of one sequence) against log(length) by
  * least squares, null with fewer than two points; ended_by "length", "memory" or "time". With
- * model_config also "by_layers": [{"layers", "peak_bytes", "activation_bytes", "stored_bytes"}] at
- * 2,048 tokens and "by_length": [reports of rf_plan]. */
+ * beside also its curves as "beside", with model_config also "by_layers": [{"layers", "peak_bytes",
+ * "activation_bytes", "stored_bytes"}] at 2,048 tokens and "by_length": [reports of rf_plan]. */
 RF_API RF_MUST_CHECK rf_status rf_bench_scaling(const rf_bench_scaling_options *options,
                                                 char **report, rf_error *error);
 
@@ -186,6 +191,7 @@ typedef struct rf_nearest_options {
                             2,048 */
     uint64_t limit;      /* read only the first bytes of the text; 0 = all */
     int64_t num_hashes, extend_positions; /* as in rf_model_options */
+    const char *attention;                /* as in rf_model_options */
     bool center;                          /* take away the mean of all words' vectors first */
     const char *device, *precision, *kernels, *stream;
     int threads;
@@ -197,6 +203,77 @@ typedef struct rf_nearest_options {
  * "count"}]}: "words" were compared, "tokens" went through the model. */
 RF_API RF_MUST_CHECK rf_status rf_nearest(const rf_nearest_options *options, char **report,
                                           rf_error *error);
+
+typedef struct rf_illustrate_options {
+    const char *model; /* folder; NULL: a small model with random weights of `seed` */
+    const char
+        *text; /* [text_size] bytes that the model's tokens are made of; NULL: some of ours */
+    size_t text_size;
+    const char *scenes;                   /* names with commas between them; NULL: all */
+    int64_t layer, head, round, position; /* counted from 0; -1: the scene chooses */
+    uint64_t seed;
+    bool timing;         /* also measured times, which are not the same twice */
+    const char *output;  /* a page, if it ends in .html; else a folder of pictures, NAME.svg */
+    const char *command; /* what made it, said on the page; NULL: nothing is said */
+    int64_t num_hashes, extend_positions; /* as in rf_model_options */
+    int threads;
+    rf_log log;
+} rf_illustrate_options;
+/* Pictures of what a Reformer does, from computations with the model, on the CPU: {"model",
+ * "tokens", "files": [..], "scenes": [{"name", "title", "numbers": {..}}]}. Every number that is
+ * drawn is in "numbers" too. Without timing the same options give the same bytes. */
+RF_API RF_MUST_CHECK rf_status rf_illustrate(const rf_illustrate_options *options, char **report,
+                                             rf_error *error);
+/* Name of scene `index`, NULL behind the last. */
+RF_API const char *rf_illustrate_scene(size_t index);
+
+typedef struct rf_attend_options {
+    const char *model;
+    const char *text; /* [text_size] any bytes */
+    size_t text_size;
+    int64_t layer, head;      /* counted from 0; layer -1: the first that hashes, else the first */
+    const int64_t *positions; /* [position_count] tokens that look, negative ones from the end */
+    size_t position_count;
+    const char *token;   /* also every token that stands for a part of this text wherever it occurs;
+                            NULL: none. Without positions and token: the last token */
+    int64_t top;         /* list so many of what a token attends to, the heaviest first; 0 = all */
+    bool tokens;         /* list buckets and orders of more than 256 tokens too */
+    const char *csv;     /* a file of everything that these tokens attend to; NULL: none */
+    const char *picture; /* a file that ends in .svg or .png; NULL: none */
+    int64_t num_hashes, extend_positions; /* as in rf_model_options */
+    const char *device, *precision, *kernels, *stream;
+    int threads;
+    rf_log log;
+} rf_attend_options;
+/* What tokens look at (inside.h): {"layer", "head", "kind", "length", "rounds", "buckets", "slots",
+ * "chunk", "before", "after", "wrap", "causal", "queries": [{"position", "id", "text", "count",
+ * "sum", "lost", "log_norm", "rounds": [{"bucket" (where hashed), "slot", "chunk", "share"}],
+ * "attended": [{"position", "id", "text", "weight", "parts": [of each round]}]}]}. "count" tokens
+ * are attended to in all. For short texts, or where asked for, also "tokens": [{"position", "id",
+ * "text", "buckets": [of each round]}], "borders": [the slots at which chunks begin] and, where
+ * hashed, "orders": [[position in each slot, -1 for none] of each round]. CSV: query, position, id,
+ * text, weight, and a part a round. The picture has at most 7 tokens. */
+RF_API RF_MUST_CHECK rf_status rf_attend(const rf_attend_options *options, char **report,
+                                         rf_error *error);
+
+typedef struct rf_curves_options {
+    const char *const *folders; /* [count] of runs, 1 to 32 */
+    const char *const *names;   /* [count]; NULL, or one that is NULL: the folder's */
+    size_t count;
+    const char *x;      /* "step" (NULL), "seconds", or "tokens", which train.json tells */
+    const char *figure; /* of the records: "loss" (NULL), "bits_per_token", an evaluation's... */
+    const char *part;   /* "both" (NULL), "training", "evaluation" */
+    int64_t smooth;     /* training: each value as the mean of so many up to it; 0 = as it is */
+    bool x_log, y_log;
+    const char *title;  /* NULL: the figure */
+    const char *output; /* a file that ends in .svg or .png; NULL: no picture */
+} rf_curves_options;
+/* A figure of training runs, from their metrics.jsonl. {"x", "figure", "runs": [{"name", "folder",
+ * "steps", "seconds", "training": {"last", "lowest", "highest", "points": [[x, value]]},
+ * "evaluation": the same}]}; "steps" and "seconds" are those of the last line, and a part that has
+ * no such figure is absent. RF_ERR_FORMAT for a run that never has it. */
+RF_API RF_MUST_CHECK rf_status rf_curves(const rf_curves_options *options, char **report,
+                                         rf_error *error);
 
 /* {"config": {...}, "parameters": N, "tensors": [{"name", "shape", "dtype"}], "notes": [...]} of a
  * model directory. */

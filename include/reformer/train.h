@@ -49,7 +49,8 @@ typedef struct rf_train_options {
                                  it may be NULL, and is only compared */
     const char *data; /* file, folder or pattern; .xz .gz .zst are unpacked. classify: JSON lines or
                          tab-separated values with a header line; answer: JSON lines or SQuAD's JSON
-                         (docs/tasks.md) */
+                         (docs/tasks.md). "copy", "reverse", "addition", "recall": data that are
+                         made (docs/training.md); a file of such a name is "./copy" */
     const char *valid;   /* NULL: the last valid_bytes of data are held out */
     int64_t valid_bytes; /* 0: 5 % of the data, at most 200,000 */
     const char
@@ -89,7 +90,11 @@ typedef struct rf_train_options {
                                   docs */
     /* batches */
     int64_t batch, length, accumulate; /* length 0: all positions, at most 4096 */
-    bool sequential;                   /* windows in order instead of uniform random starts */
+    int64_t distance; /* of data that are made, copy: from one separator to the other, 0 = half the
+                         length; recall: from the list to the queries, 0 = as far as fits */
+    int64_t shortest; /* of data that are made, all but recall: rows of shortest to length tokens; 0
+                         = all of length */
+    bool sequential;  /* windows in order instead of uniform random starts */
     bool batch_by_length;    /* classify, answer: examples of like length share an update */
     int64_t overfit_batches; /* train on the first so many batches alone, again and again; 0: no */
     uint64_t seed;
@@ -125,6 +130,7 @@ typedef struct rf_train_options {
     /* evaluation and records */
     int64_t eval_every;      /* updates; 0 = only at the end */
     int64_t eval_tokens;     /* at most so many tokens an evaluation; 0 = all */
+    int64_t eval_num_hashes; /* rounds of LSH attention in evaluations; 0 = as in training */
     const char *best_by;     /* the figure by which the best model is chosen; NULL: "loss" */
     int64_t patience;        /* evaluations without improvement before stopping; 0 = never */
     int64_t save_every;      /* updates; 0 = only at evaluations and at the end */
@@ -174,16 +180,24 @@ RF_API RF_MUST_CHECK rf_status rf_train(const rf_train_options *options, rf_trai
                                         rf_error *error);
 
 typedef struct rf_evaluate_options {
-    const char *model, *data; /* model directory; file, folder or pattern */
+    const char *model, *data; /* model directory; file, folder or pattern, or a name of data that
+                                 are made, as in training */
     int64_t length, batch;    /* 0 = the model's training length (reformer_c.training_length), else
                                  min(max length, 4096); batch 0 = 1 */
     int64_t last_bytes;       /* evaluate only the last so many bytes, or the last documents with as
                                  many or more; 0 = all */
     int64_t num_hashes;       /* 0 = as config.json says */
+    const char *attention;    /* as in rf_model_options */
     int64_t extend_positions; /* as in rf_model_options */
-    uint64_t seed;            /* of the rotations, at step 0 */
-    double mask_rate;         /* masked language models; 0 = 0.15 */
-    bool pack;                /* language models: documents, as in training */
+    uint64_t seed;            /* of the rotations, at step 0; and of data that are made */
+    int64_t sequences;        /* of data that are made; 0 = as many as have 2^18 tokens */
+    int64_t distance, shortest;   /* of data that are made, as in training */
+    const int64_t *position_ends; /* [position_count]: causal language models: where bands of
+                                     positions end that are told one by one, ascending; the last
+                                     goes to the end of the windows */
+    int64_t position_count;       /* at most RF_POSITION_BANDS - 1; 0 = none */
+    double mask_rate;             /* masked language models; 0 = 0.15 */
+    bool pack;                    /* language models: documents, as in training */
     const char *document_separator;
     const char *text_field, *pair_field, *label_field; /* classifiers, as in training */
     const char *device, *precision, *kernels, *stream, *lm_head_bias;
@@ -193,6 +207,13 @@ typedef struct rf_evaluate_options {
     void (*progress)(void *user, int64_t tokens_done, int64_t tokens_total);
     void *user;
 } rf_evaluate_options;
+
+/* What was predicted at positions first to end - 1 of the windows. */
+typedef struct rf_position_band {
+    int64_t first, end, tokens;
+    double loss; /* nats a token; NaN where nothing was scored */
+} rf_position_band;
+enum { RF_POSITION_BANDS = 17 };
 
 typedef struct rf_evaluation {
     double loss; /* nats a scored token; of two heads the sum of both means */
@@ -206,6 +227,8 @@ typedef struct rf_evaluation {
     int64_t tokens, windows; /* scored tokens; windows */
     const char *task;        /* of the model: "lm", "masked-lm", ... */
     rf_figures figures;      /* all of the task's, those above among them */
+    rf_position_band bands[RF_POSITION_BANDS];
+    int64_t band_count; /* 0 where they were not asked for */
     int64_t length;
     double seconds;
 } rf_evaluation;

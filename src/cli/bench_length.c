@@ -30,7 +30,7 @@ bool rf_cli_bench_scaling_takes(const char *name)
 {
     static const char *const names[] = {
         "repeats", "warmup", "forward-only", "memory-limit", "heads",      "head-width", "hidden",
-        "chunk",   "causal", "tokens",       "longest",      "time-limit", "output"};
+        "chunk",   "causal", "tokens",       "longest",      "time-limit", "output",     "beside"};
     return is_among(name, names, sizeof names / sizeof names[0]);
 }
 
@@ -76,6 +76,7 @@ rf_status rf_cli_bench_scaling(const rf_settings *settings, char **report, rf_er
         .memory_limit = (uint64_t)rf_settings_integer(settings, "memory-limit"),
         .time_limit_seconds = rf_settings_number(settings, "time-limit"),
         .output = rf_settings_string(settings, "output"),
+        .beside = rf_settings_string(settings, "beside"),
         .model_config = section.data,
         .device = rf_settings_string(settings, "device"),
         .precision = rf_settings_string(settings, "precision"),

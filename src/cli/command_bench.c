@@ -240,6 +240,12 @@ static const rf_option options[] = {
      .key = "output",
      .group = "scaling",
      .help = "folder of the pictures; reversal, too"},
+    {.name = "beside",
+     .kind = RF_OPTION_STRING,
+     .argument = "FILE",
+     .key = "beside",
+     .group = "scaling",
+     .help = "also draw the curves in FILE, which were measured elsewhere (bench/peers/scaling)"},
     {.name = "heads-at-a-time",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
@@ -337,9 +343,9 @@ static rf_status bench_step(const rf_settings *settings, char **text, rf_error *
 /* A plan beside what was measured, by purpose; for people. */
 static void print_memory(const json_t *report)
 {
-    static const char *const keys[] = {"parameters", "gradients",        "optimizer",
-                                       "streams",    "stream_gradients", "buckets",
-                                       "workspace",  "batch_data",       "other"};
+    static const char *const keys[] = {
+        "parameters",         "gradients", "optimizer", "streams",    "stream_gradients",
+        "stored_activations", "buckets",   "workspace", "batch_data", "other"};
     char text[32];
     const json_t *plan = json_object_get(report, "plan");
     double planned = number_of(report, "planned_bytes");

@@ -22,7 +22,7 @@ static const rf_option options[] = {
      .high = 4096,
      .key = "layer",
      .group = "how",
-     .help = "0 for the output (twice the hidden width), K for the stream behind layer K, -1 for "
+     .help = "0 for the output (both streams), K for the stream behind layer K, -1 for "
              "the embeddings"},
     {.name = "normalize",
      .kind = RF_OPTION_FLAG,

@@ -5,6 +5,7 @@
 
 #include "reformer/train.h"
 
+#include <math.h>
 #include <string.h>
 
 static const rf_option options[] = {
@@ -23,7 +24,41 @@ static const rf_option options[] = {
      .key = "data",
      .required = true,
      .group = "what",
-     .help = "file, folder or pattern of files; .xz, .gz and .zst are unpacked"},
+     .help = "file, folder or pattern of files, .xz, .gz and .zst unpacked; or copy, reverse, "
+             "addition, recall"},
+    {.name = "sequences",
+     .letter = 'n',
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .high = 1 << 30,
+     .key = "sequences",
+     .group = "what",
+     .help = "copy and the like: how many; 0 for those of 262,144 tokens"},
+    {.name = "distance",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .high = 2147483647,
+     .key = "distance",
+     .group = "what",
+     .help = "copy and recall: as in train; 0 for half the length, and as far as fits"},
+    {.name = "shortest",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .high = 2147483647,
+     .key = "shortest",
+     .group = "what",
+     .help = "copy, reverse, addition: rows of N to --length tokens; 0 for all of --length"},
+    {.name = "by-position",
+     .kind = RF_OPTION_LIST,
+     .argument = "N,...",
+     .low = 1,
+     .high = 2147483647,
+     .key = "by_position",
+     .group = "how",
+     .help = "the loss in bands of positions too, which end at these, such as 1024,8192"},
     {.name = "last-bytes",
      .kind = RF_OPTION_SIZE,
      .argument = "SIZE",
@@ -58,6 +93,15 @@ static const rf_option options[] = {
      .key = "num_hashes",
      .group = "how",
      .help = "rounds of LSH attention; 0 for as many as the model says"},
+    {.name = "attention",
+     .kind = RF_OPTION_CHOICE,
+     .argument = "KIND",
+     .preset = "as-is",
+     .choices = "as-is|full|lsh",
+     .key = "attention",
+     .group = "how",
+     .help = "what lsh and full_shared layers compute, with the same weights: as-is, full (every "
+             "token) or lsh"},
     {.name = "extend-positions",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
@@ -74,7 +118,9 @@ static const rf_option options[] = {
      .preset = "0",
      .key = "seed",
      .group = "how",
-     .help = "what everything random follows from (here: the rotations of LSH attention)"},
+     .help =
+         "what everything random follows from (here: the rotations of LSH attention, and data that "
+         "are made)"},
     {.name = "stream",
      .kind = RF_OPTION_CHOICE,
      .argument = "KIND",
@@ -146,6 +192,20 @@ static int on_stop(void *user)
     return rf_cli_stop_requested();
 }
 
+static json_t *bands_json(const rf_evaluation *result)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; i < result->band_count; i++) {
+        const rf_position_band *band = &result->bands[i];
+        json_array_append_new(list, json_pack("{s:I, s:I, s:I, s:o, s:o}", "first",
+                                              (json_int_t)band->first, "end", (json_int_t)band->end,
+                                              "tokens", (json_int_t)band->tokens, "loss",
+                                              rf_cli_json_number(band->loss), "bits_per_token",
+                                              rf_cli_json_number(band->loss / log(2.0))));
+    }
+    return list;
+}
+
 /* The figures by name, then what they are of. */
 static json_t *result_json(const rf_evaluation *result, bool examples)
 {
@@ -158,6 +218,9 @@ static json_t *result_json(const rf_evaluation *result, bool examples)
     json_object_set_new(object, examples ? "examples" : "windows", json_integer(result->windows));
     json_object_set_new(object, "length", json_integer(result->length));
     json_object_set_new(object, "seconds", rf_cli_json_number(result->seconds));
+    if (result->band_count > 0) {
+        json_object_set_new(object, "by_position", bands_json(result));
+    }
     return object;
 }
 
@@ -182,6 +245,11 @@ static int print_result(const rf_settings *settings, const rf_evaluation *result
     }
     for (int64_t i = 0; i < result->figures.count; i++) {
         print_figure(&result->figures.items[i]);
+    }
+    for (int64_t i = 0; i < result->band_count; i++) {
+        const rf_position_band *band = &result->bands[i];
+        printf("positions %-10lld%.6f nats, %.6f bits a token, up to %lld\n",
+               (long long)band->first, band->loss, band->loss / log(2.0), (long long)band->end - 1);
     }
     rf_cli_write_duration(result->seconds, time, sizeof time);
     if (examples) {
@@ -209,8 +277,20 @@ static int check_result(const rf_settings *settings, const rf_evaluation *result
     return rf_cli_report(settings->command, status, &error);
 }
 
+/* The ends of bands of positions; one too many is for the library to refuse. */
+static int64_t read_bands(const rf_settings *settings, int64_t ends[RF_POSITION_BANDS])
+{
+    const json_t *list = rf_settings_value(settings, "by-position");
+    int64_t count = 0;
+    for (; count < RF_POSITION_BANDS && (size_t)count < json_array_size(list); count++) {
+        ends[count] = json_integer_value(json_array_get(list, (size_t)count));
+    }
+    return count;
+}
+
 static int run(const rf_settings *settings)
 {
+    int64_t ends[RF_POSITION_BANDS];
     rf_settings copy = *settings; /* the callback takes no const */
     rf_evaluation result = {0};
     rf_error error = {0};
@@ -221,8 +301,14 @@ static int run(const rf_settings *settings)
         .batch = rf_settings_integer(settings, "batch"),
         .last_bytes = rf_settings_integer(settings, "last-bytes"),
         .num_hashes = rf_settings_integer(settings, "num-hashes"),
+        .attention = rf_settings_string(settings, "attention"),
         .extend_positions = rf_settings_integer(settings, "extend-positions"),
         .seed = (uint64_t)rf_settings_integer(settings, "seed"),
+        .sequences = rf_settings_integer(settings, "sequences"),
+        .distance = rf_settings_integer(settings, "distance"),
+        .shortest = rf_settings_integer(settings, "shortest"),
+        .position_ends = ends,
+        .position_count = read_bands(settings, ends),
         .device = rf_settings_string(settings, "device"),
         .precision = rf_settings_string(settings, "precision"),
         .kernels = rf_settings_string(settings, "kernels"),

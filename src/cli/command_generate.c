@@ -50,6 +50,7 @@ static rf_status load(const rf_settings *settings, rf_model **model, rf_error *e
         .lm_head_bias = rf_settings_string(settings, "lm-head-bias"),
         .num_buckets = rf_settings_string(settings, "num-buckets"),
         .num_hashes = rf_settings_integer(settings, "num-hashes"),
+        .attention = rf_settings_string(settings, "attention"),
         .extend_positions = rf_settings_integer(settings, "extend-positions"),
         .log = rf_cli_log(settings),
     };

@@ -151,6 +151,7 @@ static int run(const rf_settings *settings)
         .stream = rf_settings_string(settings, "stream"),
         .extend_positions = rf_settings_integer(settings, "extend-positions"),
         .num_hashes = rf_settings_integer(settings, "num-hashes"),
+        .attention = rf_settings_string(settings, "attention"),
         .threads = (int)rf_settings_integer(settings, "threads"),
         .log = rf_cli_log(settings),
     };

@@ -114,17 +114,10 @@ static const rf_option options[] = {
 
 /* The keys of a report in the order of the columns. */
 static const char *const keys[] = {
-    "parameters",
-    "gradients",
-    "optimizer",
-    "streams",
-    "stream_gradients",
-    "buckets",
-    "workspace",
-    "batch_data",
-    "other",
-    "peak_bytes",
-    "full_attention_stored_bytes",
+    "parameters", "gradients",        "optimizer",
+    "streams",    "stream_gradients", "stored_activations",
+    "buckets",    "workspace",        "batch_data",
+    "other",      "peak_bytes",       "full_attention_stored_bytes",
 };
 enum { KEYS = sizeof keys / sizeof keys[0] };
 
@@ -202,9 +195,19 @@ static void print_work(const json_t *report)
 
 static void print_reports(const rf_settings *settings, const json_t *reports)
 {
-    static const char *const head[] = {
-        "length",  "parameters", "gradients", "optimizer", "streams", "stream gradients",
-        "buckets", "workspace",  "batch",     "other",     "in all",  "full attention, stored"};
+    static const char *const head[] = {"length",
+                                       "parameters",
+                                       "gradients",
+                                       "optimizer",
+                                       "streams",
+                                       "stream gradients",
+                                       "stored",
+                                       "buckets",
+                                       "workspace",
+                                       "batch",
+                                       "other",
+                                       "in all",
+                                       "full attention, stored"};
     json_t *rows = json_array();
     for (size_t i = 0; i < json_array_size(reports); i++) {
         json_array_append_new(rows, report_row(json_array_get(reports, i)));

@@ -8,7 +8,7 @@
 #include "reformer/generate.h"
 #include "reformer/tokenizer.h"
 
-enum { RF_GENERATE_OPTION_COUNT = 32 };
+enum { RF_GENERATE_OPTION_COUNT = 33 };
 extern const rf_option rf_generate_options_table[RF_GENERATE_OPTION_COUNT];
 
 /* Start from {0}; clear after any outcome. */

@@ -40,7 +40,7 @@ typedef struct rf_option {
     bool may_be_empty; /* an empty string is a value */
 } rf_option;
 
-enum { RF_MAX_OPTIONS = 96, RF_MAX_ARGUMENTS = 4, RF_OPTION_NAME_BYTES = 64 };
+enum { RF_MAX_OPTIONS = 96, RF_MAX_ARGUMENTS = 32, RF_OPTION_NAME_BYTES = 64 };
 
 /* Write code and message, return code. */
 rf_status rf_cli_fail(rf_error *error, rf_status code, const char *format, ...) RF_PRINTF(3, 4);

@@ -26,6 +26,7 @@ rf_status rf_task_load(rf_task *task, const rf_settings *settings, rf_error *err
         .threads = (int)rf_settings_integer(settings, "threads"),
         .stream = rf_settings_string(settings, "stream"),
         .num_hashes = rf_settings_integer(settings, "num-hashes"),
+        .attention = rf_settings_string(settings, "attention"),
         .extend_positions = rf_settings_integer(settings, "extend-positions"),
         .log = rf_cli_log(settings),
     };

@@ -19,6 +19,24 @@ const rf_option rf_train_more_options[RF_TRAIN_MORE_OPTIONS] = {
      .group = "what",
      .help = "with --pack: what stands between documents of a file, as '\\n\\n'; else a file "
              "is one"},
+    {.name = "distance",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .high = 2147483647,
+     .key = "distance",
+     .group = "what",
+     .help =
+         "copy: from one separator to the other; recall: from the list to the queries; 0: as far "
+         "as fits"},
+    {.name = "shortest",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .high = 2147483647,
+     .key = "shortest",
+     .group = "what",
+     .help = "copy, reverse, addition: rows of N to --length tokens; 0 for all of --length"},
     {.name = "direction",
      .kind = RF_OPTION_CHOICE,
      .argument = "WHICH",
@@ -76,6 +94,14 @@ const rf_option rf_train_more_options[RF_TRAIN_MORE_OPTIONS] = {
      .key = "milestone_every",
      .group = "evaluation and records",
      .help = "updates between checkpoints that are kept for ever, milestone-N; 0 for none"},
+    {.name = "eval-num-hashes",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .high = 1024,
+     .key = "eval_num_hashes",
+     .group = "evaluation and records",
+     .help = "rounds of LSH attention in evaluations; 0 for as many as in training"},
     {.name = "overfit-batches",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
@@ -115,6 +141,8 @@ static void set_data(const rf_settings *settings, rf_train_options *train)
     train->patience = rf_settings_integer(settings, "patience");
     train->batch = rf_settings_integer(settings, "batch");
     train->length = rf_settings_integer(settings, "length");
+    train->distance = rf_settings_integer(settings, "distance");
+    train->shortest = rf_settings_integer(settings, "shortest");
     train->accumulate = rf_settings_integer(settings, "accumulate");
     train->sequential = rf_settings_flag(settings, "sequential");
     train->batch_by_length = rf_settings_flag(settings, "batch-by-length");
@@ -156,6 +184,7 @@ static void set_records_and_machine(const rf_settings *settings, rf_train_option
 {
     train->eval_every = rf_settings_integer(settings, "eval-every");
     train->eval_tokens = rf_settings_integer(settings, "eval-tokens");
+    train->eval_num_hashes = rf_settings_integer(settings, "eval-num-hashes");
     train->save_every = rf_settings_integer(settings, "save-every");
     train->milestone_every = rf_settings_integer(settings, "milestone-every");
     train->keep = rf_settings_integer(settings, "keep");

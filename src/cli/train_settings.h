@@ -6,7 +6,7 @@
 
 #include "reformer/train.h"
 
-enum { RF_TRAIN_MORE_OPTIONS = 11 };
+enum { RF_TRAIN_MORE_OPTIONS = 14 };
 /* Options beside those in command_train.c. */
 extern const rf_option rf_train_more_options[RF_TRAIN_MORE_OPTIONS];
 

@@ -14,7 +14,8 @@ typedef struct step {
     rf_session *session;
     const rf_config *config;
     rf_context *context;
-    rf_tensor first, second; /* [batch, hidden] the two streams, as the model stores them */
+    rf_tensor first, second; /* [batch, hidden] the two streams, as the model stores them; a
+                               model of one stream has it twice */
 } step;
 
 static rf_status take_2(step *at, const char *what, rf_dtype dtype, int64_t columns,
@@ -85,7 +86,7 @@ static rf_status add_token_type(const step *at, const rf_tensor *y, rf_error *er
     return RF_OK;
 }
 
-/* The next token's embedding, into both streams. */
+/* The next token's embedding, into both streams or the only one. */
 static rf_status begin(step *at, rf_error *error)
 {
     const rf_session *session = at->session;
@@ -110,7 +111,10 @@ static rf_status begin(step *at, rf_error *error)
         }
     }
     RF_TRY(take_2(at, "first stream", dtype, config->hidden, &at->first, error));
-    RF_TRY(take_2(at, "second stream", dtype, config->hidden, &at->second, error));
+    at->second = at->first;
+    if (!config->standard_residual) {
+        RF_TRY(take_2(at, "second stream", dtype, config->hidden, &at->second, error));
+    }
     RF_TRY(take_2(at, "embedding", RF_F32, config->hidden, &arguments.y, error));
     RF_TRY(rf_op_step_begin(at->context, &arguments, error));
     RF_TRY(add_token_type(at, &arguments.y, error));
@@ -121,7 +125,7 @@ static rf_status begin(step *at, rf_error *error)
                        .fraction_bits = config->fraction_bits};
     RF_TRY(rf_op_residual(at->context, &set, error));
     set.stream = at->second;
-    return rf_op_residual(at->context, &set, error);
+    return config->standard_residual ? RF_OK : rf_op_residual(at->context, &set, error);
 }
 
 static rf_status attend(const step *at, int64_t layer, const rf_cache_append *append,
@@ -197,7 +201,7 @@ static rf_tensor head_tensor(const rf_model *model, rf_parameter_role role)
     return rf_parameter_tensor(rf_parameters_find(&model->parameters, role, -1, 0), model->values);
 }
 
-/* Both streams, normalised as one row, to scores. */
+/* Both streams, normalised as one row, or the only one, to scores. */
 static rf_status step_head(step *at, rf_error *error)
 {
     const rf_model *model = at->session->model;
@@ -209,7 +213,9 @@ static rf_status step_head(step *at, rf_error *error)
         .projections = {{.weight = rf_session_weight(model, RF_PARAMETER_HEAD_WEIGHT, -1),
                          .y = at->session->logits}},
         .activation = RF_ACTIVATION_LINEAR};
-    project.norm.x2 = at->second;
+    if (!at->config->standard_residual) {
+        project.norm.x2 = at->second;
+    }
     if (model->applies_head_bias) {
         project.projections[0].bias = head_tensor(model, RF_PARAMETER_HEAD_BIAS);
     }

@@ -18,8 +18,7 @@ enum {
     MOST_TICKS = 40,
     LEGEND_ROW = 20,
     LEGEND_TEXT = 30, /* from the legend's left edge to its words */
-    LONGEST_LEGEND = 28,
-    TEXT_BYTES = 200
+    LONGEST_LEGEND = 28
 };
 
 typedef struct scale {
@@ -31,19 +30,10 @@ typedef struct scale {
     double step; /* between ticks, 0 on a log axis */
 } scale;
 
-/* Okabe and Ito 2008, without yellow, which white paper swallows; ink stands for their black. */
-static const unsigned colours[RF_CHART_COLOURS] = {0x0072B2, 0xD55E00, 0x009E73, 0xCC79A7,
-                                                   0xE69F00, 0x56B4E9, 0x222222};
-
-unsigned rf_chart_colour(size_t series)
-{
-    return colours[series % RF_CHART_COLOURS];
-}
-
 bool rf_chart_dashes(size_t series, double dashes[2])
 {
     static const double patterns[][2] = {{8.0, 4.0}, {2.0, 3.0}};
-    size_t turn = series / RF_CHART_COLOURS;
+    size_t turn = series / RF_DRAWING_COLOURS;
     if (turn == 0) {
         return false;
     }
@@ -54,47 +44,11 @@ bool rf_chart_dashes(size_t series, double dashes[2])
 
 /* ---- text -------------------------------------------------------------------------------- */
 
-/* Bytes of the UTF-8 character at text, 0 where it is none. */
-static size_t character_size(const unsigned char *text)
-{
-    size_t size = text[0] < 0x80U                        ? 1
-                  : text[0] >= 0xC2U && text[0] < 0xE0U  ? 2
-                  : text[0] >= 0xE0U && text[0] < 0xF0U  ? 3
-                  : text[0] >= 0xF0U && text[0] <= 0xF4U ? 4
-                                                         : 0;
-    for (size_t i = 1; i < size; i++) {
-        if ((text[i] & 0xC0U) != 0x80U) {
-            return 0;
-        }
-    }
-    return size;
-}
-
-/* At most `limit` characters, what is no text replaced, so that no name can break the file. */
-static void clean_text(const char *text, size_t limit, char clean[TEXT_BYTES])
-{
-    const unsigned char *from = (const unsigned char *)(text != NULL ? text : "");
-    size_t used = 0;
-    for (size_t i = 0; i < limit && *from != '\0' && used + 4 < TEXT_BYTES; i++) {
-        size_t size = character_size(from);
-        if (size <= 1) {
-            bool is_plain = size == 1 && *from >= 0x20U && *from != 0x7FU;
-            clean[used++] = is_plain ? (char)*from : size == 1 ? ' ' : '?';
-            from++;
-        } else {
-            memcpy(clean + used, from, size);
-            used += size;
-            from += size;
-        }
-    }
-    clean[used] = '\0';
-}
-
 static rf_status draw_text(rf_chart_canvas *canvas, rf_chart_label label, size_t limit,
                            rf_error *error)
 {
-    char clean[TEXT_BYTES];
-    clean_text(label.text, limit, clean);
+    char clean[RF_DRAWING_CLEAN_BYTES];
+    rf_xml_clean(label.text, limit, clean);
     label.text = clean;
     return clean[0] != '\0' ? canvas->label(canvas, &label, error) : RF_OK;
 }

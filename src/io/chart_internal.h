@@ -3,12 +3,10 @@
 #ifndef RF_IO_CHART_INTERNAL_H
 #define RF_IO_CHART_INTERNAL_H
 
-#include "base/text.h"
 #include "io/chart.h"
+#include "io/drawing.h"
 
-enum { RF_CHART_WIDTH = 800, RF_CHART_HEIGHT = 480, RF_CHART_COLOURS = 7 };
-
-typedef enum rf_chart_anchor { RF_ANCHOR_START, RF_ANCHOR_MIDDLE, RF_ANCHOR_END } rf_chart_anchor;
+enum { RF_CHART_WIDTH = 800, RF_CHART_HEIGHT = 480 };
 
 typedef struct rf_chart_point {
     double x, y;
@@ -17,7 +15,7 @@ typedef struct rf_chart_point {
 typedef struct rf_chart_label {
     rf_chart_point at; /* of the baseline */
     const char *text;  /* valid UTF-8 without control characters */
-    rf_chart_anchor anchor;
+    rf_anchor anchor;
     double size;  /* pixels */
     bool upright; /* turned to read from bottom to top */
 } rf_chart_label;
@@ -39,8 +37,6 @@ struct rf_chart_canvas {
 /* Lay the chart out and draw it on the canvas; a callback's failure ends it. */
 RF_MUST_CHECK rf_status rf_chart_draw(const rf_chart *chart, rf_chart_canvas *canvas,
                                       rf_error *error);
-/* 0xRRGGBB; the last colour is the ink, black on white. */
-unsigned rf_chart_colour(size_t series);
 /* Lengths of dash and gap in pixels; false for a solid line. */
 bool rf_chart_dashes(size_t series, double dashes[2]);
 /* The bytes of a PNG file appended to png; RF_ERR_UNSUPPORTED without cairo. */

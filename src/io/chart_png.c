@@ -42,7 +42,7 @@ static rf_status png_line(rf_chart_canvas *canvas, const rf_chart_point *points,
     cairo_t *cairo = cairo_of(canvas);
     double dashes[2];
     bool is_dashed = rf_chart_dashes(series, dashes);
-    use_colour(cairo, rf_chart_colour(series));
+    use_colour(cairo, rf_drawing_colour(series));
     cairo_set_line_width(cairo, 2.0);
     cairo_set_line_join(cairo, CAIRO_LINE_JOIN_ROUND);
     cairo_set_dash(cairo, is_dashed ? dashes : NULL, is_dashed ? 2 : 0, 0.0);
@@ -59,8 +59,8 @@ static rf_status png_box(rf_chart_canvas *canvas, rf_chart_point corner, rf_char
 {
     (void)error;
     cairo_t *cairo = cairo_of(canvas);
-    unsigned colour = rf_chart_colour(series);
-    double opacity = series < RF_CHART_COLOURS ? 1.0 : 0.5;
+    unsigned colour = rf_drawing_colour(series);
+    double opacity = series < RF_DRAWING_COLOURS ? 1.0 : 0.5;
     cairo_set_source_rgba(cairo, (colour >> 16) / 255.0, (colour >> 8 & 0xFFU) / 255.0,
                           (colour & 0xFFU) / 255.0, opacity);
     cairo_new_path(cairo);
@@ -73,7 +73,7 @@ static rf_status png_dot(rf_chart_canvas *canvas, rf_chart_point at, size_t seri
 {
     (void)error;
     cairo_t *cairo = cairo_of(canvas);
-    use_colour(cairo, rf_chart_colour(series));
+    use_colour(cairo, rf_drawing_colour(series));
     cairo_new_path(cairo);
     cairo_arc(cairo, at.x, at.y, 3.0, 0.0, 2.0 * 3.14159265358979);
     cairo_fill(cairo);

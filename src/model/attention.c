@@ -306,8 +306,8 @@ static rf_status group_backward(rf_pass *pass, group *g, const rf_tensor *contex
                                              .value = g->value,
                                              .output = g->merged,
                                              .norm = g->norm,
-                                             .output_gradient = merged_gradient};
-    RF_TRY(take_heads(pass, "query gradient", g, &arguments.query_gradient, error));
+                                             .output_gradient = merged_gradient,
+                                             .query_gradient = g->merged};
     RF_TRY(take_heads(pass, "value gradient", g, &arguments.value_gradient, error));
     if (!g->shared) {
         RF_TRY(take_heads(pass, "key gradient", g, &arguments.key_gradient, error));
@@ -326,7 +326,9 @@ static rf_status attention_backward(rf_pass *pass, int64_t layer, const rf_tenso
         RF_TRY(project(pass, &g, context, error));
         RF_TRY(make_plan(pass, &g, true, error));
         RF_TRY(attend(pass, &g, error));
-        RF_TRY(share(pass, &g, accumulator, RF_RESIDUAL_SUBTRACT, error));
+        if (accumulator != NULL) {
+            RF_TRY(share(pass, &g, accumulator, RF_RESIDUAL_SUBTRACT, error));
+        }
         RF_TRY(group_backward(pass, &g, context, accumulator_gradient, context_gradient, error));
         rf_workspace_release(pass->context.workspace, mark);
     }

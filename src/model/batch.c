@@ -417,6 +417,8 @@ void rf_outcome_add(rf_outcome *total, const rf_outcome *part)
     total->nll_sum += part->nll_sum;
     total->scored += part->scored;
     total->correct += part->correct;
+    total->rows += part->rows;
+    total->whole_rows += part->whole_rows;
     total->pair_nll_sum += part->pair_nll_sum;
     total->pair_scored += part->pair_scored;
     total->pair_correct += part->pair_correct;
@@ -435,6 +437,22 @@ double rf_outcome_loss(const rf_outcome *outcome)
     return outcome->nll_sum / (double)outcome->scored + rf_outcome_pair_loss(outcome);
 }
 
+static void count_rows(const rf_runner *runner, rf_outcome *outcome)
+{
+    const rf_pass *pass = &runner->pass;
+    for (int64_t row = 0; row < pass->batch; row++) {
+        int64_t scored = 0;
+        int64_t wrong = 0;
+        for (int64_t i = row * pass->length; i < (row + 1) * pass->length; i++) {
+            bool counts = runner->host_targets[i] != RF_LABEL_IGNORED;
+            scored += counts ? 1 : 0;
+            wrong += counts && runner->host_targets[i] != runner->host_prediction[i] ? 1 : 0;
+        }
+        outcome->rows += scored > 0 ? 1 : 0;
+        outcome->whole_rows += scored > 0 && wrong == 0 ? 1 : 0;
+    }
+}
+
 rf_status rf_runner_read_scores(rf_runner *runner, rf_outcome *outcome, rf_error *error)
 {
     rf_pass *pass = &runner->pass;
@@ -450,6 +468,9 @@ rf_status rf_runner_read_scores(rf_runner *runner, rf_outcome *outcome, rf_error
         bool scored = runner->host_targets[i] != RF_LABEL_IGNORED;
         outcome->scored += scored ? 1 : 0;
         outcome->correct += scored && runner->host_targets[i] == runner->host_prediction[i] ? 1 : 0;
+    }
+    if (rf_class_has_lm_head(runner->model->config.model_class)) {
+        count_rows(runner, outcome);
     }
     return RF_OK;
 }

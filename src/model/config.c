@@ -43,9 +43,10 @@ rf_status rf_config_copy(const rf_config *from, rf_config *to, rf_error *error)
 {
     *to = *from;
     to->kinds = NULL;
+    to->written_kinds = NULL;
     to->json = json_deep_copy(from->json);
     void *kinds = NULL;
-    size_t size = (size_t)from->layers * sizeof *from->kinds;
+    size_t size = 2 * (size_t)from->layers * sizeof *from->kinds;
     rf_status status = to->json != NULL ? rf_allocate(size, "kinds of layers", &kinds, error)
                                         : rf_error_set(error, RF_ERR_MEMORY,
                                                        "no memory for a copy of a configuration");
@@ -54,6 +55,7 @@ rf_status rf_config_copy(const rf_config *from, rf_config *to, rf_error *error)
         return status;
     }
     to->kinds = kinds;
+    to->written_kinds = to->kinds + to->layers;
     memcpy(to->kinds, from->kinds, size);
     return RF_OK;
 }
@@ -68,6 +70,37 @@ int64_t rf_config_lsh_layers(const rf_config *config)
 bool rf_config_shares_query_key(const rf_config *config, int64_t layer)
 {
     return config->kinds[layer] == RF_LAYER_LSH || config->kinds[layer] == RF_LAYER_FULL_SHARED;
+}
+
+rf_status rf_config_use_attention(rf_config *config, const char *attention, rf_error *error)
+{
+    const bool as_is = attention == NULL || strcmp(attention, "as-is") == 0;
+    const bool full = !as_is && strcmp(attention, "full") == 0;
+    bool found = false;
+    if (!as_is && !full && strcmp(attention, "lsh") != 0) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "attention is \"%s\", expected \"as-is\", \"full\" or \"lsh\"",
+                            attention);
+    }
+    for (int64_t layer = 0; layer < config->layers; layer++) {
+        const rf_layer_kind written = config->written_kinds[layer];
+        const bool shares = written == RF_LAYER_LSH || written == RF_LAYER_FULL_SHARED;
+        const rf_layer_kind chosen = full ? RF_LAYER_FULL_SHARED : RF_LAYER_LSH;
+        config->kinds[layer] = shares && !as_is ? chosen : written;
+        found = found || shares;
+    }
+    if (!found && !as_is) {
+        return rf_error_set(
+            error, RF_ERR_ARGUMENT,
+            "attention \"%s\" is for lsh and full_shared layers, and this model has "
+            "none; leave it out",
+            attention);
+    }
+    const rf_status status = rf_config_check_windows("attention", config, error);
+    for (int64_t layer = 0; layer < config->layers && status != RF_OK; layer++) {
+        config->kinds[layer] = config->written_kinds[layer];
+    }
+    return status;
 }
 
 static int64_t greatest_common_divisor(int64_t a, int64_t b)
@@ -291,4 +324,9 @@ rf_status rf_config_set_buckets(rf_config *config, const char *text, rf_error *e
     config->bucket_factors = count;
     config->buckets_automatic = false;
     return RF_OK;
+}
+
+int64_t rf_config_output_width(const rf_config *config)
+{
+    return config->standard_residual ? config->hidden : 2 * config->hidden;
 }

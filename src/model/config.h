@@ -1,7 +1,7 @@
 /* A model's configuration: every key of a Hugging Face Reformer config.json, checked, with unknown
  * keys kept and written back. What only we have stands under "reformer_c": stream,
- * stream_fraction_bits, position_kind, pooling, training_length, mask_token, mask_whole_words,
- * type_vocab_size, next_sentence, num_buckets_origin. */
+ * residual, stream_fraction_bits, position_kind, pooling, training_length, mask_token,
+ * mask_whole_words, type_vocab_size, next_sentence, drill, num_buckets_origin. */
 #ifndef RF_MODEL_CONFIG_H
 #define RF_MODEL_CONFIG_H
 
@@ -59,6 +59,15 @@ typedef enum rf_unit {
     RF_UNIT_PARAGRAPH
 } rf_unit;
 
+/* Data that are made, not read: what a model was trained on instead of a text (data/drill.h). */
+typedef enum rf_drill {
+    RF_DRILL_NONE,
+    RF_DRILL_COPY,
+    RF_DRILL_REVERSE,
+    RF_DRILL_ADDITION,
+    RF_DRILL_RECALL
+} rf_drill;
+
 typedef struct rf_config {
     rf_model_class model_class;
     int64_t labels;            /* num_labels, or as many as id2label has */
@@ -67,7 +76,8 @@ typedef struct rf_config {
     rf_pooling pooling;        /* classifiers, reformer_c */
     int64_t hidden, heads, head_width, feed_forward, vocabulary, max_positions;
     int64_t layers;
-    rf_layer_kind *kinds; /* [layers], owned */
+    rf_layer_kind *kinds; /* [layers], owned: what is computed, see rf_config_use_attention */
+    rf_layer_kind *written_kinds; /* [layers], in the same block: what config.json says */
     rf_position_choice positions;
     int axes;                          /* axial only */
     int64_t axial_shape[RF_MAX_AXES];  /* rows of each table */
@@ -88,6 +98,8 @@ typedef struct rf_config {
     bool buckets_automatic;       /* chosen by the automatic rule, not given */
     int64_t pad_token, eos_token; /* -1: null */
     bool fixed_stream;            /* fixed32 (default) or float32 streams */
+    bool standard_residual;       /* one stream, stored before each half residual, instead of two
+                                     that are reversed */
     int fraction_bits;            /* default 22 */
     int64_t training_length;      /* 0: not recorded */
     int64_t mask_token;           /* of a masked language model; -1: not recorded */
@@ -96,6 +108,7 @@ typedef struct rf_config {
                               another, or a masked language model that has such a head beside its
                               own */
     bool mask_whole_words; /* so it was trained, and so it is evaluated */
+    rf_drill drill;        /* of a model of made data; its ids are the drill's */
     bool written_by_transformers_5; /* transformers_version is 5 or later: D1 auto leaves the head's
                                        bias out */
     json_t *json;                   /* the whole object as read, unknown keys included; owned */
@@ -181,6 +194,14 @@ RF_MUST_CHECK rf_status rf_config_check_length(const rf_config *config, int64_t 
 const char *rf_layer_kind_name(rf_layer_kind kind);
 bool rf_layer_kind_parse(const char *name, rf_layer_kind *kind);
 int64_t rf_config_lsh_layers(const rf_config *config);
+/* What layers that share queries and keys compute, with the same weights: "full" (full_shared),
+ * "lsh", or "as-is" (NULL too): as written. What is saved stays as it was. RF_ERR_ARGUMENT: no such
+ * word, or no such layer; RF_ERR_CONFIG: the keys of lsh layers do not fit the model, which is then
+ * as written. */
+RF_MUST_CHECK rf_status rf_config_use_attention(rf_config *config, const char *attention,
+                                                rf_error *error);
+/* The width of what the head reads: both streams side by side, or the only one. */
+int64_t rf_config_output_width(const rf_config *config);
 /* Whether a layer makes its keys from its queries. */
 bool rf_config_shares_query_key(const rf_config *config, int64_t layer);
 
@@ -198,6 +219,10 @@ bool rf_config_classifies(const rf_config *config);
 /* "sentence", "line", "paragraph"; NULL for none. */
 const char *rf_unit_name(rf_unit unit);
 RF_MUST_CHECK rf_status rf_unit_parse(const char *name, rf_unit *unit, rf_error *error);
+/* "copy", "reverse", "addition", "recall"; NULL for none. */
+const char *rf_drill_name(rf_drill drill);
+/* RF_DRILL_NONE where no drill has this name (NULL: neither). */
+rf_drill rf_drill_named(const char *name);
 bool rf_class_has_lm_head(rf_model_class model_class);
 /* The problem that a classifier solves, OPEN resolved by the number of labels. */
 rf_problem rf_config_problem(const rf_config *config);

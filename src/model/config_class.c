@@ -95,6 +95,24 @@ rf_status rf_unit_parse(const char *name, rf_unit *unit, rf_error *error)
                         name);
 }
 
+static const char *const drills[] = {NULL, "copy", "reverse", "addition", "recall"};
+enum { DRILLS = sizeof drills / sizeof drills[0] };
+
+const char *rf_drill_name(rf_drill drill)
+{
+    return drills[drill];
+}
+
+rf_drill rf_drill_named(const char *name)
+{
+    for (int i = 1; name != NULL && i < DRILLS; i++) {
+        if (strcmp(name, drills[i]) == 0) {
+            return (rf_drill)i;
+        }
+    }
+    return RF_DRILL_NONE;
+}
+
 bool rf_class_has_lm_head(rf_model_class model_class)
 {
     return model_class == RF_CLASS_CAUSAL_LM || model_class == RF_CLASS_MASKED_LM;
@@ -132,11 +150,13 @@ bool rf_layer_kind_parse(const char *name, rf_layer_kind *kind)
 bool rf_config_is_huggingface(const rf_config *config)
 {
     bool pools = rf_config_classifies(config) && config->pooling != RF_POOLING_FIRST;
-    bool has_full = rf_config_kind_count(config, RF_LAYER_FULL) +
-                        rf_config_kind_count(config, RF_LAYER_FULL_SHARED) >
-                    0;
+    bool has_full = false;
+    for (int64_t layer = 0; layer < config->layers; layer++) {
+        const rf_layer_kind kind = config->written_kinds[layer];
+        has_full = has_full || kind == RF_LAYER_FULL || kind == RF_LAYER_FULL_SHARED;
+    }
     return config->positions != RF_POSITIONS_SINUSOIDAL && !pools && !has_full &&
-           config->type_vocabulary == 0;
+           !config->standard_residual && config->type_vocabulary == 0;
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */

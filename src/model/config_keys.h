@@ -87,6 +87,9 @@ RF_MUST_CHECK rf_status rf_config_check_axes(const char *name, const rf_config *
 /* Every other rule that spans more than one key (config_rules.c). Warnings go to the log. */
 RF_MUST_CHECK rf_status rf_config_check(const char *name, const rf_config *config,
                                         const rf_log *log, rf_error *error);
+/* Of these, the windows of the kinds of layers there are. */
+RF_MUST_CHECK rf_status rf_config_check_windows(const char *name, const rf_config *config,
+                                                rf_error *error);
 /* architectures, num_labels and id2label, problem_type, classifier_dropout, reformer_c.pooling
  * (config_class.c); and back. */
 RF_MUST_CHECK rf_status rf_config_read_class(const char *name, const json_t *object,

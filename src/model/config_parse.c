@@ -177,8 +177,9 @@ static rf_status read_layers(const char *name, const json_t *object, rf_config *
                                      error);
     }
     void *memory = NULL;
-    RF_TRY(rf_allocate(count * sizeof *config->kinds, "kinds of layers", &memory, error));
+    RF_TRY(rf_allocate(2 * count * sizeof *config->kinds, "kinds of layers", &memory, error));
     config->kinds = memory;
+    config->written_kinds = config->kinds + count;
     config->layers = (int64_t)count;
     for (size_t i = 0; i < count; i++) {
         const json_t *item = json_array_get(list, i);
@@ -189,6 +190,7 @@ static rf_status read_layers(const char *name, const json_t *object, rf_config *
             return rf_config_wrong_value(name, key, item,
                                          "\"local\", \"lsh\", \"full\" or \"full_shared\"", error);
         }
+        config->written_kinds[i] = config->kinds[i];
     }
     return RF_OK;
 }
@@ -253,10 +255,10 @@ static rf_status read_positions(const char *name, const json_t *object, rf_confi
 static rf_status check_our_names(const char *name, const json_t *ours, rf_error *error)
 {
     static const char *const names[] = {
-        "version",         "stream",          "stream_fraction_bits",
-        "position_kind",   "training_length", "num_buckets_origin",
-        "pooling",         "mask_token",      "mask_whole_words",
-        "type_vocab_size", "next_sentence"};
+        "version",       "stream",           "residual",           "stream_fraction_bits",
+        "position_kind", "training_length",  "num_buckets_origin", "pooling",
+        "mask_token",    "mask_whole_words", "type_vocab_size",    "next_sentence",
+        "drill"};
     json_t *iterated = (json_t *)(uintptr_t)ours; /* jansson's iterators do not write */
     for (void *i = json_object_iter(iterated); i != NULL; i = json_object_iter_next(iterated, i)) {
         bool found = false;
@@ -267,15 +269,26 @@ static rf_status check_our_names(const char *name, const json_t *ours, rf_error 
         if (!found) {
             return rf_error_set(
                 error, RF_ERR_CONFIG,
-                "%s: reformer_c.%.60s is not known; known are version, stream, "
+                "%s: reformer_c.%.60s is not known; known are version, stream, residual, "
                 "stream_fraction_bits, "
                 "position_kind, pooling, training_length, num_buckets_origin, mask_token, "
-                "mask_whole_words, type_vocab_size, next_sentence (a newer version may have "
+                "mask_whole_words, type_vocab_size, next_sentence, drill (a newer version may have "
                 "written it)",
                 name, key);
         }
     }
     return RF_OK;
+}
+
+static rf_status read_drill(const char *name, const json_t *ours, rf_config *config,
+                            rf_error *error)
+{
+    const json_t *value = json_object_get(ours, "drill");
+    config->drill = rf_drill_named(json_string_value(value));
+    return value == NULL || config->drill != RF_DRILL_NONE
+               ? RF_OK
+               : rf_config_wrong_value(name, "reformer_c.drill", value,
+                                       "\"copy\", \"reverse\", \"addition\" or \"recall\"", error);
 }
 
 static rf_status read_ours(const char *name, const json_t *object, rf_config *config,
@@ -284,6 +297,7 @@ static rf_status read_ours(const char *name, const json_t *object, rf_config *co
     const json_t *ours = json_object_get(object, "reformer_c");
     const char *version = "";
     const char *stream = "fixed32";
+    const char *residual = "reversible";
     const char *origin = "given";
     int64_t bits = RF_STANDARD_FRACTION_BITS;
     char where[256];
@@ -291,6 +305,7 @@ static rf_status read_ours(const char *name, const json_t *object, rf_config *co
     RF_TRY(check_our_names(name, ours, error));
     RF_TRY(rf_json_get_string(where, ours, "version", &version, error));
     RF_TRY(rf_json_get_string(where, ours, "stream", &stream, error));
+    RF_TRY(rf_json_get_string(where, ours, "residual", &residual, error));
     RF_TRY(rf_json_get_string(where, ours, "num_buckets_origin", &origin, error));
     RF_TRY(rf_json_get_integer(where, ours, "stream_fraction_bits", RF_LEAST_FRACTION_BITS,
                                RF_MOST_FRACTION_BITS, &bits, error));
@@ -302,11 +317,17 @@ static rf_status read_ours(const char *name, const json_t *object, rf_config *co
     RF_TRY(rf_json_get_integer(where, ours, "type_vocab_size", 2, RF_LIMIT_TYPES,
                                &config->type_vocabulary, error));
     RF_TRY(rf_json_get_boolean(where, ours, "mask_whole_words", &config->mask_whole_words, error));
+    RF_TRY(read_drill(name, ours, config, error));
     config->fraction_bits = (int)bits;
     config->fixed_stream = strcmp(stream, "fixed32") == 0;
     if (!config->fixed_stream && strcmp(stream, "float32") != 0) {
         return rf_config_wrong_value(name, "reformer_c.stream", json_object_get(ours, "stream"),
                                      "\"fixed32\" or \"float32\"", error);
+    }
+    config->standard_residual = strcmp(residual, "standard") == 0;
+    if (!config->standard_residual && strcmp(residual, "reversible") != 0) {
+        return rf_config_wrong_value(name, "reformer_c.residual", json_object_get(ours, "residual"),
+                                     "\"reversible\" or \"standard\"", error);
     }
     config->buckets_automatic = strcmp(origin, "automatic") == 0;
     if (!config->buckets_automatic && strcmp(origin, "given") != 0) {

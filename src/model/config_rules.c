@@ -113,6 +113,16 @@ static rf_status check_window(const char *name, const rf_config *config, const w
     return RF_OK;
 }
 
+rf_status rf_config_check_windows(const char *name, const rf_config *config, rf_error *error)
+{
+    static const window_words local = {RF_LAYER_LOCAL, "local", "local_attn_chunk_length",
+                                       "local_num_chunks_before", "local_num_chunks_after"};
+    static const window_words lsh = {RF_LAYER_LSH, "lsh", "lsh_attn_chunk_length",
+                                     "lsh_num_chunks_before", "lsh_num_chunks_after"};
+    RF_TRY(check_window(name, config, &local, &config->local, error));
+    return check_window(name, config, &lsh, &config->lsh, error);
+}
+
 static void warn_token(const char *name, const rf_config *config, const char *key, int64_t token,
                        const rf_log *log)
 {
@@ -148,6 +158,13 @@ static rf_status check_model_type(const char *name, const rf_config *config, rf_
             "transformers would misread; set model_type to \"reformer_c\" or leave it out",
             name);
     }
+    if (type != NULL && config->standard_residual && type[sizeof "reformer" - 1] == '\0') {
+        return rf_error_set(
+            error, RF_ERR_CONFIG,
+            "%s: model_type is \"reformer\" but reformer_c.residual is \"standard\", which "
+            "transformers would misread; set model_type to \"reformer_c\" or leave it out",
+            name);
+    }
     return RF_OK;
 }
 
@@ -179,16 +196,11 @@ static rf_status check_direction(const char *name, const rf_config *config, rf_e
 rf_status rf_config_check(const char *name, const rf_config *config, const rf_log *log,
                           rf_error *error)
 {
-    static const window_words local = {RF_LAYER_LOCAL, "local", "local_attn_chunk_length",
-                                       "local_num_chunks_before", "local_num_chunks_after"};
-    static const window_words lsh = {RF_LAYER_LSH, "lsh", "lsh_attn_chunk_length",
-                                     "lsh_num_chunks_before", "lsh_num_chunks_after"};
     RF_TRY(check_layer_count(name, config, error));
     RF_TRY(check_widths(name, config, error));
     RF_TRY(check_model_type(name, config, error));
     RF_TRY(check_direction(name, config, error));
-    RF_TRY(check_window(name, config, &local, &config->local, error));
-    RF_TRY(check_window(name, config, &lsh, &config->lsh, error));
+    RF_TRY(rf_config_check_windows(name, config, error));
     RF_TRY(rf_config_check_buckets(name, "num_buckets", config->buckets, config->bucket_factors,
                                    error));
     warn_token(name, config, "eos_token_id", config->eos_token, log);

@@ -59,7 +59,7 @@ static json_t *layers_to_json(const rf_config *config)
 {
     json_t *list = json_array();
     for (int64_t i = 0; list != NULL && i < config->layers; i++) {
-        if (json_array_append_new(list, json_string(rf_layer_kind_name(config->kinds[i]))) != 0) {
+        if (json_array_append_new(list, json_string(rf_layer_kind_name(config->written_kinds[i]))) != 0) {
             json_decref(list);
             list = NULL;
         }
@@ -149,6 +149,9 @@ static rf_status write_ours(const rf_config *config, json_t *object, rf_error *e
     RF_TRY(rf_json_set(ours, "version", json_string(rf_version()), error));
     RF_TRY(rf_json_set(ours, "stream", json_string(stream), error));
     RF_TRY(rf_json_set(ours, "stream_fraction_bits", json_integer(config->fraction_bits), error));
+    if (config->standard_residual) {
+        RF_TRY(rf_json_set(ours, "residual", json_string("standard"), error));
+    }
     if (config->positions == RF_POSITIONS_SINUSOIDAL) {
         RF_TRY(rf_json_set(ours, "position_kind", json_string("sinusoidal"), error));
     }
@@ -163,6 +166,9 @@ static rf_status write_ours(const rf_config *config, json_t *object, rf_error *e
     }
     if (config->mask_whole_words) {
         RF_TRY(rf_json_set(ours, "mask_whole_words", json_true(), error));
+    }
+    if (config->drill != RF_DRILL_NONE) {
+        RF_TRY(rf_json_set(ours, "drill", json_string(rf_drill_name(config->drill)), error));
     }
     if (config->bucket_factors > 0) {
         const char *origin = config->buckets_automatic ? "automatic" : "given";

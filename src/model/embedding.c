@@ -1,8 +1,8 @@
-/* The bottom of the model: x = dropout(word[ids] + type[types]) + positions, into both streams, in
- * slices of rows; and its backward, for which the streams' gradients are added (both streams start
- * as x). Token types (Devlin et al. 2018, section 3) only where the model has a table of them.
- * Positions: axial tables with whole-digit dropout as Hugging Face's training has it, one learned
- * table with ordinary dropout, or sinusoids. */
+/* The bottom of the model: x = dropout(word[ids] + type[types]) + positions, into both streams (or
+ * the only one), in slices of rows; and its backward, for which the streams' gradients are added
+ * (both streams start as x). Token types (Devlin et al. 2018, section 3) only where the model has a
+ * table of them. Positions: axial tables with whole-digit dropout as Hugging Face's training has
+ * it, one learned table with ordinary dropout, or sinusoids. */
 #include "model/pass.h"
 
 static rf_position position_arguments(const rf_pass *pass, rf_row_slice slice)
@@ -68,7 +68,8 @@ static rf_status embed_slice(rf_pass *pass, rf_row_slice slice, const rf_tensor 
     RF_TRY(rf_op_add(&pass->context, &(rf_add){.a = x, .b = position.y, .y = x, .factor = 1.0F},
                      error));
     RF_TRY(rf_pass_start(pass, &streams[0], slice, &x, error));
-    return rf_pass_start(pass, &streams[1], slice, &x, error);
+    return pass->config->standard_residual ? RF_OK
+                                           : rf_pass_start(pass, &streams[1], slice, &x, error);
 }
 
 rf_status rf_embed_forward(rf_pass *pass, const rf_tensor streams[2], rf_error *error)
@@ -105,11 +106,16 @@ static rf_status positions_backward(rf_pass *pass, rf_row_slice slice, const rf_
     return rf_op_position_backward(&pass->context, &arguments, error);
 }
 
-/* sum = both streams' gradients in f32; spare [count, hidden] f32. */
+/* sum = both streams' gradients (or the only one's) in f32; spare [count, hidden] f32. */
 static rf_status add_streams(rf_pass *pass, rf_row_slice slice, const rf_tensor gradients[2],
                              const rf_tensor *sum, const rf_tensor *spare, rf_error *error)
 {
     rf_tensor a = rf_tensor_rows(&gradients[0], slice.first, slice.count);
+    if (pass->config->standard_residual) {
+        return a.dtype == RF_F32 ? rf_device_copy(pass->context.device, sum->data, a.data,
+                                                  rf_tensor_size(&a), error)
+                                 : rf_op_cast(&pass->context, &(rf_cast){.x = a, .y = *sum}, error);
+    }
     rf_tensor b = rf_tensor_rows(&gradients[1], slice.first, slice.count);
     if (a.dtype != RF_F32) {
         RF_TRY(rf_op_cast(&pass->context, &(rf_cast){.x = a, .y = *sum}, error));

@@ -148,7 +148,9 @@ static rf_status undo_slice(rf_pass *pass, int64_t layer, rf_row_slice slice,
     b->activated = is_relu(pass) ? b->u : b->activated;
     RF_TRY(inner(pass, layer, slice, context, &b->x, &b->u, error));
     RF_TRY(activate(pass, &b->u, &b->activated, error));
-    return outer(pass, layer, slice, &b->activated, accumulator, RF_RESIDUAL_SUBTRACT, error);
+    return accumulator == NULL
+               ? RF_OK
+               : outer(pass, layer, slice, &b->activated, accumulator, RF_RESIDUAL_SUBTRACT, error);
 }
 
 static rf_status backward_slice(rf_pass *pass, int64_t layer, rf_row_slice slice, buffers *b,

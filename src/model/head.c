@@ -43,13 +43,20 @@ int64_t rf_head_losses(const rf_config *config, int64_t batch, int64_t length)
     return config->model_class == RF_CLASS_ANSWERER ? 2 * batch : batch * length;
 }
 
+/* Rows of the second of two, which a model of one stream has not. */
+static rf_tensor second_rows(const rf_pass *pass, const rf_tensor both[2], rf_row_slice slice)
+{
+    return pass->config->standard_residual ? (rf_tensor){0}
+                                           : rf_tensor_rows(&both[1], slice.first, slice.count);
+}
+
 rf_status rf_head_join(rf_pass *pass, const rf_tensor streams[2], rf_row_slice slice,
                        const rf_tensor *y, rf_error *error)
 {
     RF_TRY(rf_op_layer_norm(
         &pass->context,
         &(rf_layer_norm){.x = rf_tensor_rows(&streams[0], slice.first, slice.count),
-                         .x2 = rf_tensor_rows(&streams[1], slice.first, slice.count),
+                         .x2 = second_rows(pass, streams, slice),
                          .fraction_bits = pass->config->fraction_bits,
                          .gain = rf_pass_value(pass, RF_PARAMETER_FINAL_NORM_GAIN, -1, 0),
                          .bias = rf_pass_value(pass, RF_PARAMETER_FINAL_NORM_BIAS, -1, 0),
@@ -68,13 +75,13 @@ rf_status rf_head_join_backward(rf_pass *pass, const rf_tensor streams[2], rf_ro
         &pass->context,
         &(rf_layer_norm_backward){
             .x = rf_tensor_rows(&streams[0], slice.first, slice.count),
-            .x2 = rf_tensor_rows(&streams[1], slice.first, slice.count),
+            .x2 = second_rows(pass, streams, slice),
             .fraction_bits = pass->config->fraction_bits,
             .gain = rf_pass_value(pass, RF_PARAMETER_FINAL_NORM_GAIN, -1, 0),
             .epsilon = (float)pass->config->layer_norm_epsilon,
             .y_gradient = *y_gradient,
             .x_gradient = rf_tensor_rows(&gradients[0], slice.first, slice.count),
-            .x2_gradient = rf_tensor_rows(&gradients[1], slice.first, slice.count),
+            .x2_gradient = second_rows(pass, gradients, slice),
             .write = !pass->adds_gradients,
             .gain_gradient = rf_pass_gradient(pass, RF_PARAMETER_FINAL_NORM_GAIN, -1, 0),
             .bias_gradient = rf_pass_gradient(pass, RF_PARAMETER_FINAL_NORM_BIAS, -1, 0)},
@@ -90,8 +97,8 @@ rf_status rf_head_show_output(rf_pass *pass, const rf_tensor streams[2], rf_erro
     for (rf_row_slice slice = {0};
          rf_row_slice_next(pass, &slice, pass->rows, pass->slices.rows);) {
         rf_tensor y;
-        RF_TRY(rf_pass_take_f32(pass, "joined streams", slice.count, 2 * pass->config->hidden, &y,
-                                error));
+        RF_TRY(rf_pass_take_f32(pass, "joined streams", slice.count,
+                                rf_config_output_width(pass->config), &y, error));
         RF_TRY(rf_head_join(pass, streams, slice, &y, error));
         if (!pass->context.device->dry) {
             RF_TRY(pass->hooks->output(pass->hooks->user, slice.first, &y, error));

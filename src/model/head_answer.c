@@ -23,8 +23,8 @@ static rf_tensor side_of(rf_tensor tensor, int side)
 static rf_status take_joined(rf_pass *pass, const rf_tensor streams[2], rf_row_slice slice,
                              rf_tensor *x, rf_error *error)
 {
-    RF_TRY(
-        rf_pass_take_f32(pass, "joined streams", slice.count, 2 * pass->config->hidden, x, error));
+    RF_TRY(rf_pass_take_f32(pass, "joined streams", slice.count,
+                            rf_config_output_width(pass->config), x, error));
     return rf_head_join(pass, streams, slice, x, error);
 }
 

@@ -29,7 +29,7 @@ static rf_status scale(rf_pass *pass, const rf_tensor *row, const rf_tensor *zer
 
 static rf_status take_zeros(rf_pass *pass, rf_tensor *zeros, rf_error *error)
 {
-    RF_TRY(rf_pass_take_f32(pass, "zeros", 1, 2 * pass->config->hidden, zeros, error));
+    RF_TRY(rf_pass_take_f32(pass, "zeros", 1, rf_config_output_width(pass->config), zeros, error));
     return rf_device_zero(pass->context.device, zeros->data, rf_tensor_size(zeros), error);
 }
 
@@ -68,8 +68,8 @@ static rf_status pool_mean(rf_pass *pass, const rf_tensor streams[2], int64_t se
     size_t mark = rf_workspace_mark(pass->context.workspace);
     while (next_of(pass, sequence, &within, &slice)) {
         rf_tensor x;
-        RF_TRY(rf_pass_take_f32(pass, "joined streams", slice.count, 2 * pass->config->hidden, &x,
-                                error));
+        RF_TRY(rf_pass_take_f32(pass, "joined streams", slice.count,
+                                rf_config_output_width(pass->config), &x, error));
         RF_TRY(rf_head_join(pass, streams, slice, &x, error));
         RF_TRY(rf_op_gemm(&pass->context,
                           &(rf_gemm){.a = kept_rows(pass, slice),
@@ -112,8 +112,8 @@ static rf_status spread_mean(rf_pass *pass, const rf_tensor streams[2], int64_t 
     size_t mark = rf_workspace_mark(pass->context.workspace);
     while (next_of(pass, sequence, &within, &slice)) {
         rf_tensor x;
-        RF_TRY(rf_pass_take_f32(pass, "joined gradient", slice.count, 2 * pass->config->hidden, &x,
-                                error));
+        RF_TRY(rf_pass_take_f32(pass, "joined gradient", slice.count,
+                                rf_config_output_width(pass->config), &x, error));
         RF_TRY(rf_op_gemm(&pass->context,
                           &(rf_gemm){.a = kept_rows(pass, slice),
                                      .b = rf_matrix_of(incoming),
@@ -130,7 +130,8 @@ static rf_status spread(rf_pass *pass, const rf_tensor streams[2], const rf_tens
                         const rf_tensor gradients[2], rf_error *error)
 {
     bool mean = pass->config->pooling == RF_POOLING_MEAN;
-    for (int i = 0; i < 2 && !mean && !pass->adds_gradients; i++) {
+    const int count = pass->config->standard_residual ? 1 : 2;
+    for (int i = 0; i < count && !mean && !pass->adds_gradients; i++) {
         rf_tensor rows = rf_tensor_rows(&gradients[i], 0, pass->rows);
         RF_TRY(rf_device_zero(pass->context.device, rows.data, rf_tensor_size(&rows), error));
     }
@@ -210,7 +211,8 @@ static rf_status scores(rf_pass *pass, const rf_tensor streams[2], stack_buffers
                         rf_error *error)
 {
     int64_t hidden = pass->config->hidden;
-    RF_TRY(rf_pass_take_f32(pass, "pooled", pass->batch, 2 * hidden, &b->pooled, error));
+    RF_TRY(rf_pass_take_f32(pass, "pooled", pass->batch, rf_config_output_width(pass->config),
+                            &b->pooled, error));
     RF_TRY(rf_pass_take_f32(pass, "dense", pass->batch, hidden, &b->dense, error));
     RF_TRY(rf_pass_take_f32(pass, "features", pass->batch, hidden, &b->features, error));
     RF_TRY(rf_pass_take_f32(pass, "label scores", pass->batch, pass->config->labels, &b->logits,
@@ -297,8 +299,8 @@ static rf_status classify_train(rf_pass *pass, const rf_tensor streams[2],
                                                            .factor = 1.0F},
                                    error));
     rf_tensor pooled_gradient;
-    RF_TRY(rf_pass_take_f32(pass, "pooled gradient", pass->batch, 2 * pass->config->hidden,
-                            &pooled_gradient, error));
+    RF_TRY(rf_pass_take_f32(pass, "pooled gradient", pass->batch,
+                            rf_config_output_width(pass->config), &pooled_gradient, error));
     RF_TRY(linear_backward(pass, RF_PARAMETER_CLASSIFIER_WEIGHT, &b.pooled, &incoming,
                            &pooled_gradient, error));
     RF_TRY(drop(pass, &pooled_gradient, 0, error));

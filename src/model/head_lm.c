@@ -14,7 +14,8 @@ static rf_status scores(rf_pass *pass, rf_row_slice slice, const rf_tensor strea
                         slice_buffers *b, rf_error *error)
 {
     const rf_config *config = pass->config;
-    RF_TRY(rf_pass_take(pass, "joined streams", slice.count, 2 * config->hidden, &b->x, error));
+    RF_TRY(rf_pass_take(pass, "joined streams", slice.count, rf_config_output_width(config), &b->x,
+                        error));
     RF_TRY(rf_pass_take_f32(pass, "logits", slice.count, config->vocabulary, &b->logits, error));
     RF_TRY(rf_head_join(pass, streams, slice, &b->x, error));
     rf_tensor weight = rf_pass_weight(pass, RF_PARAMETER_HEAD_WEIGHT, -1, 0);

@@ -200,7 +200,8 @@ static const char *shape_keys(const rf_parameter *parameter, const rf_config *co
         return "feed_forward_size, hidden_size";
     case RF_PARAMETER_HEAD_WEIGHT:
     case RF_PARAMETER_HEAD_BIAS:
-        return "vocab_size, twice hidden_size";
+        return config->standard_residual ? "vocab_size, hidden_size"
+                                         : "vocab_size, twice hidden_size";
     case RF_PARAMETER_LABEL_WEIGHT:
     case RF_PARAMETER_LABEL_BIAS:
         return "num_labels or id2label, hidden_size";

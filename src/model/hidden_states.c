@@ -27,7 +27,8 @@ int64_t rf_model_heads(const rf_model *model)
 
 int64_t rf_model_state_width(const rf_model *model, rf_stream_choice streams)
 {
-    return streams == RF_STREAM_BOTH ? 2 * model->config.hidden : model->config.hidden;
+    return streams == RF_STREAM_BOTH ? rf_config_output_width(&model->config)
+                                     : model->config.hidden;
 }
 
 /* A stream into s->stream, as floats. */
@@ -58,6 +59,11 @@ static rf_status take_depth(const states *s, float *to, const rf_tensor streams[
 {
     rf_stream_choice which = s->choice->streams;
     memset(to, 0, (size_t)(s->rows * s->width) * sizeof *to);
+    if (s->model->config.standard_residual) { /* the same one, whichever is asked for */
+        RF_TRY(download(s, &streams[0], error));
+        add(s, to, 0, 1.0F);
+        return RF_OK;
+    }
     for (int i = 0; i < 2; i++) {
         if (which == (i == 0 ? RF_STREAM_SECOND : RF_STREAM_FIRST)) {
             continue;

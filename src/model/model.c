@@ -47,20 +47,25 @@ rf_status rf_model_open_device(rf_model *model, const rf_model_options *options,
     return open_device(model, options, false, error);
 }
 
+static rf_status use_rounds(rf_config *config, int64_t num_hashes, rf_error *error)
+{
+    if (num_hashes < 0 || num_hashes > 1024) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "num_hashes is %lld, expected 1 to 1024 (0: as config.json says)",
+                            (long long)num_hashes);
+    }
+    config->rounds = num_hashes > 0 ? num_hashes : config->rounds;
+    return RF_OK;
+}
+
 /* What the options say over what the file says. */
 static rf_status apply_options(rf_config *config, const rf_model_options *options, rf_error *error)
 {
     if (options->num_buckets != NULL) {
         RF_TRY(rf_config_set_buckets(config, options->num_buckets, error));
     }
-    if (options->num_hashes < 0 || options->num_hashes > 1024) {
-        return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "num_hashes is %lld, expected 1 to 1024 (0: as config.json says)",
-                            (long long)options->num_hashes);
-    }
-    if (options->num_hashes > 0) {
-        config->rounds = options->num_hashes;
-    }
+    RF_TRY(use_rounds(config, options->num_hashes, error));
+    RF_TRY(rf_config_use_attention(config, options->attention, error));
     RF_TRY(rf_config_extend_positions(config, options->extend_positions, error));
     if (options->stream == NULL) {
         return RF_OK;
@@ -348,6 +353,13 @@ void rf_model_destroy(rf_model *model)
     json_decref(model->generation);
     rf_release(model->folder);
     rf_release(model);
+}
+
+rf_status rf_model_use_attention(rf_model *model, const char *attention, int64_t num_hashes,
+                                 rf_error *error)
+{
+    RF_TRY(rf_config_use_attention(&model->config, attention, error));
+    return use_rounds(&model->config, num_hashes, error);
 }
 
 int64_t rf_model_parameter_count(const rf_model *model)

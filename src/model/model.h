@@ -1,6 +1,7 @@
 /* Inside the library: a model, and a runner that takes batches of one shape through it.
  *
- * A runner is planned by a dry run of the same code, then takes its memory once: two streams, in
+ * A runner is planned by a dry run of the same code, then takes its memory once: two streams (or
+ * with standard residuals one, and what each half residual reads of it), in
  * training two gradient streams and the gradient block, and a workspace. Nothing is allocated
  * afterwards. */
 #ifndef RF_MODEL_MODEL_H
@@ -76,7 +77,7 @@ typedef struct rf_hooks {
      * fixed32). [batch * length, hidden] */
     rf_status (*hidden)(void *user, int64_t layer, const rf_tensor *stream, rf_error *error);
     /* Both streams at the same places. streams[0] is attention's accumulator, streams[1] what
-     * `hidden` sees */
+     * `hidden` sees; of a model with standard residuals the same one twice */
     rf_status (*streams)(void *user, int64_t layer, const rf_tensor streams[2], rf_error *error);
     /* Buckets of heads first_head ... of a hashing LSH layer, without round offsets; may be
      * overwritten before they are sorted. Called in the recomputation of the backward too, where it
@@ -102,8 +103,9 @@ typedef struct rf_hooks {
     rf_status (*pair_logits)(void *user, int64_t first_row, const rf_tensor *logits,
                              rf_error *error);
     int64_t logits_first, logits_count;
-    /* The output below the head: both streams side by side behind the last norm, of rows first_row
-     * ... [rows, 2 hidden] f32. In rf_runner_forward only. */
+    /* The output below the head: both streams side by side, or the only one, behind the last norm,
+     * of rows first_row
+     * ... [rows, width of the output] f32. In rf_runner_forward only. */
     rf_status (*output)(void *user, int64_t first_row, const rf_tensor *output, rf_error *error);
     /* nll of the same rows (0 where not scored) [rows] */
     rf_status (*nll)(void *user, int64_t first_row, const rf_tensor *nll, rf_error *error);
@@ -121,6 +123,7 @@ typedef struct rf_slices { /* how work is cut; fixed for a run, part of its stat
 typedef struct rf_runner_options {
     int64_t batch, length;
     int64_t rounds;         /* 0 = the model's */
+    int64_t use_rounds;     /* the same, of rf_runner_forward; 0 = rounds */
     bool training;          /* dropout, gradients, exact length not required */
     bool gradients;         /* backward without dropout when !training (verification) */
     bool float_stream;      /* float32 streams whatever the config says */
@@ -128,7 +131,7 @@ typedef struct rf_runner_options {
     bool verify_reversal;   /* checksum of both streams at every layer boundary, forward against
                                backward */
     bool store_activations; /* test only: keep both streams at every boundary and use them instead
-                               of the inverse */
+                               of the inverse (standard residuals always keep theirs) */
     bool segments;          /* batches may have segments; those that have none are of one */
     bool bf16_gradient_stream;  /* the streams' gradients in bf16 instead of f32 */
     double label_smoothing;     /* of the loss that is trained on; not of regressions */
@@ -160,6 +163,8 @@ typedef struct rf_outcome {
     double pair_nll_sum;               /* of a model with two heads: its classifier's, */
     int64_t pair_scored, pair_correct; /* over rows */
     int64_t scored, correct;           /* correct: not of regressions and multi-label classifiers */
+    int64_t rows, whole_rows; /* of language models: sequences in which something is scored; of
+                                 these, right in all of it */
     bool overflow; /* a fixed32 stream left its range: the gradients are void, nothing else was
                       changed */
     int64_t overflow_layer;

@@ -161,7 +161,7 @@ static void add_of_head(builder *out, rf_parameter_role role, int64_t rows, int6
 
 static void add_head(builder *out, const rf_config *config)
 {
-    int64_t joined = 2 * config->hidden;
+    int64_t joined = rf_config_output_width(config);
     if (rf_class_has_lm_head(config->model_class)) {
         add_of_head(out, RF_PARAMETER_HEAD_BIAS, config->vocabulary, 0);
         add_of_head(out, RF_PARAMETER_HEAD_WEIGHT, config->vocabulary, joined);
@@ -196,10 +196,10 @@ static rf_status walk(builder *out, const rf_config *config)
         add_attention(out, config, layer, prefix);
         add_feed_forward(out, config, layer, prefix);
     }
-    add(out, RF_PARAMETER_FINAL_NORM_GAIN, -1, "reformer.encoder.", "layer_norm.weight", 2 * hidden,
-        0);
-    add(out, RF_PARAMETER_FINAL_NORM_BIAS, -1, "reformer.encoder.", "layer_norm.bias", 2 * hidden,
-        0);
+    add(out, RF_PARAMETER_FINAL_NORM_GAIN, -1, "reformer.encoder.", "layer_norm.weight",
+        rf_config_output_width(config), 0);
+    add(out, RF_PARAMETER_FINAL_NORM_BIAS, -1, "reformer.encoder.", "layer_norm.bias",
+        rf_config_output_width(config), 0);
     add_head(out, config);
     return out->status;
 }

@@ -7,7 +7,7 @@
  * added to context_gradient and to the parameters' gradients
  *
  * with f recomputed from the context, so that nothing of it is stored (Kitaev et al. 2020, section
- * 3). */
+ * 3). Without an accumulator (NULL) the backward takes nothing back: standard.c. */
 #ifndef RF_MODEL_PASS_H
 #define RF_MODEL_PASS_H
 

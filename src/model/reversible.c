@@ -5,7 +5,7 @@
  * integer addition, and f recomputed from the same bits by the same operations. */
 #include "model/reversible.h"
 
-static const rf_half_residual *const halves[2] = {&rf_half_attention, &rf_half_feed_forward};
+const rf_half_residual *const rf_halves[2] = {&rf_half_attention, &rf_half_feed_forward};
 
 static rf_status checksum(rf_pass *pass, const rf_reversible *stack, int64_t row, int64_t half,
                           const rf_tensor *stream, rf_error *error)
@@ -33,8 +33,7 @@ static rf_status store(rf_pass *pass, const rf_reversible *stack, int64_t half,
     return rf_device_copy(pass->context.device, to, from, rf_tensor_size(stream), error);
 }
 
-static rf_status show_hidden(rf_pass *pass, const rf_reversible *stack, int64_t layer,
-                             rf_error *error)
+rf_status rf_stack_show(rf_pass *pass, const rf_reversible *stack, int64_t layer, rf_error *error)
 {
     if (pass->context.device->dry) {
         return RF_OK;
@@ -48,8 +47,7 @@ static rf_status show_hidden(rf_pass *pass, const rf_reversible *stack, int64_t 
     return pass->hooks->hidden(pass->hooks->user, layer, &stack->streams[1], error);
 }
 
-/* In a dry run one layer of each kind tells what all of them take. */
-static bool is_told(const rf_pass *pass, int64_t layer)
+bool rf_stack_is_told(const rf_pass *pass, int64_t layer)
 {
     const rf_config *config = pass->config;
     for (int64_t earlier = 0; rf_pass_is_sample(pass) && earlier < layer; earlier++) {
@@ -64,31 +62,31 @@ rf_status rf_reversible_forward(rf_pass *pass, const rf_reversible *stack, rf_er
 {
     int64_t count = 2 * pass->config->layers;
     for (int64_t half = 0; half < count; half++) {
-        if (is_told(pass, half / 2)) {
+        if (rf_stack_is_told(pass, half / 2)) {
             continue;
         }
         const rf_tensor *accumulator = &stack->streams[half % 2];
         const rf_tensor *context = &stack->streams[(half + 1) % 2];
         if (half % 2 == 0) {
-            RF_TRY(show_hidden(pass, stack, half / 2, error));
+            RF_TRY(rf_stack_show(pass, stack, half / 2, error));
         }
         RF_TRY(checksum(pass, stack, 0, half, accumulator, error));
         RF_TRY(store(pass, stack, half, accumulator, false, error));
-        RF_TRY(halves[half % 2]->forward(pass, half / 2, accumulator, context, error));
+        RF_TRY(rf_halves[half % 2]->forward(pass, half / 2, accumulator, context, error));
     }
-    return show_hidden(pass, stack, pass->config->layers, error);
+    return rf_stack_show(pass, stack, pass->config->layers, error);
 }
 
 rf_status rf_reversible_backward(rf_pass *pass, const rf_reversible *stack, rf_error *error)
 {
     for (int64_t half = 2 * pass->config->layers - 1; half >= 0; half--) {
-        if (is_told(pass, half / 2)) {
+        if (rf_stack_is_told(pass, half / 2)) {
             continue;
         }
         int64_t a = half % 2;
         int64_t c = (half + 1) % 2;
-        RF_TRY(halves[a]->backward(pass, half / 2, &stack->streams[a], &stack->streams[c],
-                                   &stack->gradients[a], &stack->gradients[c], error));
+        RF_TRY(rf_halves[a]->backward(pass, half / 2, &stack->streams[a], &stack->streams[c],
+                                      &stack->gradients[a], &stack->gradients[c], error));
         RF_TRY(checksum(pass, stack, 1, half, &stack->streams[a], error));
         RF_TRY(store(pass, stack, half, &stack->streams[a], true, error));
     }

@@ -23,19 +23,51 @@ rf_status rf_runner_take(rf_runner *runner, const char *what, rf_dtype dtype, in
     return RF_OK;
 }
 
+/* Places for `count` streams side by side, of what stack->stored is. */
+static rf_status take_stored(rf_runner *runner, int64_t count, size_t *bytes, rf_error *error)
+{
+    const rf_pass *pass = &runner->pass;
+    const int64_t each = pass->rows * pass->config->hidden;
+    const rf_dtype dtype = pass->fixed ? RF_FIXED32 : RF_F32;
+    rf_tensor *stored = &runner->stack.stored;
+    RF_TRY(rf_runner_take(runner, "stored activations", dtype, count * each, bytes, stored, error));
+    *stored = rf_tensor_2(stored->data, dtype, count, each);
+    return RF_OK;
+}
+
+/* The two streams; or the only one, and what half residuals read: all, or where no backward follows
+ * each in turn. */
+static rf_status take_stack(rf_runner *runner, rf_error *error)
+{
+    const rf_pass *pass = &runner->pass;
+    const bool standard = pass->config->standard_residual;
+    const int64_t halves = 2 * pass->config->layers;
+    const rf_dtype dtype = pass->fixed ? RF_FIXED32 : RF_F32;
+    rf_memory_plan *plan = &runner->plan;
+    for (int i = 0; i < (standard ? 1 : 2); i++) {
+        rf_tensor *stream = &runner->stack.streams[i];
+        RF_TRY(rf_runner_take(runner, "stream", dtype, pass->rows * pass->config->hidden,
+                              &plan->streams, stream, error));
+        *stream = rf_tensor_2(stream->data, dtype, pass->rows, pass->config->hidden);
+    }
+    if (standard) {
+        runner->stack.streams[1] = runner->stack.streams[0];
+        return runner->options.gradients
+                   ? take_stored(runner, halves, &plan->stored_activations, error)
+                   : take_stored(runner, 1, &plan->streams, error);
+    }
+    return runner->options.gradients && runner->options.store_activations
+               ? take_stored(runner, halves, &plan->stored_activations, error)
+               : RF_OK;
+}
+
 static rf_status take_streams(rf_runner *runner, rf_error *error)
 {
     const rf_pass *pass = &runner->pass;
     int64_t hidden = pass->config->hidden;
     int64_t halves = 2 * pass->config->layers;
-    rf_dtype dtype = pass->fixed ? RF_FIXED32 : RF_F32;
     rf_memory_plan *plan = &runner->plan;
-    for (int i = 0; i < 2; i++) {
-        rf_tensor *stream = &runner->stack.streams[i];
-        RF_TRY(rf_runner_take(runner, "stream", dtype, pass->rows * hidden, &plan->streams, stream,
-                              error));
-        *stream = rf_tensor_2(stream->data, dtype, pass->rows, hidden);
-    }
+    RF_TRY(take_stack(runner, error));
     if (!runner->options.gradients) {
         return RF_OK;
     }
@@ -52,11 +84,25 @@ static rf_status take_streams(rf_runner *runner, rf_error *error)
                               error));
         *sums = rf_tensor_2(sums->data, RF_I64, 2, halves);
     }
-    if (runner->options.store_activations) {
-        rf_tensor *stored = &runner->stack.stored;
-        RF_TRY(rf_runner_take(runner, "stored activations", dtype, halves * pass->rows * hidden,
-                              &plan->stored_activations, stored, error));
-        *stored = rf_tensor_2(stored->data, dtype, halves, pass->rows * hidden);
+    return RF_OK;
+}
+
+/* Those of use are others only where the rounds are. */
+static rf_status take_rotations(rf_runner *runner, rf_error *error)
+{
+    const rf_config *config = runner->pass.config;
+    const int64_t columns = rf_config_rotation_columns(config);
+    for (int mode = 0; mode < RF_RUNNER_MODES; mode++) {
+        const int64_t rounds = runner->rounds[mode];
+        rf_tensor *own = &runner->rotations[mode];
+        if (mode == RF_RUNNER_IN_USE && rounds == runner->rounds[RF_RUNNER_TRAINS]) {
+            *own = runner->rotations[RF_RUNNER_TRAINS];
+            continue;
+        }
+        const int64_t count = config->heads * config->head_width * rounds * columns;
+        RF_TRY(rf_runner_take(runner, "rotations", RF_F32, count, &runner->plan.batch_data, own,
+                              error));
+        *own = rf_tensor_4(own->data, RF_F32, config->heads, config->head_width, rounds, columns);
     }
     return RF_OK;
 }
@@ -72,18 +118,13 @@ static rf_status take_lsh(rf_runner *runner, rf_error *error)
         return RF_OK;
     }
     if (config->has_hash_seed) {
-        int64_t columns = rf_config_rotation_columns(config);
-        int64_t count = config->heads * config->head_width * pass->rounds * columns;
-        RF_TRY(rf_runner_take(runner, "rotations", RF_F32, count, &runner->plan.batch_data,
-                              &pass->rotations, error));
-        pass->rotations = rf_tensor_4(pass->rotations.data, RF_F32, config->heads,
-                                      config->head_width, pass->rounds, columns);
+        RF_TRY(take_rotations(runner, error));
     }
-    if (runner->options.gradients && !pass->fixed) {
-        int64_t each = config->heads * pass->rounds * pass->rows;
+    if (runner->options.gradients && (config->standard_residual || !pass->fixed)) {
+        int64_t each = config->heads * runner->rounds[RF_RUNNER_TRAINS] * pass->rows;
         RF_TRY(rf_runner_take(runner, "buckets", RF_I32, layers * each, &runner->plan.buckets,
-                              &pass->buckets, error));
-        pass->buckets = rf_tensor_2(pass->buckets.data, RF_I32, layers, each);
+                              &runner->buckets, error));
+        runner->buckets = rf_tensor_2(runner->buckets.data, RF_I32, layers, each);
     }
     return RF_OK;
 }
@@ -144,6 +185,14 @@ static rf_reversible batch_stack(const rf_runner *runner)
     return stack;
 }
 
+/* Buckets are kept for a backward only. */
+static void set_mode(rf_runner *runner, rf_runner_mode mode)
+{
+    runner->pass.rounds = runner->rounds[mode];
+    runner->pass.rotations = runner->rotations[mode];
+    runner->pass.buckets = mode == RF_RUNNER_TRAINS ? runner->buckets : (rf_tensor){0};
+}
+
 static rf_status run_forward(rf_runner *runner, rf_error *error)
 {
     rf_pass *pass = &runner->pass;
@@ -151,7 +200,8 @@ static rf_status run_forward(rf_runner *runner, rf_error *error)
     RF_TRY(rf_device_zero(pass->context.device, pass->overflow.data,
                           rf_tensor_size(&pass->overflow), error));
     RF_TRY(rf_embed_forward(pass, stack.streams, error));
-    return rf_reversible_forward(pass, &stack, error);
+    return pass->config->standard_residual ? rf_standard_forward(pass, &stack, error)
+                                           : rf_reversible_forward(pass, &stack, error);
 }
 
 static rf_status run_train(rf_runner *runner, float factor, rf_error *error)
@@ -160,7 +210,8 @@ static rf_status run_train(rf_runner *runner, float factor, rf_error *error)
     RF_TRY(run_forward(runner, error));
     rf_reversible stack = batch_stack(runner);
     RF_TRY(rf_head_of(pass->config)->train(pass, stack.streams, stack.gradients, factor, error));
-    RF_TRY(rf_reversible_backward(pass, &stack, error));
+    RF_TRY(pass->config->standard_residual ? rf_standard_backward(pass, &stack, error)
+                                           : rf_reversible_backward(pass, &stack, error));
     return rf_embed_backward(pass, stack.gradients, error);
 }
 
@@ -168,8 +219,12 @@ static rf_status run_dry(rf_runner *runner, rf_error *error)
 {
     rf_runner_set_batch(runner, runner->options.batch, runner->options.length, true, true);
     if (runner->options.gradients) {
+        set_mode(runner, RF_RUNNER_TRAINS);
         RF_TRY(run_train(runner, 1.0F, error));
-    } else {
+    }
+    if (!runner->options.gradients ||
+        runner->rounds[RF_RUNNER_IN_USE] > runner->rounds[RF_RUNNER_TRAINS]) {
+        set_mode(runner, RF_RUNNER_IN_USE);
         RF_TRY(run_forward(runner, error));
         RF_TRY(
             rf_head_of(runner->pass.config)->forward(&runner->pass, runner->stack.streams, error));
@@ -197,7 +252,9 @@ static void init(rf_runner *runner, rf_model *model, const rf_runner_options *op
     pass->batch = options->batch;
     pass->length = options->length;
     pass->rows = options->batch * options->length;
-    pass->rounds = options->rounds > 0 ? options->rounds : model->config.rounds;
+    runner->rounds[RF_RUNNER_TRAINS] = options->rounds > 0 ? options->rounds : model->config.rounds;
+    runner->rounds[RF_RUNNER_IN_USE] =
+        options->use_rounds > 0 ? options->use_rounds : runner->rounds[RF_RUNNER_TRAINS];
     pass->slices = rf_slices_wished(model, options);
     pass->dropout = options->training;
     pass->smoothing = options->label_smoothing;
@@ -229,6 +286,11 @@ static rf_status check_shape(rf_model *model, const rf_runner_options *options, 
         return rf_error_set(error, RF_ERR_ARGUMENT,
                             "a bare ReformerModel has no loss and cannot be trained; give it the "
                             "head of a task");
+    }
+    if (options->verify_reversal && model->config.standard_residual) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "verify_reversal: the model's residuals are standard, so that its "
+                            "activations are stored and nothing is reversed; leave it out");
     }
     RF_TRY(rf_config_check_length(&model->config, options->length, error));
     return rf_config_resolve_buckets(&model->config,
@@ -317,17 +379,19 @@ static rf_status allocate_host(rf_runner *runner, rf_error *error)
 
 static rf_status upload_rotations(rf_runner *runner, rf_error *error)
 {
-    rf_pass *pass = &runner->pass;
-    if (rf_tensor_is_absent(&pass->rotations)) {
-        return RF_OK;
+    rf_status status = RF_OK;
+    for (int mode = 0; mode < RF_RUNNER_MODES && status == RF_OK; mode++) {
+        const rf_tensor *rotations = &runner->rotations[mode];
+        const size_t size = rf_tensor_size(rotations);
+        void *host = NULL;
+        if (rf_tensor_is_absent(rotations)) {
+            continue;
+        }
+        RF_TRY(rf_allocate(size, "rotations", &host, error));
+        rf_plan_lsh_seeded_rotations(runner->pass.config, runner->rounds[mode], host);
+        status = rf_device_upload(runner->pass.context.device, rotations->data, host, size, error);
+        rf_release(host);
     }
-    void *host = NULL;
-    size_t size = rf_tensor_size(&pass->rotations);
-    RF_TRY(rf_allocate(size, "rotations", &host, error));
-    rf_plan_lsh_seeded_rotations(pass->config, pass->rounds, host);
-    rf_status status =
-        rf_device_upload(pass->context.device, pass->rotations.data, host, size, error);
-    rf_release(host);
     return status;
 }
 
@@ -447,6 +511,7 @@ rf_status rf_runner_forward(rf_runner *runner, const rf_batch *batch, uint64_t s
     pass->seed = seed;
     pass->step = step;
     pass->dropout = false;
+    set_mode(runner, RF_RUNNER_IN_USE);
     RF_TRY(run_forward(runner, error));
     rf_reversible stack = batch_stack(runner);
     RF_TRY(rf_head_of(pass->config)->forward(pass, stack.streams, error));
@@ -471,6 +536,7 @@ rf_status rf_runner_train(rf_runner *runner, const rf_batch *batch, uint64_t see
     pass->seed = seed;
     pass->step = step;
     pass->dropout = runner->options.training;
+    set_mode(runner, RF_RUNNER_TRAINS);
     RF_TRY(run_train(runner, factor, error));
     RF_TRY(rf_runner_read_scores(runner, outcome, error));
     RF_TRY(rf_device_sync(pass->context.device, error));

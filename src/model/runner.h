@@ -5,6 +5,9 @@
 #include "model/head.h"
 #include "model/reversible.h"
 
+/* LSH attention may have other rounds in use, that is in rf_runner_forward. */
+typedef enum rf_runner_mode { RF_RUNNER_TRAINS, RF_RUNNER_IN_USE, RF_RUNNER_MODES } rf_runner_mode;
+
 struct rf_runner {
     rf_model *model;
     rf_runner_options options;
@@ -14,6 +17,9 @@ struct rf_runner {
     rf_pass pass;
     rf_reversible stack;
     rf_tensor gradients; /* [block] f32 */
+    int64_t rounds[RF_RUNNER_MODES];
+    rf_tensor rotations[RF_RUNNER_MODES]; /* of hash_seed; [heads, head width, rounds, columns] */
+    rf_tensor buckets;                    /* kept in training; else absent */
     /* of the planned batch; losses: rf_head_losses */
     rf_tensor all_ids, all_mask;                    /* [rows] */
     rf_tensor all_segments;                         /* [rows]; absent where not asked for */

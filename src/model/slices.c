@@ -91,8 +91,9 @@ rf_slices rf_slices_wished(const rf_model *model, const rf_runner_options *optio
         slices.rows = even_part(rows, clamp(slice_size / (size * wide), SMALLEST, rows));
     }
     if (slices.head_rows <= 0) {
-        slices.head_rows = clamp(slice_size / (4 * config->vocabulary + size * 2 * config->hidden),
-                                 SMALLEST, rows);
+        slices.head_rows =
+            clamp(slice_size / (4 * config->vocabulary + size * rf_config_output_width(config)),
+                  SMALLEST, rows);
     }
     if (slices.heads <= 0) {
         slices.heads = choose_heads(model, options, rounds);

@@ -43,7 +43,7 @@ static int64_t layer_of(const rf_embed_options *options)
 
 int64_t rf_model_embedding_width(const rf_model *model, const rf_embed_options *options)
 {
-    return layer_of(options) == 0 ? 2 * model->config.hidden : model->config.hidden;
+    return layer_of(options) == 0 ? rf_config_output_width(&model->config) : model->config.hidden;
 }
 
 static rf_status parse_pooling(const char *word, pooling *how, rf_error *error)

@@ -393,7 +393,8 @@ typedef struct rf_block_attention {
  * (rf_combine_rounds) and the plan.
  *   query, key, value as above; norm f32; the others all f32, or all bf16 as query
  *   output [batch, length, heads, width], norm [batch, heads, length], output_gradient like output
- *   query_gradient, key_gradient, value_gradient like output; written
+ *   query_gradient, key_gradient, value_gradient like output; written; query_gradient may be
+ *   output itself
  * With normalise_keys key_gradient is absent and query_gradient holds both roles' gradients. */
 typedef struct rf_block_attention_backward {
     rf_attention_plan plan;

@@ -207,6 +207,11 @@ static rf_status prepare(bench *b, const char *config_text, int64_t layers, rf_e
     rf_status status = rf_model_create(text, 0, NULL, &where, &b->model, error);
     rf_release(text);
     RF_TRY(status);
+    if (b->model->config.standard_residual) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "bench reversal needs a model with reversible residuals: this one's "
+                            "are standard, so that nothing is reversed");
+    }
     const size_t tokens = (size_t)options->batch * (size_t)options->length;
     const size_t block = (size_t)b->model->parameters.block_count;
     b->count = (int64_t)tokens * b->model->config.hidden;

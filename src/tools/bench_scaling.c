@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SHORTEST = 1024, MOST_POINTS = 21, PLAN_LENGTH = 2048, MOST_LAYERS = 64 };
+enum { SHORTEST = 1024, MOST_POINTS = 21, MOST_BESIDE = 7, PLAN_LENGTH = 2048, MOST_LAYERS = 64 };
 
 typedef struct kind {
     const char *name, *kind;
@@ -151,6 +151,69 @@ static json_t *kind_report(const rf_bench_scaling_options *options, const kind *
                      "ended_by", c->ended_by);
 }
 
+/* ---- what was measured elsewhere --------------------------------------------------------- */
+
+/* Curves of other programs, from a file. */
+typedef struct neighbours {
+    json_t *list; /* owned; NULL: none */
+    curve curves[MOST_BESIDE];
+    const char *names[MOST_BESIDE]; /* the list's */
+    size_t count;
+} neighbours;
+
+static rf_status read_point(const char *path, const json_t *point, curve *c, rf_error *error)
+{
+    const double length = number_of(point, "length");
+    const double milliseconds = number_of(point, "milliseconds");
+    if (!(length >= 1.0) || !(milliseconds > 0.0)) {
+        return rf_error_set(error, RF_ERR_FORMAT,
+                            "%s: a point with length %g and milliseconds %g; expected a length of "
+                            "at least 1 and a time above 0",
+                            path, length, milliseconds);
+    }
+    c->lengths[c->count] = length;
+    c->milliseconds[c->count] = milliseconds;
+    const json_t *bytes = json_object_get(point, "peak_bytes");
+    c->bytes[c->count++] = json_is_number(bytes) ? json_number_value(bytes) : (double)NAN;
+    return RF_OK;
+}
+
+static rf_status read_neighbour(const char *path, const json_t *from, neighbours *found,
+                                rf_error *error)
+{
+    const json_t *points = json_object_get(from, "points");
+    const char *name = json_string_value(json_object_get(from, "name"));
+    if (name == NULL || !json_is_array(points) || json_array_size(points) > MOST_POINTS ||
+        found->count == MOST_BESIDE) {
+        return rf_error_set(error, RF_ERR_FORMAT,
+                            "%s: expected {\"curves\": [{\"name\", \"points\": [{\"length\", "
+                            "\"milliseconds\"}]}]}, at most %d curves of %d points",
+                            path, MOST_BESIDE, MOST_POINTS);
+    }
+    curve *c = &found->curves[found->count];
+    found->names[found->count++] = name;
+    for (size_t i = 0; i < json_array_size(points); i++) {
+        RF_TRY(read_point(path, json_array_get(points, i), c, error));
+    }
+    return RF_OK;
+}
+
+static rf_status read_neighbours(const char *path, neighbours *found, rf_error *error)
+{
+    json_t *object = NULL;
+    RF_TRY(rf_json_read_object(path, &object, error));
+    json_t *list = json_object_get(object, "curves");
+    found->list = json_incref(list);
+    json_decref(object);
+    if (!json_is_array(list)) {
+        return rf_error_set(error, RF_ERR_FORMAT, "%s: has no array \"curves\"", path);
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        RF_TRY(read_neighbour(path, json_array_get(list, i), found, error));
+    }
+    return RF_OK;
+}
+
 /* ---- plans ------------------------------------------------------------------------------- */
 
 static rf_status plan(const rf_bench_scaling_options *options, const char *config_text,
@@ -208,15 +271,16 @@ static rf_status plan_lengths(const rf_bench_scaling_options *options, json_t *l
 /* ---- pictures ---------------------------------------------------------------------------- */
 
 static rf_status draw_curves(const rf_bench_scaling_options *options, const curve curves[KINDS],
-                             rf_error *error)
+                             const neighbours *beside, rf_error *error)
 {
-    rf_chart_series times[KINDS];
-    rf_chart_series bytes[KINDS];
+    rf_chart_series times[KINDS + MOST_BESIDE];
+    rf_chart_series bytes[KINDS + MOST_BESIDE];
     char title[80];
-    for (size_t i = 0; i < KINDS; i++) {
-        const curve *c = &curves[i];
-        times[i] = (rf_chart_series){kinds[i].name, c->lengths, c->milliseconds, c->count};
-        bytes[i] = (rf_chart_series){kinds[i].name, c->lengths, c->bytes, c->count};
+    for (size_t i = 0; i < KINDS + beside->count; i++) {
+        const curve *c = i < KINDS ? &curves[i] : &beside->curves[i - KINDS];
+        const char *name = i < KINDS ? kinds[i].name : beside->names[i - KINDS];
+        times[i] = (rf_chart_series){name, c->lengths, c->milliseconds, c->count};
+        bytes[i] = (rf_chart_series){name, c->lengths, c->bytes, c->count};
     }
     (void)snprintf(title, sizeof title, "One attention layer, %lld tokens a pass",
                    (long long)options->tokens);
@@ -227,7 +291,7 @@ static rf_status draw_curves(const rf_bench_scaling_options *options, const curv
                       .x_log = true,
                       .y_log = true,
                       .series = times,
-                      .series_count = KINDS};
+                      .series_count = KINDS + beside->count};
     RF_TRY(rf_draw_chart(&chart, options->output, "scaling-time", error));
     chart.series = bytes;
     chart.y_label = "bytes";
@@ -263,8 +327,9 @@ static rf_status draw_layers(const json_t *list, const char *folder, rf_error *e
 
 static rf_status draw_plans(const json_t *list, const char *folder, rf_error *error)
 {
-    static const char *const keys[] = {"parameters",       "gradients", "optimizer", "streams",
-                                       "stream_gradients", "buckets",   "workspace", "batch_data"};
+    static const char *const keys[] = {"parameters", "gradients",        "optimizer",
+                                       "streams",    "stream_gradients", "stored_activations",
+                                       "buckets",    "workspace",        "batch_data"};
     enum { KEYS = sizeof keys / sizeof keys[0] };
     double lengths[MOST_POINTS];
     double values[KEYS][MOST_POINTS];
@@ -336,18 +401,23 @@ static rf_status check_options(const rf_bench_scaling_options *options, rf_error
 rf_status rf_bench_scaling(const rf_bench_scaling_options *options, char **report, rf_error *error)
 {
     curve curves[KINDS];
+    neighbours beside = {0};
     json_t *list = json_array();
     json_t *object = json_pack("{s:I, s:s, s:o}", "tokens", (json_int_t)options->tokens, "device",
                                options->device != NULL ? options->device : "cpu", "kinds", list);
     rf_status status = RF_OK;
     *report = NULL;
     RF_TRY_DONE(check_options(options, error));
+    if (options->beside != NULL) {
+        RF_TRY_DONE(read_neighbours(options->beside, &beside, error));
+        (void)json_object_set(object, "beside", beside.list);
+    }
     for (size_t i = 0; i < KINDS; i++) {
         RF_TRY_DONE(follow(options, &kinds[i], &curves[i], error));
         (void)json_array_append_new(list, kind_report(options, &kinds[i], &curves[i]));
     }
     if (options->output != NULL) {
-        RF_TRY_DONE(draw_curves(options, curves, error));
+        RF_TRY_DONE(draw_curves(options, curves, &beside, error));
     }
     if (options->model_config != NULL) {
         RF_TRY_DONE(add_plans(options, object, error));
@@ -355,5 +425,6 @@ rf_status rf_bench_scaling(const rf_bench_scaling_options *options, char **repor
     RF_TRY_DONE(write_report(options, object, report, error));
 done:
     json_decref(object);
+    json_decref(beside.list);
     return status;
 }

@@ -37,13 +37,15 @@ json_t *rf_plan_to_json(const rf_model *model, const rf_runner_options *runner,
     size_t batch_data = memory->batch_data;
     batch_data -= model->device->table->host_readable ? 0 : memory->host;
     return json_pack(
-        "{s:I, s:I, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:{s:I, "
+        "{s:I, s:I, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:I, "
+        "s:{s:I, "
         "s:I, s:I}}",
         "batch", (json_int_t)runner->batch, "length", (json_int_t)runner->length, "training",
         runner->training ? 1 : 0, "device", model->device->table->name, "parameters",
         (json_int_t)weights, "gradients", (json_int_t)memory->gradients, "optimizer",
         (json_int_t)plan->optimizer, "streams", (json_int_t)memory->streams, "stream_gradients",
-        (json_int_t)memory->stream_gradients, "buckets", (json_int_t)memory->buckets, "workspace",
+        (json_int_t)memory->stream_gradients, "stored_activations",
+        (json_int_t)memory->stored_activations, "buckets", (json_int_t)memory->buckets, "workspace",
         (json_int_t)memory->workspace, "batch_data", (json_int_t)batch_data, "other",
         (json_int_t)plan->other, "peak_bytes", (json_int_t)plan->peak,
         "full_attention_stored_bytes", full, "parameter_count", (json_int_t)model->parameters.total,

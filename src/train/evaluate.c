@@ -62,6 +62,36 @@ typedef struct evaluation {
     rf_scoring scoring;
 } evaluation;
 
+/* What only data that are made have, and what bands of positions there are. */
+static rf_status check_made(const rf_evaluate_options *options, rf_error *error)
+{
+    bool made = rf_drill_named(options->data) != RF_DRILL_NONE;
+    int64_t before = 0;
+    if (!made && (options->sequences > 0 || options->distance > 0 || options->shortest > 0)) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "sequences, distance and shortest are for data that are made (copy, "
+                            "reverse, addition, recall), but data is %s",
+                            options->data);
+    }
+    if (made && (options->last_bytes > 0 || options->pack)) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "last_bytes and pack are for texts, but the data are made (%s); say "
+                            "./%s for a file of that name",
+                            options->data, options->data);
+    }
+    for (int64_t i = 0; i < options->position_count; i++) {
+        if (options->position_ends[i] <= before || options->position_count >= RF_POSITION_BANDS) {
+            return rf_error_set(error, RF_ERR_ARGUMENT,
+                                "bands of positions end at %lld behind %lld, expected at most %d "
+                                "ends, each above the one before",
+                                (long long)options->position_ends[i], (long long)before,
+                                RF_POSITION_BANDS - 1);
+        }
+        before = options->position_ends[i];
+    }
+    return RF_OK;
+}
+
 static rf_status check_options(const rf_evaluate_options *options, rf_error *error)
 {
     if (options->model == NULL || options->data == NULL) {
@@ -76,7 +106,7 @@ static rf_status check_options(const rf_evaluate_options *options, rf_error *err
             (long long)options->length, (long long)options->batch, (long long)options->last_bytes,
             (long long)options->num_hashes);
     }
-    return RF_OK;
+    return check_made(options, error);
 }
 
 static int64_t default_length(const rf_config *config)
@@ -128,6 +158,37 @@ static rf_status view_text(evaluation *work, rf_error *error)
     return rf_tokens_check_length(&work->tokens, corpus->name, length, error);
 }
 
+static rf_status check_bands(const evaluation *work, rf_error *error)
+{
+    const rf_evaluate_options *options = work->options;
+    const rf_config *config = &work->model->config;
+    if (options->position_count == 0 ||
+        (config->model_class == RF_CLASS_CAUSAL_LM && !options->pack)) {
+        return RF_OK;
+    }
+    return rf_error_set(error, RF_ERR_ARGUMENT,
+                        "%s: bands of positions are for causal language models without packed "
+                        "documents; its task is %s",
+                        options->model, rf_config_task(config));
+}
+
+/* Rows that are made need a model of as many ids. */
+static rf_status check_drill(evaluation *work, rf_error *error)
+{
+    const rf_evaluate_options *options = work->options;
+    const rf_config *config = &work->model->config;
+    int64_t vocabulary = rf_drill_vocabulary(rf_drill_named(options->data));
+    if (config->model_class != RF_CLASS_CAUSAL_LM || config->vocabulary != vocabulary) {
+        return rf_error_set(error, RF_ERR_CONFIG,
+                            "%s: %s is for causal language models of %lld ids, but its task is %s "
+                            "and vocab_size %lld",
+                            options->model, options->data, (long long)vocabulary,
+                            rf_config_task(config), (long long)config->vocabulary);
+    }
+    work->source.length = options->length > 0 ? options->length : default_length(config);
+    return RF_OK;
+}
+
 static rf_status load(evaluation *work, rf_error *error)
 {
     const rf_evaluate_options *options = work->options;
@@ -138,10 +199,15 @@ static rf_status load(evaluation *work, rf_error *error)
                                       .stream = options->stream,
                                       .lm_head_bias = options->lm_head_bias,
                                       .num_hashes = options->num_hashes,
+                                      .attention = options->attention,
                                       .extend_positions = options->extend_positions,
                                       .log = options->log};
     RF_TRY(rf_model_load(options->model, &model_options, &work->model, error));
     RF_TRY(rf_source_check_task(work->model->config.model_class, error));
+    RF_TRY(check_bands(work, error));
+    if (rf_drill_named(options->data) != RF_DRILL_NONE) {
+        return check_drill(work, error);
+    }
     RF_TRY(rf_tokenizer_create(options->model, work->model->config.vocabulary, &work->tokenizer,
                                error));
     rf_model_class task = work->model->config.model_class;
@@ -172,6 +238,15 @@ static rf_status open_source(evaluation *work, rf_error *error)
 {
     const rf_evaluate_options *options = work->options;
     const rf_config *config = &work->model->config;
+    const rf_drill_rows rows = {.drill = rf_drill_named(options->data),
+                                .seed = options->seed,
+                                .stream = 1,
+                                .length = work->source.length,
+                                .shortest = options->shortest,
+                                .distance = options->distance};
+    if (rows.drill != RF_DRILL_NONE) {
+        return rf_source_open_drill(&work->source, &rows, error);
+    }
     if (work->examples.rows != NULL) {
         const rf_source_examples from = {.examples = &work->examples,
                                          .config = config,
@@ -200,22 +275,33 @@ static void settle_problem(evaluation *work)
     }
 }
 
+/* As many as may share a batch. */
+static int64_t count_rows(const evaluation *work)
+{
+    const rf_evaluate_options *options = work->options;
+    if (rf_drill_named(options->data) != RF_DRILL_NONE) {
+        return options->sequences > 0 ? options->sequences : INT32_MAX;
+    }
+    return work->examples.rows != NULL ? rf_examples_count(&work->examples)
+           : options->pack             ? work->tokens.count / (work->source.length - 1) + 1
+                                       : work->tokens.count / work->source.length;
+}
+
 static rf_status prepare(evaluation *work, rf_error *error)
 {
     const rf_evaluate_options *options = work->options;
     rf_scoring *scoring = &work->scoring;
     rf_source *source = &work->source;
-    bool has_examples = work->examples.rows != NULL;
-    int64_t rows = has_examples    ? rf_examples_count(&work->examples)
-                   : options->pack ? work->tokens.count / (source->length - 1) + 1
-                                   : work->tokens.count / source->length;
-    if (has_examples) {
+    int64_t rows = count_rows(work);
+    if (work->examples.rows != NULL) {
         source->length =
             options->length > 0 ? options->length : default_length(&work->model->config);
         settle_problem(work);
     }
     source->batch = options->batch > 0 && options->batch < rows ? options->batch : 1;
     source->batch = options->batch >= rows ? rows : source->batch;
+    work->judge.ends = options->position_ends;
+    work->judge.ends_count = options->position_count;
     rf_runner_options runner = {.batch = source->batch,
                                 .length = source->length,
                                 .rounds = options->num_hashes,
@@ -232,7 +318,7 @@ static rf_status prepare(evaluation *work, rf_error *error)
     RF_TRY(rf_judge_open(&work->judge, error));
     scoring->source = source;
     scoring->judge = &work->judge;
-    scoring->windows = rf_source_rows(source, 0);
+    scoring->windows = rf_source_rows(source, options->sequences * source->length);
     scoring->seed = options->seed;
     scoring->should_stop = options->should_stop;
     scoring->progress = options->progress;
@@ -270,6 +356,7 @@ static rf_status score(evaluation *work, rf_evaluation *result, rf_error *error)
         result->pair_accuracy = (double)outcome.pair_correct / (double)result->pairs;
     }
     result->windows = work->scoring.windows;
+    result->band_count = rf_judge_bands(&work->judge, result->bands);
     result->length = work->source.length;
     result->task = rf_config_task(&work->model->config);
     return RF_OK;

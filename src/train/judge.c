@@ -28,6 +28,11 @@ rf_status rf_judge_open(rf_judge *judge, rf_error *error)
     const rf_source *source = judge->source;
     void *memory = NULL;
     bool classifies = config->model_class == RF_CLASS_CLASSIFIER;
+    if (judge->ends_count > 0) {
+        size_t size = (size_t)(source->batch * source->length) * sizeof(float);
+        RF_TRY(rf_allocate(size, "losses by position", &memory, error));
+        judge->nll = memory;
+    }
     if (!gathers(config)) {
         return RF_OK;
     }
@@ -47,6 +52,7 @@ void rf_judge_clear(rf_judge *judge)
 {
     rf_release(judge->scores);
     rf_release(judge->order);
+    rf_release(judge->nll);
     rf_metrics_clear(&judge->metrics);
     *judge = (rf_judge){0};
 }
@@ -64,9 +70,23 @@ static rf_status take_scores(void *user, int64_t first_row, const rf_tensor *log
                               rf_tensor_size(logits), error);
 }
 
+/* nll [rows], of rows first_row ... of the batch */
+static rf_status take_nll(void *user, int64_t first_row, const rf_tensor *nll, rf_error *error)
+{
+    rf_judge *judge = user;
+    if (!judge->listens) {
+        return RF_OK;
+    }
+    return rf_device_download(judge->model->device, judge->nll + first_row, nll->data,
+                              rf_tensor_size(nll), error);
+}
+
 rf_hooks rf_judge_hooks(rf_judge *judge, rf_model_class task)
 {
     rf_hooks hooks = {.user = judge};
+    if (judge->ends_count > 0) {
+        hooks.nll = take_nll;
+    }
     if (task == RF_CLASS_CLASSIFIER || task == RF_CLASS_ANSWERER) {
         hooks.logits = take_scores;
     }
@@ -176,11 +196,47 @@ static int64_t length_of(const rf_source *source, int64_t example)
     return source->starts[example + 1] - source->starts[example];
 }
 
+static void reset_bands(rf_judge *judge)
+{
+    int64_t first = 0;
+    for (int64_t i = 0; i <= judge->ends_count; i++) {
+        int64_t end = i < judge->ends_count ? judge->ends[i] : judge->source->length;
+        judge->bands[i] = (rf_position_band){.first = first, .end = end};
+        first = end;
+    }
+}
+
+/* A position is that of the token that is predicted, one behind that of the row of nll. */
+static void add_bands(rf_judge *judge, const rf_batch *batch)
+{
+    for (int64_t row = 0; row < batch->batch; row++) {
+        const int32_t *labels = batch->labels + row * batch->length;
+        const float *nll = judge->nll + row * batch->length;
+        rf_position_band *band = judge->bands;
+        for (int64_t i = 1; i < batch->length; i++) {
+            band += i >= band->end ? 1 : 0;
+            band->tokens += labels[i] >= 0 ? 1 : 0;
+            band->loss += labels[i] >= 0 ? (double)nll[i - 1] : 0.0;
+        }
+    }
+}
+
+int64_t rf_judge_bands(const rf_judge *judge, rf_position_band *bands)
+{
+    int64_t count = judge->ends_count > 0 ? judge->ends_count + 1 : 0;
+    for (int64_t i = 0; i < count; i++) {
+        bands[i] = judge->bands[i];
+        bands[i].loss /= (double)bands[i].tokens; /* NaN where nothing was scored */
+    }
+    return count;
+}
+
 rf_status rf_judge_begin(rf_judge *judge, int64_t rows, rf_error *error)
 {
     rf_source *source = judge->source;
     void *memory = NULL;
     rf_metrics_reset(&judge->metrics);
+    reset_bands(judge);
     if (judge->order == NULL) {
         return RF_OK;
     }
@@ -225,6 +281,9 @@ rf_status rf_judge_batch(rf_judge *judge, const rf_batch *batch, int64_t first, 
     const rf_config *config = &judge->model->config;
     int64_t labels = config->labels;
     judge->listens = false;
+    if (judge->ends_count > 0) {
+        add_bands(judge, batch);
+    }
     if (!gathers(config)) {
         return RF_OK;
     }
@@ -266,7 +325,7 @@ rf_status rf_judge_figures(const rf_judge *judge, const rf_outcome *outcome, rf_
         rf_figures_add(figures, "perplexity", exp(loss), false);
         rf_figures_add(figures, "bits_per_token", loss / log_of_2, false);
     }
-    if (task == RF_CLASS_CAUSAL_LM) {
+    if (task == RF_CLASS_CAUSAL_LM && !rf_source_is_made(judge->source)) {
         rf_figures_add(figures, "bits_per_byte", loss / log_of_2 / judge->bytes_per_token, false);
     }
     if (gathers(config)) {
@@ -274,6 +333,10 @@ rf_status rf_judge_figures(const rf_judge *judge, const rf_outcome *outcome, rf_
     }
     if (task != RF_CLASS_CLASSIFIER || !gathers(config)) {
         rf_figures_add(figures, "accuracy", (double)outcome->correct / scored, true);
+    }
+    if (rf_source_is_made(judge->source)) {
+        double rows = (double)outcome->rows;
+        rf_figures_add(figures, "sequence_accuracy", (double)outcome->whole_rows / rows, true);
     }
     if (task == RF_CLASS_MASKED_LM && config->next_sentence != RF_UNIT_NONE) {
         add_pairs(outcome, figures);

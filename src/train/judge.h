@@ -14,17 +14,23 @@ typedef struct rf_judge {
     const rf_tokenizer *tokenizer; /* the same */
     double bytes_per_token;        /* language models */
     bool listens;
+    const int64_t *ends; /* [ends_count] ascending, of bands of positions whose losses are told one
+                            by one, of a causal model without packed documents; NULL: none */
+    int64_t ends_count;
+    float *nll;                                /* [batch, length], where there are bands */
+    rf_position_band bands[RF_POSITION_BANDS]; /* loss: a sum until it is told */
     float *scores;  /* of a batch: [batch, labels], or [2 * batch, length] */
     size_t room;    /* numbers in it */
     int64_t *order; /* [examples]: those that may share a batch beside each other; NULL: a text */
     rf_metrics metrics;
 } rf_judge;
 
-/* model, source (open), and where needed examples, tokenizer and bytes_per_token are set by then.
+/* model, source (open), and where needed examples, tokenizer, bytes_per_token and ends are set by
+ * then.
  * Clear after any outcome. */
 RF_MUST_CHECK rf_status rf_judge_open(rf_judge *judge, rf_error *error);
 void rf_judge_clear(rf_judge *judge);
-/* For the runner's options; the judge may be opened later, but not moved. */
+/* For the runner's options; the judge may be opened later, but not moved; ends are set by then. */
 rf_hooks rf_judge_hooks(rf_judge *judge, rf_model_class task);
 
 /* Before an evaluation of the first `rows` rows, which settles in which order examples are read.
@@ -38,6 +44,9 @@ RF_MUST_CHECK rf_status rf_judge_batch(rf_judge *judge, const rf_batch *batch, i
 /* All figures of the model's task, the loss first. */
 RF_MUST_CHECK rf_status rf_judge_figures(const rf_judge *judge, const rf_outcome *outcome,
                                          rf_figures *figures, rf_error *error);
+
+/* Means of bands [RF_POSITION_BANDS] of positions; returns how many there are. */
+int64_t rf_judge_bands(const rf_judge *judge, rf_position_band *bands);
 
 /* NaN where there is no such figure. */
 double rf_figures_value(const rf_figures *figures, const char *name);

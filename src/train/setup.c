@@ -122,7 +122,8 @@ static rf_status check_same_model(rf_trainer *trainer, rf_error *error)
     }
     if (options->model_config != NULL) {
         RF_TRY_DONE(parse_recipe(options, NULL, &other, error));
-        if (options->tokenizer != NULL) { /* which set these when the run began */
+        if (options->tokenizer != NULL || rf_trainer_has_drill(trainer)) { /* which set these when
+                                                                              the run began */
             other.vocabulary = trainer->config.vocabulary;
             other.eos_token = trainer->config.eos_token;
             other.pad_token = trainer->config.pad_token;
@@ -269,6 +270,7 @@ static rf_runner_options runner_options(rf_trainer *trainer)
     return (rf_runner_options){.batch = options->batch,
                                .length = options->length,
                                .training = true,
+                               .use_rounds = options->eval_num_hashes,
                                .segments = options->pack,
                                .verify_reversal = options->verify_reversal,
                                .bf16_gradient_stream =
@@ -511,12 +513,16 @@ static rf_status read_inputs(rf_trainer *trainer, rf_error *error)
     RF_TRY_DONE(load_state(trainer, &recipe, error));
     RF_TRY_DONE(rf_trainer_settle_freeze(trainer, recipe, error));
     RF_TRY_DONE(read_config(trainer, error));
+    RF_TRY_DONE(rf_trainer_check_drill(trainer, error));
     RF_TRY_DONE(rf_trainer_read_examples(trainer, error));
-    RF_TRY_DONE(rf_trainer_load_tokenizer(trainer, error));
+    if (!rf_trainer_has_drill(trainer)) {
+        RF_TRY_DONE(rf_trainer_load_tokenizer(trainer, error));
+    }
     RF_TRY_DONE(settle_config(trainer, error));
     RF_TRY_DONE(rf_recipe_to_json(&trainer->options, &trainer->recipe, error));
-    RF_TRY_DONE(rf_trainer_has_examples(trainer) ? rf_trainer_open_examples(trainer, error)
-                                                 : rf_trainer_load_text(trainer, error));
+    RF_TRY_DONE(rf_trainer_has_drill(trainer)      ? rf_trainer_open_drill(trainer, error)
+                : rf_trainer_has_examples(trainer) ? rf_trainer_open_examples(trainer, error)
+                                                   : rf_trainer_load_text(trainer, error));
     RF_TRY_DONE(rf_trainer_settle_weights(trainer, error));
     compare_with_before(trainer, recipe);
 done:

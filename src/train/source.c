@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { MADE_TOKENS = 1 << 18 };
+
 size_t rf_source_size(int64_t batch, int64_t length)
 {
     return 2 * (size_t)(batch * length) * sizeof(int32_t);
@@ -110,6 +112,39 @@ rf_status rf_source_open(rf_source *source, const rf_source_text *text, rf_error
     return text->tokens->documents > 0 ? open_packing(source, text, error) : RF_OK;
 }
 
+bool rf_source_is_made(const rf_source *source)
+{
+    return source->drill.drill != RF_DRILL_NONE;
+}
+
+rf_status rf_source_open_drill(rf_source *source, const rf_drill_rows *rows, rf_error *error)
+{
+    void *memory = NULL;
+    RF_TRY(rf_drill_check(rows, error));
+    source->task = RF_CLASS_CAUSAL_LM;
+    source->drill = *rows;
+    RF_TRY(rf_allocate(rf_source_size(source->batch, source->length), "a batch of token ids",
+                       &memory, error));
+    source->ids = memory;
+    source->labels = source->ids + source->batch * source->length;
+    return RF_OK;
+}
+
+/* A step asks for a batch again, to count what is scored. */
+static rf_batch read_made(rf_source *source, int64_t first, int64_t rows)
+{
+    if (first != source->made_first || rows > source->made_rows) {
+        for (int64_t row = 0; row < rows; row++) {
+            rf_drill_write(&source->drill, first + row, source->ids + row * source->length,
+                           source->labels + row * source->length);
+        }
+        source->made_first = first;
+        source->made_rows = rows;
+    }
+    return (rf_batch){
+        .batch = rows, .length = source->length, .ids = source->ids, .labels = source->labels};
+}
+
 void rf_source_clear(rf_source *source)
 {
     void *const blocks[] = {
@@ -127,7 +162,10 @@ void rf_source_clear(rf_source *source)
 int64_t rf_source_rows(const rf_source *source, int64_t most_tokens)
 {
     int64_t windows = source->examples > 0 ? source->examples : source->pairs.count;
-    if (windows == 0) {
+    if (rf_source_is_made(source)) {
+        windows = most_tokens > 0 ? INT64_MAX : MADE_TOKENS / source->length;
+        windows = windows > 0 ? windows : 1;
+    } else if (windows == 0) {
         windows = source->segments != NULL ? source->packing.windows
                                            : source->tokens->count / source->length;
     }
@@ -181,6 +219,9 @@ static rf_batch read_packed(rf_source *source, int64_t first, int64_t rows)
 
 rf_batch rf_source_read(rf_source *source, int64_t first, int64_t rows)
 {
+    if (rf_source_is_made(source)) {
+        return read_made(source, first, rows);
+    }
     if (source->segments != NULL) {
         return read_packed(source, first, rows);
     }

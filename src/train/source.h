@@ -1,10 +1,11 @@
 /* Where batches come from, for training and for evaluation, whatever the task: windows of a text or
- * of packed documents, as they are or corrupted, pairs of a text's spans, or examples. A batch is a
- * pure function of the source and of the number of its first row. */
+ * of packed documents, as they are or corrupted, pairs of a text's spans, examples, or rows that
+ * are made. A batch is a pure function of the source and of the number of its first row. */
 #ifndef RF_TRAIN_SOURCE_H
 #define RF_TRAIN_SOURCE_H
 
 #include "data/corruption.h"
+#include "data/drill.h"
 #include "data/examples.h"
 #include "data/packing.h"
 #include "data/pairs.h"
@@ -26,14 +27,16 @@ typedef struct rf_source {
     rf_pairs pairs;            /* next-sentence prediction; else without units */
     rf_pair *picked;           /* [batch] */
     int32_t *pair_labels;      /* [batch] */
-    int64_t examples;          /* how many; 0: windows of a text */
-    int32_t *pieces;           /* tokens of all examples */
-    int64_t *starts;           /* [examples + 1], in pieces */
-    int64_t *seconds;          /* [examples]: tokens before the second text, all without one */
-    int32_t *targets;          /* [examples] labels, or [examples, 2] spans */
-    float *wanted;             /* [examples, label_count] instead, where wants_values */
-    int64_t *order;            /* [examples], of `epoch` */
-    const int64_t *judged;     /* [examples], NULL: the order in which an evaluation takes them */
+    rf_drill_rows drill;       /* rows that are made; else of no drill */
+    int64_t made_first, made_rows; /* those of them that ids and labels hold */
+    int64_t examples;              /* how many; 0: windows of a text */
+    int32_t *pieces;               /* tokens of all examples */
+    int64_t *starts;               /* [examples + 1], in pieces */
+    int64_t *seconds;              /* [examples]: tokens before the second text, all without one */
+    int32_t *targets;              /* [examples] labels, or [examples, 2] spans */
+    float *wanted;                 /* [examples, label_count] instead, where wants_values */
+    int64_t *order;                /* [examples], of `epoch` */
+    const int64_t *judged; /* [examples], NULL: the order in which an evaluation takes them */
     int64_t epoch, label_count;
     int64_t step_rows; /* rows of a step, which are to be of like length; 0: as they come */
     struct rf_length_place *pool; /* to sort them in */
@@ -74,6 +77,10 @@ typedef struct rf_source_examples {
 /* batch and length are set by then; longer rows are cut, which is said in the log. */
 RF_MUST_CHECK rf_status rf_source_open_examples(rf_source *source, const rf_source_examples *from,
                                                 rf_error *error);
+/* Rows of a drill, without end. batch and length are set by then. */
+RF_MUST_CHECK rf_status rf_source_open_drill(rf_source *source, const rf_drill_rows *rows,
+                                             rf_error *error);
+bool rf_source_is_made(const rf_source *source);
 void rf_source_clear(rf_source *source);
 size_t rf_source_size(int64_t batch, int64_t length); /* bytes that it takes */
 /* Beside those: what packing takes. */
@@ -87,7 +94,7 @@ rf_batch rf_source_read_pairs(rf_source *source, int64_t first, int64_t rows);
 int64_t rf_source_example(rf_source *source, int64_t number);
 RF_MUST_CHECK rf_status rf_source_take_order(rf_source *source, rf_error *error);
 /* Rows of one evaluation: whole windows, as many as hold most_tokens (0: all), or all examples or
- * pairs. */
+ * pairs; of rows that are made, which have no end, those of 2^18 tokens where it is 0. */
 int64_t rf_source_rows(const rf_source *source, int64_t most_tokens);
 /* RF_ERR_UNSUPPORTED for a task that no source has batches for. */
 RF_MUST_CHECK rf_status rf_source_check_task(rf_model_class task, rf_error *error);

@@ -323,6 +323,8 @@ rf_status rf_recipe_to_json(const rf_train_options *options, json_t **recipe, rf
         {"length", json_integer(options->length)},
         {"accumulate", json_integer(options->accumulate)},
         {"sequential", json_boolean(options->sequential)},
+        {"distance", json_integer(options->distance)},
+        {"shortest", json_integer(options->shortest)},
         {"pack", json_boolean(options->pack)},
         {"document_separator",
          json_string(options->document_separator != NULL ? options->document_separator : "")},
@@ -357,6 +359,7 @@ rf_status rf_recipe_to_json(const rf_train_options *options, json_t **recipe, rf
         {"overfit_batches", json_integer(options->overfit_batches)},
         {"eval_every", json_integer(options->eval_every)},
         {"eval_tokens", json_integer(options->eval_tokens)},
+        {"eval_num_hashes", json_integer(options->eval_num_hashes)},
         {"best_by", json_string(options->best_by != NULL ? options->best_by : "loss")},
     };
     return make_object(fields, sizeof fields / sizeof fields[0], recipe, error);

@@ -109,6 +109,12 @@ bool rf_trainer_has_examples(const rf_trainer *trainer);
 RF_MUST_CHECK rf_status rf_trainer_read_examples(rf_trainer *trainer, rf_error *error);
 RF_MUST_CHECK rf_status rf_trainer_open_examples(rf_trainer *trainer, rf_error *error);
 
+/* setup_drill.c: whether the data are made; whether that can be, which settles the vocabulary; and
+ * the rows. */
+bool rf_trainer_has_drill(const rf_trainer *trainer);
+RF_MUST_CHECK rf_status rf_trainer_check_drill(rf_trainer *trainer, rf_error *error);
+RF_MUST_CHECK rf_status rf_trainer_open_drill(rf_trainer *trainer, rf_error *error);
+
 /* update.c: one update of the weights, repeated with coarser streams where it left their range,
  * skipped where it is not finite. Nothing is changed where it fails or trainer->stop_now is set. */
 RF_MUST_CHECK rf_status rf_trainer_update(rf_trainer *trainer, rf_error *error);

@@ -36,7 +36,8 @@ static double scored_of_step(rf_trainer *trainer, int64_t *pairs)
     const rf_train_options *options = &trainer->options;
     double scored = 0.0;
     *pairs = 0;
-    if (trainer->source.task == RF_CLASS_CAUSAL_LM && !options->pack) {
+    if (trainer->source.task == RF_CLASS_CAUSAL_LM && !options->pack &&
+        !rf_source_is_made(&trainer->source)) {
         return (double)(options->accumulate * options->batch * (options->length - 1));
     }
     for (int64_t micro = 0; micro < options->accumulate; micro++) {

@@ -302,6 +302,7 @@ static void assert_default_numbers(const rf_settings *settings, const rf_train_o
         {"verify-reversal", train->verify_reversal},
         {"eval-every", (double)train->eval_every},
         {"eval-tokens", (double)train->eval_tokens},
+        {"eval-num-hashes", (double)train->eval_num_hashes},
         {"save-every", (double)train->save_every},
         {"keep", (double)train->keep},
         {"log-every", (double)train->log_every},

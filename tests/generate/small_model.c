@@ -23,7 +23,10 @@ rf_model *create_small_model(const small_model *shape, const char *stream, int t
                         " \"local_attn_chunk_length\": %d, \"lsh_num_chunks_before\": %d, "
                         "\"local_num_chunks_before\": %d,"
                         " \"initializer_range\": 0.3, \"axial_norm_std\": 1.0%s}",
-                        strstr(shape->layers, "full") != NULL ? "reformer_c" : "reformer",
+                        strstr(shape->layers, "full") != NULL ||
+                                (shape->more != NULL && strstr(shape->more, "standard") != NULL)
+                            ? "reformer_c"
+                            : "reformer",
                         shape->vocabulary, shape->layers, shape->buckets, shape->rounds,
                         shape->hash_seed, shape->chunk, shape->chunk, shape->before, shape->before,
                         shape->more == NULL ? "" : shape->more);

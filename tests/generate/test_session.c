@@ -192,12 +192,12 @@ static void test_short_lsh_context_equals_the_uncached_forward(void **state)
 }
 
 /* Full layers: the same at any length. */
-static void test_full_layers_equal_the_uncached_forward(void **state)
+static void check_full(const char *more, const char *stream)
 {
-    (void)state;
     small_model shape = local_model(8, 1);
     shape.layers = "[\"full\", \"local\", \"full_shared\"]";
-    rf_model *model = create_small_model(&shape, "fixed32", 1);
+    shape.more = more;
+    rf_model *model = create_small_model(&shape, stream, 1);
     int32_t ids[TOKENS];
     uint8_t mask[TOKENS];
     float logits[VOCABULARY];
@@ -213,6 +213,21 @@ static void test_full_layers_equal_the_uncached_forward(void **state)
     }
     rf_session_destroy(session);
     rf_model_destroy(model);
+}
+
+static void test_full_layers_equal_the_uncached_forward(void **state)
+{
+    (void)state;
+    check_full(NULL, "fixed32");
+}
+
+/* One stream instead of two. */
+static void test_standard_residuals_equal_the_uncached_forward(void **state)
+{
+    (void)state;
+    static const char standard[] = ", \"reformer_c\": {\"residual\": \"standard\"}";
+    check_full(standard, "fixed32");
+    check_full(standard, "float32");
 }
 
 /* ---- what is attended to, and rows that do not mix ---- */
@@ -568,6 +583,7 @@ int main(void)
         cmocka_unit_test(test_masked_tokens_are_never_attended_to),
         cmocka_unit_test(test_short_lsh_context_equals_the_uncached_forward),
         cmocka_unit_test(test_full_layers_equal_the_uncached_forward),
+        cmocka_unit_test(test_standard_residuals_equal_the_uncached_forward),
         cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_attended_sets),
         cmocka_unit_test(test_attended_sets_with_masks),

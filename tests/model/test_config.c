@@ -154,7 +154,7 @@ static const struct refused {
     {"{\"reformer_c\": 3}", RF_ERR_FORMAT, {"reformer_c is 3", "object"}},
     {"{\"reformer_c\": {\"streem\": \"fixed32\"}}",
      RF_ERR_CONFIG,
-     {"reformer_c.streem", "stream_fraction_bits"}},
+     {"reformer_c.streem", "residual", "stream_fraction_bits"}},
     {"{\"reformer_c\": {\"stream\": \"bf16\"}}",
      RF_ERR_FORMAT,
      {"reformer_c.stream is \"bf16\"", "fixed32"}},
@@ -180,6 +180,12 @@ static const struct refused {
     {"{\"reformer_c\": {\"position_kind\": \"sinusoidal\"}}",
      RF_ERR_CONFIG,
      {"model_type is \"reformer\"", "\"sinusoidal\"", "reformer_c"}},
+    {"{\"model_type\": \"reformer_c\", \"reformer_c\": {\"residual\": \"highway\"}}",
+     RF_ERR_FORMAT,
+     {"reformer_c.residual is \"highway\"", "reversible", "standard"}},
+    {"{\"reformer_c\": {\"residual\": \"standard\"}}",
+     RF_ERR_CONFIG,
+     {"model_type is \"reformer\"", "residual is \"standard\"", "reformer_c"}},
 };
 
 static void test_refused(void **state)
@@ -437,6 +443,9 @@ static void test_model_type_written(void **state)
         {"{\"model_type\": \"reformer_c\"}", "reformer"},
         {"{\"model_type\": \"(absent)\", \"reformer_c\": {\"position_kind\": \"sinusoidal\"}}",
          "reformer_c"},
+        {"{\"model_type\": \"(absent)\", \"reformer_c\": {\"residual\": \"standard\"}}",
+         "reformer_c"},
+        {"{\"reformer_c\": {\"residual\": \"reversible\"}}", "reformer"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         rf_config config = make_config(cases[i].change);
@@ -447,6 +456,7 @@ static void test_model_type_written(void **state)
         rf_config again;
         assert_ok(rf_config_parse("config.json", object, RF_CONFIG_FOREIGN, NULL, &again, error));
         assert_int_equal(again.positions, config.positions);
+        assert_int_equal(again.standard_residual, config.standard_residual);
         rf_config_clear(&again);
         rf_config_clear(&config);
         json_decref(object);

@@ -37,6 +37,16 @@ static const kind kinds[] = {
      ", \"reformer_c\": {\"next_sentence\": \"line\", \"pooling\": \"mean\", "
      "\"type_vocab_size\": 3}",
      RF_PROBLEM_OPEN},
+    {"causal, standard", "ReformerModelWithLMHead",
+     ", \"reformer_c\": {\"residual\": \"standard\"}", RF_PROBLEM_OPEN},
+    {"single, standard", "ReformerForSequenceClassification",
+     ", \"reformer_c\": {\"residual\": \"standard\"}", RF_PROBLEM_SINGLE},
+    {"answer, standard", "ReformerForQuestionAnswering",
+     ", \"reformer_c\": {\"residual\": \"standard\"}", RF_PROBLEM_OPEN},
+    {"both, mean, standard", "ReformerForMaskedLM",
+     ", \"reformer_c\": {\"residual\": \"standard\", \"next_sentence\": \"line\", \"pooling\": "
+     "\"mean\", \"type_vocab_size\": 3}",
+     RF_PROBLEM_OPEN},
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
@@ -57,8 +67,8 @@ typedef struct subject {
 static rf_model *create(const kind *k, const char *layers, double dropout, const char *precision)
 {
     char text[2048];
-    bool causal = strcmp(k->name, "causal") == 0;
-    int labels = strcmp(k->name, "answer") == 0 ? 2 : LABELS;
+    bool causal = strncmp(k->name, "causal", 6) == 0;
+    int labels = strncmp(k->name, "answer", 6) == 0 ? 2 : LABELS;
     (void)snprintf(
         text, sizeof text,
         "{\"architectures\": [\"%s\"], \"is_decoder\": %s, \"num_labels\": %d, \"attn_layers\": "

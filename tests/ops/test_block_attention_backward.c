@@ -64,22 +64,29 @@ static void build(check_state *check)
          * queries and keys are 0; what is left of products that cancel is less than a thousandth of
          * a usual gradient in bf16, and a few roundings in f32. */
         const double segment_noise = plan->segments > 0 ? 1e-7 : 0.0;
-        const double noise = plan->buckets != BUCKETS_NONE ? 1e-6 : segment_noise;
-        like_query.noise = i == 1 ? 0.0 : plan->bf16 ? 1e-5 : noise;
+        const bool is_paper = plan->buckets != BUCKETS_NONE || plan->zero_rows;
+        const double noise = is_paper ? 1e-6 : segment_noise;
+        const double bf16_noise = is_paper && is_mostly_masked ? 1e-2 : 1e-5;
+        like_query.noise = i == 1 ? 0.0 : plan->bf16 ? bf16_noise : noise;
         check_add(check, &like_query);
     }
 }
 
+/* query_gradient has the memory of output, as it may: a copy of it stands there. */
 static rf_status run(rf_context *context, const check_state *check, rf_error *error)
 {
+    const rf_tensor output = check_tensor(check, OUTPUT);
+    const rf_tensor shared = check_tensor(check, QUERY_GRADIENT);
+    RF_TRY(
+        rf_device_copy(context->device, shared.data, output.data, rf_tensor_size(&output), error));
     rf_block_attention_backward backward = {.plan = attention_plan(check, true),
                                             .query = check_tensor(check, ATTENTION_QUERY),
                                             .key = attention_key(check),
                                             .value = check_tensor(check, ATTENTION_VALUE),
-                                            .output = check_tensor(check, OUTPUT),
+                                            .output = shared,
                                             .norm = check_tensor(check, NORM),
                                             .output_gradient = check_tensor(check, OUTPUT_GRADIENT),
-                                            .query_gradient = check_tensor(check, QUERY_GRADIENT),
+                                            .query_gradient = shared,
                                             .value_gradient = check_tensor(check, VALUE_GRADIENT)};
     if (!backward.plan.normalise_keys) {
         backward.key_gradient = check_tensor(check, KEY_GRADIENT);

@@ -35,7 +35,7 @@ static double language_model(const oracle_model *m, const double *joined, double
 {
     const rf_config *config = m->config;
     int64_t rows = m->batch * m->length;
-    oracle_linear(rows, 2 * config->hidden, config->vocabulary, joined,
+    oracle_linear(rows, oracle_output_width(m), config->vocabulary, joined,
                   oracle_parameter(m, RF_PARAMETER_HEAD_WEIGHT, -1, 0), NULL, logits);
     if (config->model_class == RF_CLASS_MASKED_LM) {
         return mean_cross_entropy(m, rows, config->vocabulary, logits, m->targets);
@@ -51,10 +51,10 @@ static double language_model(const oracle_model *m, const double *joined, double
     return loss;
 }
 
-/* pooled [2 hidden] of one sequence */
+/* pooled [output width] of one sequence */
 static void pool(const oracle_model *m, int64_t sequence, const double *joined, double *pooled)
 {
-    int64_t width = 2 * m->config->hidden;
+    int64_t width = oracle_output_width(m);
     double count = 0.0;
     for (int64_t t = 0; t < m->length; t++) {
         int64_t row = sequence * m->length + t;
@@ -79,12 +79,12 @@ static double classifier(const oracle_model *m, const double *joined, double *lo
     const rf_config *config = m->config;
     int64_t hidden = config->hidden;
     int64_t count = m->batch * config->labels;
-    double *pooled = oracle_fresh(m->batch * 2 * hidden);
+    double *pooled = oracle_fresh(m->batch * oracle_output_width(m));
     double *dense = oracle_fresh(m->batch * hidden);
     for (int64_t b = 0; b < m->batch; b++) {
-        pool(m, b, joined, pooled + b * 2 * hidden);
+        pool(m, b, joined, pooled + b * oracle_output_width(m));
     }
-    oracle_linear(m->batch, 2 * hidden, hidden, pooled,
+    oracle_linear(m->batch, oracle_output_width(m), hidden, pooled,
                   oracle_parameter(m, RF_PARAMETER_CLASSIFIER_WEIGHT, -1, 0),
                   oracle_parameter(m, RF_PARAMETER_CLASSIFIER_BIAS, -1, 0), dense);
     for (int64_t i = 0; i < m->batch * hidden; i++) {
@@ -120,7 +120,7 @@ static double answerer(const oracle_model *m, const double *joined, double *logi
 {
     int64_t rows = m->batch * m->length;
     double *both = oracle_fresh(2 * rows);
-    oracle_linear(rows, 2 * m->config->hidden, 2, joined,
+    oracle_linear(rows, oracle_output_width(m), 2, joined,
                   oracle_parameter(m, RF_PARAMETER_SPAN_WEIGHT, -1, 0),
                   oracle_parameter(m, RF_PARAMETER_SPAN_BIAS, -1, 0), both);
     for (int64_t i = 0; i < 2 * rows; i++) {
@@ -151,7 +151,7 @@ double oracle_head(const oracle_model *m, const double *joined, double *logits)
         return answerer(m, joined, logits);
     case RF_CLASS_BARE:
         memcpy(logits, joined,
-               (size_t)(m->batch * m->length * 2 * m->config->hidden) * sizeof *logits);
+               (size_t)(m->batch * m->length * oracle_output_width(m)) * sizeof *logits);
         return 0.0;
     default:
         return m->config->next_sentence != RF_UNIT_NONE ? both(m, joined, logits)

@@ -236,20 +236,26 @@ static void embed(const oracle_model *m, double *x)
     free(positions);
 }
 
+int64_t oracle_output_width(const oracle_model *m)
+{
+    return m->config->standard_residual ? m->config->hidden : 2 * m->config->hidden;
+}
+
 double oracle_model_forward(const oracle_model *m, double *logits)
 {
     const rf_config *config = m->config;
     int64_t rows = m->batch * m->length;
     double *streams[2] = {oracle_fresh(rows * config->hidden), oracle_fresh(rows * config->hidden)};
-    double *joined = oracle_fresh(rows * 2 * config->hidden);
+    double *second = config->standard_residual ? streams[0] : streams[1];
+    double *joined = oracle_fresh(rows * oracle_output_width(m));
     embed(m, streams[0]);
     memcpy(streams[1], streams[0], (size_t)(rows * config->hidden) * sizeof(double));
     for (int64_t layer = 0; layer < config->layers; layer++) {
-        oracle_attention_half(m, layer, streams[1], streams[0]);
-        feed_forward_branch(m, layer, streams[0], streams[1]);
+        oracle_attention_half(m, layer, second, streams[0]);
+        feed_forward_branch(m, layer, streams[0], second);
     }
-    oracle_layer_norm(rows, config->hidden, streams[0], config->hidden, streams[1],
-                      oracle_parameter(m, RF_PARAMETER_FINAL_NORM_GAIN, -1, 0),
+    oracle_layer_norm(rows, config->hidden, streams[0], oracle_output_width(m) - config->hidden,
+                      streams[1], oracle_parameter(m, RF_PARAMETER_FINAL_NORM_GAIN, -1, 0),
                       oracle_parameter(m, RF_PARAMETER_FINAL_NORM_BIAS, -1, 0),
                       config->layer_norm_epsilon, joined);
     double loss = oracle_head(m, joined, logits);

@@ -1,5 +1,5 @@
 /* The whole model of any class in double, written from the definition on top of the oracles of
- * the operations: two streams, no slices, no head groups, no recomputation, no dropout. */
+ * the operations: two streams (or one), no slices, no head groups, no recomputation, no dropout. */
 #ifndef TESTS_ORACLE_MODEL_H
 #define TESTS_ORACLE_MODEL_H
 
@@ -45,7 +45,9 @@ void oracle_attention_half(const oracle_model *m, int64_t layer, const double *c
 /* y [rows, out] = x [rows, in] W^T + bias; bias may be NULL. */
 void oracle_linear(int64_t rows, int64_t in, int64_t out, const double *x, const double *weight,
                    const double *bias, double *y);
-/* What stands on top: joined [batch * length, 2 hidden] is the normed output. */
+/* Width of the normed output: both streams side by side, or the only one. */
+int64_t oracle_output_width(const oracle_model *model);
+/* What stands on top: joined [batch * length, output width] is the normed output. */
 double oracle_head(const oracle_model *model, const double *joined, double *logits);
 
 #endif

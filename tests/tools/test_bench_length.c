@@ -149,6 +149,51 @@ static void test_scaling(void **state)
     }
 }
 
+static void write_curves(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* A curve from elsewhere stands in the report and by its name in the picture; nonsense is refused.
+ */
+static void test_beside(void **state)
+{
+    (void)state;
+    rf_bench_scaling_options options = small;
+    char path[512];
+    options.output = test_folder();
+    options.longest = 1024;
+    (void)snprintf(path, sizeof path, "%s/curves.json", options.output);
+    options.beside = path;
+    write_curves(path, "{\"curves\": [{\"name\": \"another program\", \"points\": [{\"length\": "
+                       "1024, \"milliseconds\": 5.5}, {\"length\": 2048, \"milliseconds\": 11, "
+                       "\"peak_bytes\": 4096}]}]}");
+    json_t *report = scaling(&options);
+    const json_t *curve = json_array_get(json_object_get(report, "beside"), 0);
+    assert_int_equal(json_array_size(json_object_get(curve, "points")), 2);
+    json_decref(report);
+    char picture[512];
+    char *svg = NULL;
+    size_t size = 0;
+    (void)snprintf(picture, sizeof picture, "%s/scaling-time.svg", options.output);
+    assert_ok(rf_file_read(picture, 1 << 20, &svg, &size, error));
+    assert_non_null(strstr(svg, "another program"));
+    rf_release(svg);
+    static const char *const wrong[] = {
+        "{}", "{\"curves\": [{\"name\": \"a\"}]}",
+        "{\"curves\": [{\"name\": \"a\", \"points\": [{\"length\": 0, \"milliseconds\": 1}]}]}"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        rf_error reason = {0};
+        char *text = NULL;
+        write_curves(path, wrong[i]);
+        assert_int_equal(rf_bench_scaling(&options, &text, &reason), RF_ERR_FORMAT);
+        assert_non_null(strstr(reason.message, "curves.json"));
+    }
+}
+
 /* What there is no memory or no time for ends the curve. */
 static void test_limits(void **state)
 {
@@ -195,7 +240,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_deepen),   cmocka_unit_test(test_reversal),
         cmocka_unit_test(test_scaling),  cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_beside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,9 +119,9 @@ static void test_memory_is_linear_in_length(void **state)
 static void test_the_peak_is_a_sum(void **state)
 {
     (void)state;
-    static const char *const parts[] = {"parameters", "gradients",  "optimizer",
-                                        "streams",    "buckets",    "stream_gradients",
-                                        "workspace",  "batch_data", "other"};
+    static const char *const parts[] = {
+        "parameters",       "gradients",          "optimizer", "streams",    "buckets",
+        "stream_gradients", "stored_activations", "workspace", "batch_data", "other"};
     json_t *object = plan(2, 512, true);
     double sum = 0.0;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {

@@ -102,6 +102,37 @@ static void a_run_and_a_later_evaluation_agree(void **state)
     assert_true(later.loss == result.best_validation_loss);
 }
 
+/* With another number of rounds than is trained with, in streams that keep the buckets and in those
+ * that do not. */
+static void evaluations_of_a_run_may_have_other_rounds(void **state)
+{
+    (void)state;
+    static const char *const streams[] = {"fixed32", "float32"};
+    for (int i = 0; i < 2; i++) {
+        rf_train_options run = small_run(i == 0 ? "rounds-fixed" : "rounds-float");
+        rf_train_result plain;
+        rf_train_result result;
+        run.steps = 3;
+        run.stream = streams[i];
+        assert_ok(rf_trainer_run(&run, NULL, &plain, error));
+        run.output = small_run(i == 0 ? "rounds-fixed-4" : "rounds-float-4").output;
+        run.eval_num_hashes = 5;
+        assert_ok(rf_trainer_run(&run, NULL, &result, error));
+        assert_true(result.loss == plain.loss); /* training is as it was */
+        rf_evaluate_options options = judge(run.data);
+        options.model = run.output;
+        options.last_bytes = 400;
+        options.batch = run.batch;
+        options.seed = run.seed;
+        options.num_hashes = 5;
+        assert_true(evaluate(&options).loss == result.best_validation_loss);
+        options.num_hashes = 0;
+        assert_true(evaluate(&options).loss == plain.best_validation_loss);
+        options.attention = "full";
+        assert_true(evaluate(&options).loss != plain.best_validation_loss);
+    }
+}
+
 static void length_rounds_and_seed_matter_as_told(void **state)
 {
     (void)state;
@@ -264,6 +295,7 @@ int main(void)
         cmocka_unit_test(the_mean_is_that_of_the_windows_one_by_one),
         cmocka_unit_test(batches_and_repeats_change_nothing),
         cmocka_unit_test(a_run_and_a_later_evaluation_agree),
+        cmocka_unit_test(evaluations_of_a_run_may_have_other_rounds),
         cmocka_unit_test(length_rounds_and_seed_matter_as_told),
         cmocka_unit_test(progress_is_shown_and_a_request_to_stop_is_heard),
         cmocka_unit_test(what_cannot_be_judged_is_refused),

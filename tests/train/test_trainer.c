@@ -362,6 +362,18 @@ static void batches_of_a_check_survive_a_resume(void **state)
     assert_resumes("overfit", overfit);
 }
 
+static void standard_residuals(rf_train_options *options)
+{
+    options->model_config =
+        small_model(", \"num_buckets\": 4, \"reformer_c\": {\"residual\": \"standard\"}");
+}
+
+static void standard_residuals_resume_too(void **state)
+{
+    (void)state;
+    assert_resumes("standard", standard_residuals);
+}
+
 static void buckets_are_settled_once_from_the_training_length(void **state)
 {
     (void)state;
@@ -518,6 +530,7 @@ int main(void)
         cmocka_unit_test(milestones_stay),
         cmocka_unit_test(few_batches_are_learned_by_heart),
         cmocka_unit_test(batches_of_a_check_survive_a_resume),
+        cmocka_unit_test(standard_residuals_resume_too),
         cmocka_unit_test(buckets_are_settled_once_from_the_training_length),
         cmocka_unit_test(the_head_bias_is_trained_only_where_asked),
         cmocka_unit_test(a_run_may_start_from_the_weights_of_another),

@@ -25,6 +25,7 @@ typedef struct call {
     rf_attention_cut cut;
     rf_attention_source source;
     int64_t colours;
+    float *deltas; /* [batch, heads, length] output_gradient . output; in scratch */
     size_t used;   /* bytes of scratch before the threads' spaces */
     void *scratch; /* those; NULL while only counting */
 } call;
@@ -68,6 +69,8 @@ static call call_of(const rf_block_attention_backward *backward, void *scratch)
         in.wide.key_gradient = (rf_tensor){0};
     }
     place_copies(&in, scratch);
+    in.deltas = scratch != NULL ? (float *)(void *)((char *)scratch + in.used) : NULL;
+    in.used += ((size_t)(plan->batch * plan->heads * plan->length) * sizeof(float) + 63) / 64 * 64;
     in.scratch = scratch != NULL ? (char *)scratch + in.used : NULL;
     in.colours = 1 + rf_cpu_blocks(plan->before + plan->after, in.cut.run_blocks);
     return in;
@@ -132,20 +135,20 @@ RF_VECTOR_CLONES static void add_through_key(float *query_gradient, const float 
     }
 }
 
-/* deltas [rows] = output_gradient . output of the tile's queries. */
-static void find_deltas(const call *in, const rf_attention_run *run,
-                        const rf_attention_space *space, const rf_attention_tile *tile,
-                        float *deltas)
+/* All deltas, before anything is written: query_gradient may have the output's memory. */
+static void find_deltas(const call *in, int threads)
 {
+    const rf_attention_plan *plan = in->cut.plan;
     const float *output = in->wide.output.data;
+    const float *gradient = in->wide.output_gradient.data;
     const int64_t width = in->cut.width;
-    for (int64_t row = 0; row < tile->rows; row++) {
-        const int64_t later =
-            row + RF_ATTENTION_AHEAD < tile->rows ? row + RF_ATTENTION_AHEAD : row;
-        rf_cpu_attention_prefetch(&in->cut, run, tile->tokens[later], output);
-        if (tile->tokens[row] >= 0) {
-            deltas[row] = dot(output + rf_cpu_attention_row(&in->cut, run, tile->tokens[row]),
-                              space->output_gradients + row * width, width);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t token = 0; token < plan->batch * plan->length; token++) {
+        const int64_t first = token / plan->length * plan->heads;
+        for (int64_t head = 0; head < plan->heads; head++) {
+            const int64_t row = (token * plan->heads + head) * width;
+            in->deltas[(first + head) * plan->length + token % plan->length] =
+                dot(output + row, gradient + row, width);
         }
     }
 }
@@ -154,7 +157,7 @@ static void find_deltas(const call *in, const rf_attention_run *run,
  * the products. */
 static void differentiate_row(const call *in, const rf_attention_run *run,
                               const rf_attention_space *space, const rf_attention_tile *tile,
-                              int64_t row, float delta)
+                              int64_t row)
 {
     const rf_attention_plan *plan = in->cut.plan;
     const int32_t token = tile->tokens[row];
@@ -169,14 +172,14 @@ static void differentiate_row(const call *in, const rf_attention_run *run,
     const rf_attention_columns columns =
         in->cut.is_plain ? rf_cpu_attention_columns(space, tile)
                          : rf_cpu_attention_biased(&in->cut, run, space, tile, token);
-    const float *norm =
-        (const float *)in->wide.norm.data + (run->batch * plan->heads + run->head) * plan->length;
+    const int64_t at = (run->batch * plan->heads + run->head) * plan->length + token;
+    const float norm = ((const float *)in->wide.norm.data)[at];
     if (plan->probability > 0.0F) {
         rf_cpu_attention_keep(&in->cut, run, tile, token, space->keep);
         rf_cpu_attention_multiply(gradients, space->keep, tile->count);
     }
     rf_cpu_attention_softmax_backward(plan, products, gradients, &columns, &rule,
-                                      (const float[2]){norm[token], delta});
+                                      (const float[2]){norm, in->deltas[at]});
     if (plan->probability > 0.0F) {
         rf_cpu_attention_multiply(products, space->keep, tile->count);
     }
@@ -225,10 +228,8 @@ static void weigh_tile(const call *in, const rf_attention_run *run, const rf_att
     multiply_rows(tile, width, space->queries, space->keys + first, space->scores);
     multiply_rows(tile, width, space->output_gradients, space->values + first,
                   space->score_gradients);
-    float deltas[RF_ATTENTION_ROWS] = {0};
-    find_deltas(in, run, space, tile, deltas);
     for (int64_t row = 0; row < tile->rows; row++) {
-        differentiate_row(in, run, space, tile, row, deltas[row]);
+        differentiate_row(in, run, space, tile, row);
     }
 }
 
@@ -502,6 +503,7 @@ rf_status rf_cpu_block_attention_backward(rf_device *device, const void *argumen
     const int threads =
         rf_cpu_threads(device, runs, in.cut.run_keys * in.cut.columns * in.cut.width);
     convert(&in, false);
+    find_deltas(&in, threads);
     zero_outputs(&in, threads);
     for (int64_t part = 0; part < plan->parts && plan->whole_buckets; part++) {
         differentiate_buckets(&in, part, device->threads < 1 ? 1 : device->threads);

@@ -1,0 +1,372 @@
+/* Models with standard residuals on each device: loss and gradients against the double oracle, what
+ * is stored against what is planned, the same bits, hidden states, embeddings, save and load, and
+ * what is refused. Every class on the CPU is in test_heads.c, generation in
+ * tests/generate/test_session.c. */
+#include "devices.h"
+
+#include "model/pass.h"
+#include "oracle/model.h"
+#include "reformer/inside.h"
+#include "reformer/tasks.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BATCH = 2, LENGTH = 75, ROWS = BATCH * LENGTH, HIDDEN = 32, VOCABULARY = 37, LAYERS = 3 };
+
+static rf_model *create(const char *residual, const char *stream, const char *precision,
+                        double dropout, int threads)
+{
+    char text[2048];
+    rf_model *model = NULL;
+    rf_model_options options = {.device = test_device(),
+                                .precision = precision,
+                                .stream = stream,
+                                .threads = threads,
+                                .lm_head_bias = "off"};
+    (void)snprintf(
+        text, sizeof text,
+        "{\"is_decoder\": true, \"attn_layers\": [\"local\", \"lsh\", \"full\"], "
+        "\"hidden_size\": %d, \"num_attention_heads\": 2, \"attention_head_size\": 16, "
+        "\"feed_forward_size\": 48, \"vocab_size\": %d, \"hidden_act\": \"gelu\", "
+        "\"local_attn_chunk_length\": 16, \"lsh_attn_chunk_length\": 16, \"num_hashes\": 2, "
+        "\"num_buckets\": 4, \"hash_seed\": 5, \"axial_pos_shape\": [8, 16], "
+        "\"axial_pos_embds_dim\": [8, 24], \"max_position_embeddings\": 128, "
+        "\"hidden_dropout_prob\": %g, \"local_attention_probs_dropout_prob\": %g, "
+        "\"axial_norm_std\": 0.5, \"initializer_range\": 0.2, \"reformer_c\": {\"residual\": "
+        "\"%s\"}}",
+        HIDDEN, VOCABULARY, dropout, dropout, residual);
+    assert_ok(rf_model_create(text, 3, "huggingface", &options, &model, error));
+    return model;
+}
+
+static void fill_ids(int32_t ids[ROWS])
+{
+    const rf_random_key key = {.purpose = RF_PURPOSE_TEST};
+    for (uint64_t i = 0; i < ROWS; i++) {
+        ids[i] = (int32_t)rf_random_below(&key, i, VOCABULARY);
+    }
+}
+
+/* A step; its gradients [block], released with free. */
+static float *step(rf_model *model, const rf_runner_options *options, const int32_t *ids,
+                   rf_outcome *outcome, rf_memory_plan *memory)
+{
+    rf_runner *runner = NULL;
+    size_t size = (size_t)model->parameters.block_count * sizeof(float);
+    float *gradients = malloc(size);
+    rf_batch batch = {.batch = BATCH, .length = LENGTH, .ids = ids, .labels = ids};
+    assert_non_null(gradients);
+    assert_ok(rf_runner_create(model, options, &runner, error));
+    float factor = 1.0F / (float)rf_batch_scored(&batch);
+    assert_ok(rf_runner_train(runner, &batch, 7, 3, factor, outcome, error));
+    assert_false(outcome->overflow);
+    assert_ok(
+        rf_device_download(model->device, gradients, rf_runner_gradients(runner), size, error));
+    if (memory != NULL) {
+        *memory = *rf_runner_memory(runner);
+    }
+    rf_runner_destroy(runner);
+    return gradients;
+}
+
+/* ---- against the oracle ------------------------------------------------------------------ */
+
+typedef struct subject {
+    rf_model *model;
+    int32_t ids[ROWS];
+    double *block, *logits;
+    double *buckets[LAYERS]; /* [batch, heads, rounds, length] */
+    oracle_model oracle;
+} subject;
+
+static void open_subject(subject *s, const char *stream)
+{
+    enum { ROTATIONS = 2 * 16 * 2 * 2 };
+    static double rotations[ROTATIONS];
+    float drawn[ROTATIONS];
+    *s = (subject){.model = create("standard", stream, "f32", 0.0, 2)};
+    const rf_config *config = &s->model->config;
+    int64_t count = s->model->parameters.block_count;
+    float *values = malloc((size_t)count * sizeof *values);
+    assert_non_null(values);
+    assert_ok(rf_device_download(s->model->device, values, s->model->values,
+                                 (size_t)count * sizeof *values, error));
+    fill_ids(s->ids);
+    s->block = oracle_fresh(count);
+    s->logits = oracle_fresh(ROWS * VOCABULARY);
+    for (int64_t i = 0; i < count; i++) {
+        s->block[i] = (double)values[i];
+    }
+    free(values);
+    rf_plan_lsh_seeded_rotations(config, config->rounds, drawn);
+    for (int i = 0; i < ROTATIONS; i++) {
+        rotations[i] = (double)drawn[i];
+    }
+    for (int i = 0; i < LAYERS; i++) {
+        s->buckets[i] = oracle_fresh(config->heads * config->rounds * ROWS);
+    }
+    s->oracle = (oracle_model){.config = config,
+                               .parameters = &s->model->parameters,
+                               .block = s->block,
+                               .batch = BATCH,
+                               .length = LENGTH,
+                               .rounds = config->rounds,
+                               .ids = s->ids,
+                               .rotations = rotations,
+                               .hashed = s->buckets};
+}
+
+static void close_subject(subject *s)
+{
+    for (int i = 0; i < LAYERS; i++) {
+        free(s->buckets[i]);
+    }
+    free(s->block);
+    free(s->logits);
+    rf_model_destroy(s->model);
+}
+
+static rf_status give_buckets(void *user, int64_t layer, int64_t first_head,
+                              const rf_tensor *buckets, rf_error *error)
+{
+    const subject *s = user;
+    int32_t given[2 * 2 * ROWS];
+    int64_t each = buckets->shape[2] * buckets->shape[3];
+    assert_true(rf_tensor_size(buckets) <= sizeof given);
+    for (int64_t i = 0; i < rf_tensor_count(buckets); i++) {
+        int64_t b = i / each / buckets->shape[1];
+        int64_t h = i / each % buckets->shape[1];
+        given[i] = (int32_t)s->buckets[layer][(b * 2 + first_head + h) * each + i % each];
+    }
+    return rf_device_upload(s->model->device, buckets->data, given, rf_tensor_size(buckets), error);
+}
+
+/* Slope of the oracle's loss along a direction, its buckets held fixed. */
+static double slope(subject *s, const double *direction)
+{
+    const double reach = 1e-6;
+    int64_t count = s->model->parameters.block_count;
+    double losses[2];
+    double *moved = oracle_fresh(count);
+    oracle_model fixed = s->oracle;
+    fixed.exact = true;
+    fixed.buckets = (const double *const *)s->buckets;
+    fixed.hashed = NULL;
+    fixed.block = moved;
+    for (int side = 0; side < 2; side++) {
+        for (int64_t i = 0; i < count; i++) {
+            moved[i] = s->block[i] + (side == 0 ? reach : -reach) * direction[i];
+        }
+        losses[side] = oracle_model_forward(&fixed, s->logits);
+    }
+    free(moved);
+    return (losses[0] - losses[1]) / (2.0 * reach);
+}
+
+static void check_against_the_oracle(const char *stream)
+{
+    subject s;
+    rf_outcome outcome;
+    double norm = 0.0;
+    open_subject(&s, stream);
+    int64_t count = s.model->parameters.block_count;
+    double *direction = oracle_fresh(count);
+    double loss = oracle_model_forward(&s.oracle, s.logits);
+    rf_runner_options options = {.batch = BATCH,
+                                 .length = LENGTH,
+                                 .gradients = true,
+                                 .slices = {.rows = 32, .heads = 1, .head_rows = 20},
+                                 .hooks = {.user = &s, .buckets = give_buckets}};
+    float *gradients = step(s.model, &options, s.ids, &outcome, NULL);
+    assert_true(fabs(rf_outcome_loss(&outcome) - loss) < 1e-4);
+    for (int64_t i = 0; i < count; i++) {
+        norm += (double)gradients[i] * (double)gradients[i];
+    }
+    for (uint64_t n = 0; n < 3; n++) {
+        const rf_random_key key = {.seed = n, .purpose = RF_PURPOSE_TEST};
+        double ours = 0.0;
+        for (int64_t i = 0; i < count; i++) {
+            direction[i] = (double)rf_random_normal(&key, (uint64_t)i);
+            ours += direction[i] * (double)gradients[i];
+        }
+        double apart = fabs(ours - slope(&s, direction)) / sqrt(norm);
+        if (!(apart < 1e-3)) {
+            fail_msg("%s: the gradient is %g of its norm from the slope", stream, apart);
+        }
+    }
+    free(gradients);
+    free(direction);
+    close_subject(&s);
+}
+
+static void test_gradients_against_the_oracle(void **state)
+{
+    (void)state;
+    check_against_the_oracle("fixed32");
+    check_against_the_oracle("float32");
+}
+
+/* ---- memory and bits --------------------------------------------------------------------- */
+
+/* A stream a half residual is stored, one more is the stream itself; nothing else is new. */
+static void test_stored_streams_are_planned(void **state)
+{
+    (void)state;
+    const size_t stream = (size_t)ROWS * HIDDEN * sizeof(float);
+    rf_model *model = create("standard", "fixed32", "f32", 0.0, 1);
+    for (int training = 0; training < 2; training++) {
+        rf_runner_options options = {.batch = BATCH, .length = LENGTH, .training = training == 1};
+        rf_memory_plan memory;
+        rf_slices slices;
+        assert_ok(rf_runner_plan(model, &options, &memory, &slices, error));
+        const size_t rounding = 2048; /* of each block to the device's alignment */
+        size_t stored = training == 1 ? 2 * LAYERS * stream : 0;
+        size_t streams = training == 1 ? stream : 2 * stream;
+        assert_true(memory.stored_activations >= stored &&
+                    memory.stored_activations <= stored + rounding * (size_t)training);
+        assert_true(memory.streams >= streams && memory.streams <= streams + rounding);
+        if (training == 1) {
+            int32_t ids[ROWS];
+            rf_outcome outcome;
+            rf_memory_plan taken;
+            fill_ids(ids);
+            free(step(model, &options, ids, &outcome, &taken));
+            assert_int_equal(rf_plan_total(&memory), rf_plan_total(&taken));
+            assert_memory_equal(&memory, &taken, sizeof memory);
+        }
+    }
+    rf_model_destroy(model);
+}
+
+static void test_same_bits(void **state)
+{
+    (void)state;
+    int32_t ids[ROWS];
+    float *gradients[3];
+    rf_outcome outcomes[3];
+    size_t size = 0;
+    fill_ids(ids);
+    for (int i = 0; i < 3; i++) {
+        rf_model *model = create("standard", "fixed32", "f32", 0.1, i == 0 ? 1 : 2);
+        rf_runner_options options = {.batch = BATCH, .length = LENGTH, .training = true};
+        gradients[i] = step(model, &options, ids, &outcomes[i], NULL);
+        size = (size_t)model->parameters.block_count * sizeof(float);
+        rf_model_destroy(model);
+    }
+    assert_memory_equal(gradients[0], gradients[1], size);
+    assert_memory_equal(gradients[1], gradients[2], size);
+    assert_memory_equal(&outcomes[0], &outcomes[1], sizeof outcomes[0]);
+    for (int i = 0; i < 3; i++) {
+        free(gradients[i]);
+    }
+}
+
+/* bf16, with gradients of the stream in either type, is near f32. */
+static void test_bf16(void **state)
+{
+    (void)state;
+    int32_t ids[ROWS];
+    rf_outcome outcomes[3];
+    float *gradients[3];
+    int64_t count = 0;
+    fill_ids(ids);
+    for (int i = 0; i < 3; i++) {
+        rf_model *model = create("standard", "fixed32", i == 0 ? "f32" : "bf16", 0.0, 2);
+        rf_runner_options options = {
+            .batch = BATCH, .length = LENGTH, .training = true, .bf16_gradient_stream = i == 2};
+        gradients[i] = step(model, &options, ids, &outcomes[i], NULL);
+        count = model->parameters.block_count;
+        rf_model_destroy(model);
+    }
+    for (int i = 1; i < 3; i++) {
+        double apart = 0.0;
+        double norm = 0.0;
+        for (int64_t j = 0; j < count; j++) {
+            double d = (double)gradients[i][j] - (double)gradients[0][j];
+            apart += d * d;
+            norm += (double)gradients[0][j] * (double)gradients[0][j];
+        }
+        double loss = rf_outcome_loss(&outcomes[0]);
+        assert_true(fabs(rf_outcome_loss(&outcomes[i]) - loss) < 0.05 * loss);
+        assert_true(norm > 0.0 && apart < 0.3 * 0.3 * norm); /* a bucket may flip */
+    }
+    for (int i = 0; i < 3; i++) {
+        free(gradients[i]);
+    }
+}
+
+/* ---- what else a model does -------------------------------------------------------------- */
+
+/* The one stream is all of the choices; the output is of its width. */
+static void test_hidden_states(void **state)
+{
+    (void)state;
+    static float values[RF_STREAM_MEAN + 1][2 * ROWS * HIDDEN];
+    const int64_t depths[2] = {0, LAYERS};
+    int32_t ids[ROWS];
+    rf_model *model = create("standard", "float32", "f32", 0.0, 1);
+    fill_ids(ids);
+    for (int s = 0; s <= RF_STREAM_MEAN; s++) {
+        rf_state_choice choice = {depths, 2, (rf_stream_choice)s};
+        assert_int_equal(rf_model_state_width(model, choice.streams), HIDDEN);
+        assert_ok(
+            rf_model_hidden_states(model, ids, NULL, BATCH, LENGTH, &choice, values[s], error));
+        assert_memory_equal(values[s], values[0], sizeof values[0]);
+    }
+    assert_memory_not_equal(values[0], values[0] + ROWS * HIDDEN, ROWS * HIDDEN * sizeof(float));
+    assert_int_equal(rf_model_embedding_width(model, NULL), HIDDEN);
+    float vectors[BATCH * HIDDEN];
+    assert_ok(rf_model_embed(model, ids, NULL, BATCH, LENGTH, NULL, vectors, error));
+    assert_true(isfinite(vectors[BATCH * HIDDEN - 1]));
+    rf_model_destroy(model);
+}
+
+static void test_save_and_load(void **state)
+{
+    (void)state;
+    int32_t ids[ROWS];
+    float logits[2][BATCH * VOCABULARY];
+    rf_model *model = create("standard", "fixed32", "f32", 0.0, 1);
+    rf_model *again = NULL;
+    rf_model_options options = {.device = test_device(), .precision = "f32", .lm_head_bias = "off"};
+    fill_ids(ids);
+    assert_ok(rf_model_save(model, test_folder(), NULL, error));
+    assert_ok(rf_model_load(test_folder(), &options, &again, error));
+    assert_true(again->config.standard_residual);
+    assert_ok(rf_model_logits(model, ids, NULL, BATCH, LENGTH, LENGTH - 1, 1, logits[0], error));
+    assert_ok(rf_model_logits(again, ids, NULL, BATCH, LENGTH, LENGTH - 1, 1, logits[1], error));
+    assert_memory_equal(logits[0], logits[1], sizeof logits[0]);
+    rf_model_destroy(model);
+    rf_model_destroy(again);
+}
+
+static void test_nothing_is_reversed(void **state)
+{
+    (void)state;
+    rf_error error = {0};
+    rf_runner *runner = NULL;
+    rf_model *model = create("standard", "fixed32", "f32", 0.0, 1);
+    rf_runner_options options = {
+        .batch = BATCH, .length = LENGTH, .training = true, .verify_reversal = true};
+    assert_int_equal(rf_runner_create(model, &options, &runner, &error), RF_ERR_ARGUMENT);
+    assert_null(runner);
+    assert_non_null(strstr(error.message, "nothing is reversed"));
+    rf_model_destroy(model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_gradients_against_the_oracle),
+        cmocka_unit_test(test_stored_streams_are_planned),
+        cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_hidden_states),
+        cmocka_unit_test(test_save_and_load),
+        cmocka_unit_test(test_nothing_is_reversed),
+    };
+    return run_on_devices("standard", tests, sizeof tests / sizeof tests[0]);
+}
