@@ -33,7 +33,7 @@ END {
             printf "%20s", sprintf("%.2f (%s)", mean, paper[key])
             printf " %.2f (%s) |", mean, paper[key] >markdown
             printf "%s\n{\"trained\": \"%s\", \"judged\": \"%s\", \"seeds\": %d, \"accuracy\": %.4f, \"least\": %.4f, \"most\": %.4f, \"sequences\": %.4f, \"paper\": %s}", \
-                r + c > 2 ? "," : "", name(trained[r]), name(judged[c]), count[key], mean, 100 * least[key], 100 * most[key], \
+                (r + c > 2 ? "," : ""), name(trained[r]), name(judged[c]), count[key], mean, 100 * least[key], 100 * most[key], \
                 100 * whole[key] / count[key], paper[key] >json
         }
         printf "\n"

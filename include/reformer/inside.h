@@ -128,6 +128,13 @@ RF_API RF_MUST_CHECK rf_status rf_attention_weights(const rf_attention *attentio
                                                     rf_attention_row *row, rf_error *error);
 RF_API void rf_attention_row_clear(rf_attention_row *row);
 
+/* rf_model_nll without the attention of some layers, to see whether it matters: where left_out
+ * [layers] is true a layer adds its feed-forward alone, as if its output projection were zero. */
+RF_API RF_MUST_CHECK rf_status rf_model_nll_without(rf_model *model, const int32_t *ids,
+                                                    const uint8_t *mask, int64_t batch,
+                                                    int64_t length, const bool *left_out,
+                                                    float *nll, rf_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -59,7 +59,8 @@ static json_t *layers_to_json(const rf_config *config)
 {
     json_t *list = json_array();
     for (int64_t i = 0; list != NULL && i < config->layers; i++) {
-        if (json_array_append_new(list, json_string(rf_layer_kind_name(config->written_kinds[i]))) != 0) {
+        if (json_array_append_new(list,
+                                  json_string(rf_layer_kind_name(config->written_kinds[i]))) != 0) {
             json_decref(list);
             list = NULL;
         }

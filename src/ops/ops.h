@@ -653,6 +653,9 @@ extern const rf_op_entry rf_ops_cuda[RF_OP_COUNT]; /* all NULL in a build withou
  * message names both; RF_ERR_UNSUPPORTED: not on this device. Use the typed calls below. */
 RF_MUST_CHECK rf_status rf_op_run(rf_context *context, rf_op op, const void *arguments,
                                   rf_error *error);
+/* The same with scratch that is taken for this call and given back. */
+RF_MUST_CHECK rf_status rf_op_run_alone(rf_device *device, rf_op op, const void *arguments,
+                                        rf_error *error);
 const char *rf_op_name(rf_op op);
 /* Calls of each operation, their seconds, and their work as rf_op_flops and rf_op_bytes count it.
  * The device is waited for around every call; on a dry device nothing takes time. */
