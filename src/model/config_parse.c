@@ -266,6 +266,10 @@ static rf_status check_our_names(const char *name, const json_t *ours, rf_error 
                                         "mask_whole_words",
                                         "type_vocab_size",
                                         "next_sentence",
+                                        "lsh_hash",
+                                        "lsh_hash_dropout",
+                                        "lsh_rotations",
+                                        "lsh_rotations_seed",
                                         "drill",
                                         "lsh_semantics",
                                         "lsh_same_bucket",
@@ -285,7 +289,8 @@ static rf_status check_our_names(const char *name, const json_t *ours, rf_error 
                 "%s: reformer_c.%.60s is not known; known are version, stream, residual, "
                 "stream_fraction_bits, "
                 "position_kind, pooling, training_length, num_buckets_origin, mask_token, "
-                "mask_whole_words, type_vocab_size, next_sentence, drill, lsh_semantics, "
+                "mask_whole_words, type_vocab_size, next_sentence, drill, lsh_hash, "
+                "lsh_hash_dropout, lsh_rotations, lsh_rotations_seed, lsh_semantics, "
                 "lsh_same_bucket, lsh_duplicates, lsh_across_rounds, lsh_whole_buckets (a newer "
                 "version may have "
                 "written it)",
@@ -396,6 +401,7 @@ static rf_status parse(const char *name, rf_config_origin origin, const rf_class
                                   &config->bucket_factors, error));
     RF_TRY(read_positions(name, object, config, error));
     RF_TRY(read_ours(name, object, config, error));
+    RF_TRY(rf_config_read_hash(name, ours, config, error));
     RF_TRY(rf_config_read_class(name, object, origin, log, config, error));
     RF_TRY(choose(choice, log, config, error));
     const char *version = json_string_value(json_object_get(object, "transformers_version"));
