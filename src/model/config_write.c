@@ -59,7 +59,8 @@ static json_t *layers_to_json(const rf_config *config)
 {
     json_t *list = json_array();
     for (int64_t i = 0; list != NULL && i < config->layers; i++) {
-        if (json_array_append_new(list, json_string(rf_layer_kind_name(config->written_kinds[i]))) != 0) {
+        if (json_array_append_new(list,
+                                  json_string(rf_layer_kind_name(config->written_kinds[i]))) != 0) {
             json_decref(list);
             list = NULL;
         }
@@ -167,6 +168,7 @@ static rf_status write_ours(const rf_config *config, json_t *object, rf_error *e
     if (config->mask_whole_words) {
         RF_TRY(rf_json_set(ours, "mask_whole_words", json_true(), error));
     }
+    RF_TRY(rf_config_write_hash(config, ours, error));
     if (config->drill != RF_DRILL_NONE) {
         RF_TRY(rf_json_set(ours, "drill", json_string(rf_drill_name(config->drill)), error));
     }
