@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # What the examples share; each sources this with `name` set. Gives: program, data, output, size (full or small), seconds.
 #   run [--small] [--output DIR] DATA       DATA may also stand in the environment
+# A script that makes its data sets made=yes, and takes no DATA; one with settings of its own names them in `settings`: --NAME VALUE each.
 # REFORMER names the program (default: build/reformer here, else the one installed). The smaller setting is also taken where `devices` knows no GPU,
 # unless --full asks for the large one.
 
@@ -24,12 +25,21 @@ while [ $# -gt 0 ]; do
         output=$2
         shift
         ;;
+    --*)
+        case " ${settings:-} " in
+        *" ${1#--} "*) ;;
+        *) usage ;;
+        esac
+        [ $# -ge 2 ] || usage
+        eval "${1#--}=\$2"
+        shift
+        ;;
     -*) usage ;;
     *) data=$1 ;;
     esac
     shift
 done
-[ -n "$data" ] || usage
+[ -n "$data" ] || [ "${made:-no}" = yes ] || usage
 
 program=${REFORMER:-$root/build/reformer}
 [ -x "$program" ] || program=$(command -v reformer) || {

@@ -93,6 +93,8 @@ typedef struct rf_attention_info {
     const char *wrap; /* which chunk comes before the first: "none", "round": the last of the same
                          round, "rounds": the last of the round before, of all for the first */
     bool causal;
+    bool same_bucket;   /* only tokens of the query's bucket, of those in its chunks */
+    bool whole_buckets; /* no chunks (one of all slots): all tokens of its bucket */
 } rf_attention_info;
 RF_API rf_attention_info rf_attention_describe(const rf_attention *attention);
 /* Buckets of a round [length], and its order [slots]: the token of each slot, -1 for none. NULL
@@ -110,7 +112,8 @@ RF_API const float *rf_attention_values(const rf_attention *attention);
  * rounds are merged by their log-normalisers as the model does it. Weights sum to 1, but for what
  * Hugging Face's rounding makes of two kinds of rows, and so the model too: in an LSH layer a token
  * that sees itself alone has a sum within 5e-3 of 1; in a local layer a token that sees masked ones
- * alone gives each place of its window the weight 1 (docs/numerics.md). */
+ * alone gives each place of its window the weight 1 (docs/numerics.md). Under the paper's semantics
+ * all sum to 1, but for an empty row: of a token that sees none. */
 typedef struct rf_attention_row {
     int64_t count, rounds;
     int64_t *positions; /* [count] */
@@ -124,6 +127,13 @@ typedef struct rf_attention_row {
 RF_API RF_MUST_CHECK rf_status rf_attention_weights(const rf_attention *attention, int64_t query,
                                                     rf_attention_row *row, rf_error *error);
 RF_API void rf_attention_row_clear(rf_attention_row *row);
+
+/* rf_model_nll without the attention of some layers, to see whether it matters: where left_out
+ * [layers] is true a layer adds its feed-forward alone, as if its output projection were zero. */
+RF_API RF_MUST_CHECK rf_status rf_model_nll_without(rf_model *model, const int32_t *ids,
+                                                    const uint8_t *mask, int64_t batch,
+                                                    int64_t length, const bool *left_out,
+                                                    float *nll, rf_error *error);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,5 @@
-/* All of the library's public interface. See model.h, tasks.h, inside.h, layer.h, generate.h,
- * train.h, tools.h, bench.h and device.h. */
+/* All of the library's public interface. See model.h, tasks.h, inside.h, probe.h, layer.h,
+ * generate.h, train.h, tools.h, bench.h and device.h. */
 #ifndef REFORMER_REFORMER_H
 #define REFORMER_REFORMER_H
 #include "reformer/bench.h"
@@ -8,6 +8,7 @@
 #include "reformer/inside.h"
 #include "reformer/layer.h"
 #include "reformer/model.h"
+#include "reformer/probe.h"
 #include "reformer/status.h"
 #include "reformer/tasks.h"
 #include "reformer/tokenizer.h"

@@ -137,11 +137,13 @@ typedef struct rf_bench_reversal_options {
 } rf_bench_reversal_options;
 /* What reversal gives back, by depth: {"device", "precision", "batch", "length", "repeats",
  * "depths": [{"layers", "streams": {"fixed32", "float32", "bf16": {"largest", "rms",
- * "gradient_error"}}, "step_seconds", "forward_seconds", "stored_seconds", "ratio"}]}. largest and
+ * "gradient_error"}}, "step_seconds", "forward_seconds", "stored_seconds", "ratio",
+ * "standard_seconds", "standard_ratio"}]}. largest and
  * rms: of the streams that came back at the bottom, less those that went in. gradient_error: norm
  * of the difference to the gradients from stored activations of the same pass, over theirs. bf16:
  * float32 streams rounded to bf16 between layers. Times are of fixed32 streams: stored_seconds is
- * step less forward of the layers, the ratio that of step to it. */
+ * step less forward of the layers, the ratio that of step to it; standard_seconds is measured with
+ * standard residuals, which store what each half residual reads. */
 RF_API RF_MUST_CHECK rf_status rf_bench_reversal(const rf_bench_reversal_options *options,
                                                  char **report, rf_error *error);
 
@@ -246,13 +248,14 @@ typedef struct rf_attend_options {
     rf_log log;
 } rf_attend_options;
 /* What tokens look at (inside.h): {"layer", "head", "kind", "length", "rounds", "buckets", "slots",
- * "chunk", "before", "after", "wrap", "causal", "queries": [{"position", "id", "text", "count",
- * "sum", "lost", "log_norm", "rounds": [{"bucket" (where hashed), "slot", "chunk", "share"}],
- * "attended": [{"position", "id", "text", "weight", "parts": [of each round]}]}]}. "count" tokens
- * are attended to in all. For short texts, or where asked for, also "tokens": [{"position", "id",
- * "text", "buckets": [of each round]}], "borders": [the slots at which chunks begin] and, where
- * hashed, "orders": [[position in each slot, -1 for none] of each round]. CSV: query, position, id,
- * text, weight, and a part a round. The picture has at most 7 tokens. */
+ * "chunk", "before", "after", "wrap", "causal", "same_bucket", "whole_buckets", "queries":
+ * [{"position", "id", "text", "count", "sum", "lost", "log_norm", "rounds": [{"bucket" (where
+ * hashed), "slot", "chunk", "share"}], "attended": [{"position", "id", "text", "weight", "parts":
+ * [of each round]}]}]}. "count" tokens are attended to in all. For short texts, or where asked for,
+ * also "tokens": [{"position", "id", "text", "buckets": [of each round]}], "borders": [the slots at
+ * which chunks begin] and, where hashed, "orders": [[position in each slot, -1 for none] of each
+ * round]. CSV: query, position, id, text, weight, and a part a round. The picture has at most 7
+ * tokens. */
 RF_API RF_MUST_CHECK rf_status rf_attend(const rf_attend_options *options, char **report,
                                          rf_error *error);
 

@@ -98,8 +98,8 @@ static double number_of(const json_t *object, const char *key)
 
 void rf_cli_print_bench_reversal(const json_t *report)
 {
-    static const char *const head[] = {"layers",   "<streams", "largest",   "rms",
-                                       "gradient", "step, s",  "stored, s", "ratio"};
+    static const char *const head[] = {"layers",  "<streams",  "largest", "rms",         "gradient",
+                                       "step, s", "stored, s", "ratio",   "standard, s", "ratio"};
     static const char *const names[] = {"fixed32", "float32", "bf16"};
     json_t *rows = json_array();
     size_t i = 0;
@@ -111,17 +111,21 @@ void rf_cli_print_bench_reversal(const json_t *report)
             const json_t *found = json_object_get(json_object_get(depth, "streams"), name);
             bool timed = j == 0;
             json_array_append_new(
-                rows, json_pack("[o, s, o, o, o, o, o, o]",
-                                json_sprintf("%.0f", number_of(depth, "layers")), name,
-                                json_sprintf("%.3g", number_of(found, "largest")),
-                                json_sprintf("%.3g", number_of(found, "rms")),
-                                json_sprintf("%.3g", number_of(found, "gradient_error")),
-                                timed ? json_sprintf("%.3f", number_of(depth, "step_seconds"))
-                                      : json_string(""),
-                                timed ? json_sprintf("%.3f", number_of(depth, "stored_seconds"))
-                                      : json_string(""),
-                                timed ? json_sprintf("%.2f", number_of(depth, "ratio"))
-                                      : json_string("")));
+                rows,
+                json_pack("[o, s, o, o, o, o, o, o, o, o]",
+                          json_sprintf("%.0f", number_of(depth, "layers")), name,
+                          json_sprintf("%.3g", number_of(found, "largest")),
+                          json_sprintf("%.3g", number_of(found, "rms")),
+                          json_sprintf("%.3g", number_of(found, "gradient_error")),
+                          timed ? json_sprintf("%.3f", number_of(depth, "step_seconds"))
+                                : json_string(""),
+                          timed ? json_sprintf("%.3f", number_of(depth, "stored_seconds"))
+                                : json_string(""),
+                          timed ? json_sprintf("%.2f", number_of(depth, "ratio")) : json_string(""),
+                          timed ? json_sprintf("%.3f", number_of(depth, "standard_seconds"))
+                                : json_string(""),
+                          timed ? json_sprintf("%.2f", number_of(depth, "standard_ratio"))
+                                : json_string("")));
         }
     }
     rf_cli_print_table(head, sizeof head / sizeof head[0], rows);

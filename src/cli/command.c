@@ -4,12 +4,12 @@
 #include <string.h>
 
 static const rf_command *const commands[] = {
-    &rf_command_train,      &rf_command_eval,     &rf_command_generate, &rf_command_verify,
-    &rf_command_plan,       &rf_command_inspect,  &rf_command_bench,    &rf_command_devices,
-    &rf_command_convert,    &rf_command_tokenize, &rf_command_embed,    &rf_command_fill,
-    &rf_command_classify,   &rf_command_answer,   &rf_command_nearest,  &rf_command_attend,
-    &rf_command_illustrate, &rf_command_curves,   &rf_command_help,     &rf_command_version,
-    &rf_command_completion, &rf_command_manual,
+    &rf_command_train,      &rf_command_eval,       &rf_command_generate, &rf_command_verify,
+    &rf_command_plan,       &rf_command_inspect,    &rf_command_bench,    &rf_command_devices,
+    &rf_command_convert,    &rf_command_tokenize,   &rf_command_embed,    &rf_command_fill,
+    &rf_command_classify,   &rf_command_answer,     &rf_command_nearest,  &rf_command_attend,
+    &rf_command_illustrate, &rf_command_curves,     &rf_command_probe,    &rf_command_help,
+    &rf_command_version,    &rf_command_completion, &rf_command_manual,
 };
 
 /* One row for each option; `bits` says with which of the RF_SHARED masks it comes. */

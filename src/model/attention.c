@@ -192,6 +192,9 @@ static rf_status attention_forward(rf_pass *pass, int64_t layer, const rf_tensor
                                    const rf_tensor *context, rf_error *error)
 {
     size_t mark = rf_workspace_mark(pass->context.workspace);
+    if (pass->left_out != NULL && pass->left_out[layer] && !pass->context.device->dry) {
+        return RF_OK;
+    }
     for (int64_t head = 0; head < pass->config->heads; head += pass->slices.heads) {
         group g = group_at(pass, layer, head);
         RF_TRY(project(pass, &g, context, error));

@@ -1,215 +1,14 @@
-/* What a head attends to, on the host: queries, keys, values, order and masks of a head are copied
- * while a pass goes by, and rows of weights are worked out of them in double when they are asked
- * for. The arithmetic is that of block attention and of the merge of rounds (docs/design.md, "The
- * attention plan"): both normalisers rounded to float, so that a row that sees itself alone sums to
- * what the model's own does. Memory O(length x (width + rounds)), a row O(rounds x window). */
+/* What a head attends to, on the host: rows of weights are worked out in double, when they are
+ * asked for, of what was copied while a pass went by (attention_capture.c). The arithmetic is that
+ * of block attention and of the merge of rounds (docs/design.md, "The attention plan"): both
+ * normalisers rounded to float, so that a row that sees itself alone sums to what the model's own
+ * does. Memory of a row O(rounds x window). */
 #include "model/attention_weights.h"
 
 #include "base/memory.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
-
-/* ---- copying ----------------------------------------------------------------------------- */
-
-enum { COPIED_ROWS = 1024 }; /* positions at a time */
-
-typedef struct capture {
-    rf_model *model;
-    const rf_attention_place *places; /* [count] */
-    int64_t count;
-    rf_attention **attentions; /* [count] */
-} capture;
-
-static rf_status take(const char *what, int64_t count, size_t size, void **memory, rf_error *error)
-{
-    return rf_allocate((size_t)count * size, what, memory, error);
-}
-
-/* One head's rows of x [1, length, heads of the group, width], as f32. */
-static rf_status copy_head(rf_device *device, const rf_tensor *x, int64_t head, float *to,
-                           rf_error *error)
-{
-    int64_t length = x->shape[1];
-    int64_t width = x->shape[3];
-    size_t unit = rf_dtype_size(x->dtype);
-    size_t row = (size_t)(x->shape[2] * width) * unit;
-    void *scratch = NULL;
-    rf_status status = RF_OK;
-    RF_TRY(rf_allocate(COPIED_ROWS * row, "rows of a head", &scratch, error));
-    for (int64_t first = 0; first < length; first += COPIED_ROWS) {
-        int64_t count = length - first < COPIED_ROWS ? length - first : COPIED_ROWS;
-        const char *from = (const char *)x->data + (size_t)first * row;
-        RF_TRY_DONE(rf_device_download(device, scratch, from, (size_t)count * row, error));
-        for (int64_t i = 0; i < count * width; i++) {
-            size_t at = (size_t)(i / width) * row + (size_t)(head * width + i % width) * unit;
-            uint16_t half = 0;
-            memcpy(x->dtype == RF_BF16 ? (void *)&half : (void *)&to[first * width + i],
-                   (const char *)scratch + at, unit);
-            if (x->dtype == RF_BF16) {
-                to[first * width + i] = rf_bf16_to_f32(half);
-            }
-        }
-    }
-done:
-    rf_release(scratch);
-    return status;
-}
-
-static rf_status copy_vectors(rf_device *device, const rf_tensor *x, int64_t head, const char *what,
-                              float **to, rf_error *error)
-{
-    void *memory = NULL;
-    if (rf_tensor_is_absent(x)) {
-        return RF_OK;
-    }
-    RF_TRY(take(what, x->shape[1] * x->shape[3], sizeof(float), &memory, error));
-    *to = memory;
-    return copy_head(device, x, head, *to, error);
-}
-
-/* One head's part of x [1, heads of the group, rounds, n]. */
-static rf_status copy_rounds(rf_device *device, const rf_tensor *x, int64_t head, const char *what,
-                             int32_t **to, rf_error *error)
-{
-    void *memory = NULL;
-    if (rf_tensor_is_absent(x)) {
-        return RF_OK;
-    }
-    int64_t count = x->shape[2] * x->shape[3];
-    RF_TRY(take(what, count, sizeof(int32_t), &memory, error));
-    *to = memory;
-    return rf_device_download(device, *to, (const int32_t *)x->data + head * count,
-                              (size_t)count * sizeof(int32_t), error);
-}
-
-/* Where every token stands in each round. */
-static rf_status invert_order(rf_attention *a, rf_error *error)
-{
-    const rf_attention_plan *plan = &a->plan;
-    void *memory = NULL;
-    RF_TRY(take("slots of tokens", plan->parts * plan->length, sizeof(int32_t), &memory, error));
-    a->slots = memory;
-    for (int64_t i = 0; i < plan->parts * plan->slots; i++) {
-        if (a->order[i] >= 0) {
-            a->slots[i / plan->slots * plan->length + a->order[i]] = (int32_t)(i % plan->slots);
-        }
-    }
-    return RF_OK;
-}
-
-static rf_status copy_plan(rf_device *device, rf_attention *a, const rf_attention_plan *plan,
-                           rf_error *error)
-{
-    void *memory = NULL;
-    a->plan = *plan;
-    a->plan.order = (rf_tensor){0};
-    a->plan.key_mask = (rf_tensor){0};
-    if (!rf_tensor_is_absent(&plan->key_mask)) {
-        RF_TRY(take("mask", plan->length, 1, &memory, error));
-        a->mask = memory;
-        RF_TRY(
-            rf_device_download(device, a->mask, plan->key_mask.data, (size_t)plan->length, error));
-    }
-    if (rf_tensor_is_absent(&plan->order)) {
-        return RF_OK;
-    }
-    RF_TRY(copy_rounds(device, &plan->order, a->place.head - plan->first_head, "sorted order",
-                       &a->order, error));
-    return invert_order(a, error);
-}
-
-/* Is this place in the group of heads that starts at first_head? */
-static bool concerns(const capture *c, int64_t index, int64_t layer, int64_t first_head,
-                     int64_t heads)
-{
-    const rf_attention_place *place = &c->places[index];
-    return place->layer == layer && place->head >= first_head && place->head < first_head + heads;
-}
-
-static rf_status capture_plan(void *user, int64_t layer, const rf_attention_plan *plan,
-                              rf_error *error)
-{
-    capture *c = user;
-    for (int64_t i = 0; i < c->count; i++) {
-        if (concerns(c, i, layer, plan->first_head, plan->heads)) {
-            RF_TRY(copy_plan(c->model->device, c->attentions[i], plan, error));
-        }
-    }
-    return RF_OK;
-}
-
-static rf_status capture_vectors(void *user, int64_t layer, int64_t first_head,
-                                 const rf_tensor *query, const rf_tensor *key,
-                                 const rf_tensor *value, const rf_tensor *buckets, rf_error *error)
-{
-    capture *c = user;
-    rf_device *device = c->model->device;
-    for (int64_t i = 0; i < c->count; i++) {
-        if (!concerns(c, i, layer, first_head, query->shape[2])) {
-            continue;
-        }
-        rf_attention *a = c->attentions[i];
-        int64_t head = a->place.head - first_head;
-        a->width = query->shape[3];
-        RF_TRY(copy_vectors(device, query, head, "queries", &a->query, error));
-        RF_TRY(copy_vectors(device, key, head, "keys", &a->key, error));
-        RF_TRY(copy_vectors(device, value, head, "values", &a->value, error));
-        RF_TRY(copy_rounds(device, buckets, head, "buckets", &a->buckets, error));
-    }
-    return RF_OK;
-}
-
-static rf_status check_places(const rf_model *model, const rf_attention_place *places,
-                              int64_t count, rf_error *error)
-{
-    const rf_config *config = &model->config;
-    for (int64_t i = 0; i < count; i++) {
-        if (places[i].layer < 0 || places[i].layer >= config->layers || places[i].head < 0 ||
-            places[i].head >= config->heads) {
-            return rf_error_set(error, RF_ERR_ARGUMENT,
-                                "attention of layer %lld, head %lld was asked for, but there are "
-                                "%lld layers of %lld heads, counted from 0",
-                                (long long)places[i].layer, (long long)places[i].head,
-                                (long long)config->layers, (long long)config->heads);
-        }
-    }
-    return RF_OK;
-}
-
-rf_status rf_model_attention(rf_model *model, const int32_t *ids, const uint8_t *mask,
-                             int64_t length, const rf_attention_place *places, int64_t count,
-                             rf_attention **attentions, rf_error *error)
-{
-    capture c = {model, places, count, attentions};
-    rf_status status = RF_OK;
-    for (int64_t i = 0; i < count; i++) {
-        attentions[i] = NULL;
-    }
-    RF_TRY(check_places(model, places, count, error));
-    for (int64_t i = 0; i < count; i++) {
-        void *memory = NULL;
-        RF_TRY_DONE(rf_allocate_zeroed(sizeof **attentions, "attention", &memory, error));
-        attentions[i] = memory;
-        attentions[i]->place = places[i];
-    }
-    rf_hooks hooks = {.user = &c, .plan = capture_plan, .attention = capture_vectors};
-    rf_batch batch = {.batch = 1, .length = length, .ids = ids, .mask = mask};
-    RF_TRY_DONE(rf_model_evaluate(model, &batch, &hooks, error));
-    for (int64_t i = 0; i < count; i++) {
-        bool hashes = attentions[i]->buckets != NULL;
-        int64_t all = rf_config_bucket_count(&model->config) + (mask != NULL ? 1 : 0);
-        attentions[i]->bucket_count = hashes ? all : 0;
-        attentions[i]->kind = model->config.kinds[places[i].layer];
-    }
-done:
-    for (int64_t i = 0; i < count && status != RF_OK; i++) {
-        rf_attention_destroy(attentions[i]);
-        attentions[i] = NULL;
-    }
-    return status;
-}
 
 void rf_attention_destroy(rf_attention *a)
 {
@@ -243,7 +42,9 @@ rf_attention_info rf_attention_describe(const rf_attention *a)
                                .before = a->plan.before,
                                .after = a->plan.after,
                                .wrap = wraps[a->plan.wrap],
-                               .causal = a->plan.causal};
+                               .causal = a->plan.causal,
+                               .same_bucket = a->plan.same_bucket,
+                               .whole_buckets = a->plan.whole_buckets};
 }
 
 static const int32_t *of_round(const rf_attention *a, const int32_t *all, int64_t round,
@@ -285,7 +86,7 @@ enum { EMPTY = -1 };
 typedef struct column {
     int64_t token; /* EMPTY: a slot that holds none */
     int64_t round;
-    bool allowed;
+    bool allowed, is_last_resort;
     double value; /* its score, then its weight */
 } column;
 
@@ -331,7 +132,19 @@ static double product(const rf_attention *a, int64_t query, int64_t token)
     return sum * scale * (double)a->plan.scale;
 }
 
-static column column_of(const rf_attention *a, int64_t query, int64_t token, int64_t round)
+/* Both tokens are in one bucket of the query's round, where the plan asks for that. */
+static bool may_meet(const rf_attention *a, int64_t query, int64_t token, int64_t round)
+{
+    if (!a->plan.same_bucket) {
+        return true;
+    }
+    const int32_t *buckets = a->buckets + round * a->plan.length;
+    return token != EMPTY && buckets[query] == buckets[token];
+}
+
+/* Appends the column of a slot, unless the pair does not exist. Gives how many there are then. */
+static int64_t add_column(const rf_attention *a, int64_t query, int64_t token, int64_t round,
+                          column *columns, int64_t count)
 {
     const double forbidden = -1e9;
     const double last_resort = -1e5;
@@ -339,10 +152,35 @@ static column column_of(const rf_attention *a, int64_t query, int64_t token, int
     bool itself = token == query && a->plan.self == RF_SELF_LAST_RESORT;
     c.allowed = itself || (token != EMPTY && !(a->plan.causal && token > query) &&
                            (a->mask == NULL || a->mask[token] != 0));
+    if (!may_meet(a, query, token, round) ||
+        (!c.allowed && a->plan.empty_row == RF_EMPTY_ROW_ZERO)) {
+        return count;
+    }
     if (c.allowed) {
+        c.is_last_resort = itself;
         c.value = itself ? last_resort : product(a, query, token);
     }
-    return c;
+    columns[count] = c;
+    return count + 1;
+}
+
+/* Slots of whole buckets stand bucket by bucket: those of the query's are around its own. */
+static int64_t whole_bucket(const rf_attention *a, int64_t query, int64_t round, int64_t slot,
+                            column *columns)
+{
+    int64_t first = slot;
+    int64_t count = 0;
+    while (first > 0 && may_meet(a, query, token_at(a, round, first - 1), round)) {
+        first--;
+    }
+    for (int64_t i = first; i < a->plan.slots; i++) {
+        int64_t token = token_at(a, round, i);
+        if (!may_meet(a, query, token, round)) {
+            break;
+        }
+        count = add_column(a, query, token, round, columns, count);
+    }
+    return count;
 }
 
 /* The columns of one round, in the order of the window; gives how many. */
@@ -351,6 +189,9 @@ static int64_t window(const rf_attention *a, int64_t query, int64_t round, colum
     const rf_attention_plan *plan = &a->plan;
     int64_t slot = a->slots != NULL ? a->slots[round * plan->length + query] : query;
     int64_t count = 0;
+    if (plan->whole_buckets) {
+        return whole_bucket(a, query, round, slot, columns);
+    }
     for (int64_t shift = -plan->before; shift <= plan->after; shift++) {
         int64_t part = round;
         int64_t block = slot / plan->block;
@@ -359,41 +200,10 @@ static int64_t window(const rf_attention *a, int64_t query, int64_t round, colum
         }
         for (int64_t i = 0; i < plan->block; i++) {
             int64_t token = token_at(a, part, block * plan->block + i);
-            columns[count++] = column_of(a, query, token, round);
+            count = add_column(a, query, token, round, columns, count);
         }
     }
     return count;
-}
-
-static double log_sum(const column *columns, int64_t count)
-{
-    double most = -HUGE_VAL;
-    double sum = 0.0;
-    for (int64_t i = 0; i < count; i++) {
-        most = columns[i].value > most ? columns[i].value : most;
-    }
-    for (int64_t i = 0; i < count; i++) {
-        sum += exp(columns[i].value - most);
-    }
-    return most + log(sum);
-}
-
-/* Scores become weights over all rounds. Each round's normaliser is rounded, then that of all, as
- * the model's are; norms [parts]. */
-static float weigh(const rf_attention *a, column *columns, int64_t count, column *norms)
-{
-    int64_t parts = a->plan.parts;
-    for (int64_t first = 0, last = 0; first < count; first = last) {
-        while (last < count && columns[last].round == columns[first].round) {
-            last++;
-        }
-        norms[columns[first].round].value = (double)(float)log_sum(columns + first, last - first);
-    }
-    double norm = parts == 1 ? norms[0].value : (double)(float)log_sum(norms, parts);
-    for (int64_t i = 0; i < count; i++) {
-        columns[i].value = exp(columns[i].value - norm);
-    }
-    return (float)norm;
 }
 
 static int by_token(const void *left, const void *right)
@@ -404,6 +214,73 @@ static int by_token(const void *left, const void *right)
         return a->token < b->token ? -1 : 1;
     }
     return a->round < b->round ? -1 : a->round > b->round;
+}
+
+static int by_round(const void *left, const void *right)
+{
+    const column *a = left;
+    const column *b = right;
+    return a->round != b->round   ? (a->round < b->round ? -1 : 1)
+           : a->token != b->token ? (a->token < b->token ? -1 : 1)
+                                  : 0;
+}
+
+/* A pair that is met N times scores lower by log N, so that it counts once. */
+static void correct_duplicates(column *columns, int64_t count)
+{
+    qsort(columns, (size_t)count, sizeof *columns, by_token);
+    for (int64_t first = 0, last = 0; first < count; first = last) {
+        while (last < count && columns[last].token == columns[first].token) {
+            last++;
+        }
+        for (int64_t i = first; i < last; i++) {
+            bool counts = columns[i].allowed && !columns[i].is_last_resort;
+            columns[i].value -= counts ? log((double)(last - first)) : 0.0;
+        }
+    }
+    qsort(columns, (size_t)count, sizeof *columns, by_round);
+}
+
+static double log_sum(const column *columns, int64_t count)
+{
+    double most = -HUGE_VAL;
+    double sum = 0.0;
+    for (int64_t i = 0; i < count; i++) {
+        most = columns[i].value > most ? columns[i].value : most;
+    }
+    for (int64_t i = 0; i < count && most > -HUGE_VAL; i++) {
+        sum += exp(columns[i].value - most);
+    }
+    return most > -HUGE_VAL ? most + log(sum) : most;
+}
+
+/* Scores become weights over all rounds. Each round's normaliser is rounded, then that of all, as
+ * the model's are; or, where the plan is exact, the rounds have what they have in theory. norms
+ * [2 parts]: rounded, then not. */
+static float weigh(const rf_attention *a, column *columns, int64_t count, column *norms)
+{
+    int64_t parts = a->plan.parts;
+    for (int64_t r = 0; r < 2 * parts; r++) {
+        norms[r].value = -HUGE_VAL;
+    }
+    for (int64_t first = 0, last = 0; first < count; first = last) {
+        int64_t round = columns[first].round;
+        while (last < count && columns[last].round == round) {
+            last++;
+        }
+        norms[parts + round].value = log_sum(columns + first, last - first);
+        norms[round].value = (double)(float)norms[parts + round].value;
+    }
+    double all = log_sum(norms, parts);
+    double norm = parts == 1 ? norms[0].value : (double)(float)all;
+    for (int64_t i = 0; i < count; i++) {
+        const column *own = &norms[columns[i].round];
+        double value = columns[i].value;
+        columns[i].value = a->plan.rounding == RF_ROUNDING_EXACT
+                               ? exp(value - own[parts].value) * exp(own->value - all)
+                               : exp(value - norm);
+    }
+    return (float)norm;
 }
 
 static bool is_listed(const column *c)
@@ -428,7 +305,7 @@ static int64_t count_tokens(const column *columns, int64_t count)
 static rf_status take_row(int64_t count, int64_t rounds, rf_attention_row *row, rf_error *error)
 {
     void *memory = NULL;
-    RF_TRY(take("positions", count, sizeof *row->positions, &memory, error));
+    RF_TRY(rf_allocate((size_t)count * sizeof *row->positions, "positions", &memory, error));
     row->positions = memory;
     RF_TRY(rf_allocate_zeroed((size_t)(count * (1 + rounds) + rounds) * sizeof(double), "weights",
                               &memory, error));
@@ -472,10 +349,14 @@ rf_status rf_attention_weights(const rf_attention *a, int64_t query, rf_attentio
         return rf_error_set(error, RF_ERR_ARGUMENT, "position %lld is outside the %lld tokens",
                             (long long)query, (long long)plan->length);
     }
-    RF_TRY(take("window", most + plan->parts, sizeof(column), &memory, error));
+    RF_TRY(
+        rf_allocate((size_t)(most + 2 * plan->parts) * sizeof(column), "window", &memory, error));
     column *columns = memory;
     for (int64_t round = 0; round < plan->parts; round++) {
         count += window(a, query, round, columns + count);
+    }
+    if (plan->duplicates == RF_DUPLICATES_CORRECTED) {
+        correct_duplicates(columns, count);
     }
     float norm = weigh(a, columns, count, columns + most);
     qsort(columns, (size_t)count, sizeof *columns, by_token);

@@ -2,6 +2,7 @@
 #include "model/model.h"
 
 #include "base/memory.h"
+#include "reformer/inside.h"
 
 #include <string.h>
 
@@ -469,19 +470,26 @@ rf_status rf_model_check_batch(const rf_model *model, int64_t batch, int64_t len
     return rf_config_check_length(&model->config, length, error);
 }
 
-rf_status rf_model_evaluate(rf_model *model, const rf_batch *batch, const rf_hooks *hooks,
-                            rf_error *error)
+static rf_status evaluate(rf_model *model, const rf_batch *batch, const rf_hooks *hooks,
+                          const bool *left_out, rf_error *error)
 {
     rf_runner *runner = NULL;
     rf_outcome outcome;
     rf_runner_options options = {.batch = batch->batch,
                                  .length = batch->length,
                                  .segments = batch->segments != NULL,
+                                 .left_out = left_out,
                                  .hooks = *hooks};
     RF_TRY(rf_runner_create(model, &options, &runner, error));
     rf_status status = rf_runner_forward(runner, batch, 0, 0, &outcome, error);
     rf_runner_destroy(runner);
     return status;
+}
+
+rf_status rf_model_evaluate(rf_model *model, const rf_batch *batch, const rf_hooks *hooks,
+                            rf_error *error)
+{
+    return evaluate(model, batch, hooks, NULL, error);
 }
 
 rf_status rf_model_logits(rf_model *model, const int32_t *ids, const uint8_t *mask, int64_t batch,
@@ -508,6 +516,13 @@ rf_status rf_model_logits(rf_model *model, const int32_t *ids, const uint8_t *ma
 rf_status rf_model_nll(rf_model *model, const int32_t *ids, const uint8_t *mask, int64_t batch,
                        int64_t length, float *nll, rf_error *error)
 {
+    return rf_model_nll_without(model, ids, mask, batch, length, NULL, nll, error);
+}
+
+rf_status rf_model_nll_without(rf_model *model, const int32_t *ids, const uint8_t *mask,
+                               int64_t batch, int64_t length, const bool *left_out, float *nll,
+                               rf_error *error)
+{
     if (model->config.model_class != RF_CLASS_CAUSAL_LM) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
                             "a %s does not predict the next token; load a causal language model",
@@ -521,5 +536,5 @@ rf_status rf_model_nll(rf_model *model, const int32_t *ids, const uint8_t *mask,
     collector c = {model->device, length, 0, length - 1, 1, nll};
     rf_hooks hooks = {.user = &c, .nll = collect_nll};
     rf_batch input = {.batch = batch, .length = length, .ids = ids, .labels = ids, .mask = mask};
-    return rf_model_evaluate(model, &input, &hooks, error);
+    return evaluate(model, &input, &hooks, left_out, error);
 }

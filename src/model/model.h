@@ -142,6 +142,8 @@ typedef struct rf_runner_options {
                              finer than `slices` say; 0: no bound */
     rf_hooks hooks;
     rf_op_times *times; /* borrowed; NULL: not measured */
+    const bool *left_out; /* [layers], borrowed, may change between passes: the attention of these
+                             layers adds nothing. NULL: none. Not with gradients */
 } rf_runner_options;
 
 typedef struct rf_memory_plan { /* bytes */

@@ -55,6 +55,7 @@ typedef struct rf_pass {
     float pair_weight;                                 /* of its losses against the others */
     bool adds_gradients; /* to what the other head has written of the streams' gradients */
     const rf_hooks *hooks;
+    const bool *left_out; /* [layers] whose attention adds nothing; NULL: none */
 } rf_pass;
 
 /* Rows [first, first + count) of the batch, at most slices.rows of them: the loop of every row-wise

@@ -263,6 +263,7 @@ static void init(rf_runner *runner, rf_model *model, const rf_runner_options *op
     pass->head_bias_trained =
         model->trains_head_bias || (options->gradients && model->applies_head_bias);
     pass->hooks = &runner->options.hooks;
+    pass->left_out = options->left_out;
     size_t count = (size_t)model->parameters.block_count;
     runner->plan.parameters = count * sizeof(float);
     runner->plan.rounded_parameters = model->compute == RF_F32 ? 0 : count * sizeof(uint16_t);
@@ -286,6 +287,10 @@ static rf_status check_shape(rf_model *model, const rf_runner_options *options, 
         return rf_error_set(error, RF_ERR_ARGUMENT,
                             "a bare ReformerModel has no loss and cannot be trained; give it the "
                             "head of a task");
+    }
+    if ((options->training || options->gradients) && options->left_out != NULL) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "attention can be left out of forward passes only, not of training");
     }
     if (options->verify_reversal && model->config.standard_residual) {
         return rf_error_set(error, RF_ERR_ARGUMENT,

@@ -80,6 +80,29 @@ rf_status rf_op_run(rf_context *context, rf_op op, const void *arguments, rf_err
     return run_with_scratch(context, op, arguments, error);
 }
 
+rf_status rf_op_run_alone(rf_device *device, rf_op op, const void *arguments, rf_error *error)
+{
+    rf_device dry = *device;
+    rf_workspace workspace;
+    rf_status status = RF_OK;
+    dry.dry = true;
+    rf_workspace_init(&workspace, &dry);
+    RF_TRY(rf_op_run(&(rf_context){.device = &dry, .workspace = &workspace}, op, arguments, error));
+    size_t size = workspace.high;
+    rf_workspace_init(&workspace, device);
+    if (size > 0) {
+        RF_TRY(rf_workspace_allocate(&workspace, size, error));
+    }
+    rf_context context = {.device = device, .workspace = &workspace};
+    RF_TRY_DONE(rf_op_run(&context, op, arguments, error));
+    RF_TRY_DONE(rf_device_sync(device, error));
+done:
+    if (workspace.memory != NULL) {
+        rf_workspace_clear(&workspace);
+    }
+    return status;
+}
+
 rf_matrix rf_matrix_of(const rf_tensor *tensor)
 {
     RF_ASSERT(tensor->rank >= 1);

@@ -242,11 +242,7 @@ typedef struct rf_project {
 
 enum { RF_MAX_BUCKET_FACTORS = 16 };
 
-typedef enum rf_hash_kind {
-    RF_HASH_ANGULAR,   /* which of random directions and their opposites is nearest */
-    RF_HASH_HYPERPLANE /* on which sides of random planes */
-} rf_hash_kind;
-
+typedef enum rf_hash_kind { RF_HASH_ANGULAR, RF_HASH_HYPERPLANE } rf_hash_kind;
 /* Columns of the rotations of one round: the sum over the factors of n / 2, or of log2(n). */
 int64_t rf_hash_columns(rf_hash_kind kind, const int64_t *factors, int count);
 
@@ -255,20 +251,16 @@ int64_t rf_hash_columns(rf_hash_kind kind, const int64_t *factors, int count);
  *   rotations  [all_heads, width, rounds, columns] f32, columns = rf_hash_columns; absent: element
  *              (h, i, r, j) is rf_random_normal(key, ((h * width + i) * rounds + r) * columns + j),
  *              h counted over all heads of the layer
- *   key_mask   optional [batch, length] u8: where 0, the bucket is the product of the factors (one
- *              extra, last bucket)
+ *   key_mask   optional [batch, length] u8: where 0, the bucket is the product of the factors
  *   buckets    [batch, heads, rounds, length] i32, written
  * A factor n has a digit of its own columns' products p = query . rotation:
- *   ANGULAR (Andoni et al. 2015)    argmax over concat(p, -p) of n / 2 products (lowest index wins
- *                                   ties)
- *   HYPERPLANE (Charikar 2002)      n = 2^b: the sum over b products of 2^j where p_j < 0; so that
- *                                   only the product of the factors matters, not how it is cut
+ *   ANGULAR (Andoni et al. 2015)  argmax over concat(p, -p) of n / 2 products, lowest index of ties
+ *   HYPERPLANE (Charikar 2002)    n = 2^b: the sum of 2^j over those of b products where p_j < 0
  * and the bucket is the mixed-radix number of the digits, the first factor's the least significant.
  * Products are summed in f32. With a bf16 query a back end may round the rotations to bf16 too.
- * With a probability above 0 the query is hashed behind dropout: component i of head h (over all
- * heads of the layer) of token t of row b counts as 0 unless rf_random_uniform(dropout_key,
- * (((first_sample + b) * length + t) * all_heads + h) * width + i) >= probability. What is kept is
- * not scaled: a bucket does not depend on a query's length. */
+ * With a probability above 0 component i of head h (of all) of token t of row b is hashed as 0
+ * unless rf_random_uniform(dropout_key, (((first_sample + b) * length + t) * all_heads + h) * width
+ * + i) >= probability. What is kept is not scaled: a bucket does not depend on a query's length. */
 typedef struct rf_bucket_hash {
     rf_tensor query, rotations, key_mask;
     rf_random_key key;
@@ -674,6 +666,9 @@ extern const rf_op_entry rf_ops_cuda[RF_OP_COUNT]; /* all NULL in a build withou
  * message names both; RF_ERR_UNSUPPORTED: not on this device. Use the typed calls below. */
 RF_MUST_CHECK rf_status rf_op_run(rf_context *context, rf_op op, const void *arguments,
                                   rf_error *error);
+/* The same with scratch that is taken for this call and given back. */
+RF_MUST_CHECK rf_status rf_op_run_alone(rf_device *device, rf_op op, const void *arguments,
+                                        rf_error *error);
 const char *rf_op_name(rf_op op);
 /* Calls of each operation, their seconds, and their work as rf_op_flops and rf_op_bytes count it.
  * The device is waited for around every call; on a dry device nothing takes time. */

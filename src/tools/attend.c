@@ -318,12 +318,13 @@ static rf_status start_report(attending *a, rf_error *error)
 {
     const rf_attention_info *i = &a->info;
     a->report =
-        json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:[]}", "layer",
-                  (json_int_t)i->place.layer, "head", (json_int_t)i->place.head, "kind", i->kind,
-                  "length", (json_int_t)i->length, "rounds", (json_int_t)i->rounds, "buckets",
-                  (json_int_t)i->buckets, "slots", (json_int_t)i->slots, "chunk",
+        json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:b, s:b, s:[]}",
+                  "layer", (json_int_t)i->place.layer, "head", (json_int_t)i->place.head, "kind",
+                  i->kind, "length", (json_int_t)i->length, "rounds", (json_int_t)i->rounds,
+                  "buckets", (json_int_t)i->buckets, "slots", (json_int_t)i->slots, "chunk",
                   (json_int_t)i->chunk, "before", (json_int_t)i->before, "after",
-                  (json_int_t)i->after, "wrap", i->wrap, "causal", (int)i->causal, "queries");
+                  (json_int_t)i->after, "wrap", i->wrap, "causal", (int)i->causal, "same_bucket",
+                  (int)i->same_bucket, "whole_buckets", (int)i->whole_buckets, "queries");
     return a->report != NULL ? RF_OK : no_memory(error);
 }
 

@@ -150,10 +150,13 @@ static void add_chunk(rf_attention_view *view, int64_t query, int64_t shift, int
                       int64_t chunk)
 {
     const rf_attention_info *info = &view->info;
+    int64_t bucket = rf_view_bucket(view, query);
     for (int64_t i = 0; i < info->chunk; i++) {
         int64_t slot = chunk * info->chunk + i;
         int64_t key = token_at(view, round, slot);
-        int64_t at = key >= 0 && !(info->causal && key > query) ? find(&view->row, key) : -1;
+        bool may = key >= 0 && !(info->causal && key > query) &&
+                   (!info->same_bucket || rf_view_bucket(view, key) == bucket);
+        int64_t at = may ? find(&view->row, key) : -1;
         if (at >= 0) {
             view->copies[key]++;
             view->pairs[view->pair_count++] = (rf_view_pair){
@@ -237,12 +240,13 @@ rf_status rf_view_numbers(const rf_attention_view *view, json_t *numbers, rf_err
 {
     const rf_attention_info *i = &view->info;
     json_t *about = json_pack(
-        "{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b}", "layer",
+        "{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:b, s:b}", "layer",
         (json_int_t)i->place.layer, "head", (json_int_t)i->place.head, "kind", i->kind, "length",
         (json_int_t)i->length, "rounds", (json_int_t)i->rounds, "round", (json_int_t)view->round,
         "query", (json_int_t)view->query, "buckets", (json_int_t)i->buckets, "slots",
         (json_int_t)i->slots, "chunk", (json_int_t)i->chunk, "before", (json_int_t)i->before,
-        "after", (json_int_t)i->after, "wrap", i->wrap, "causal", (int)i->causal);
+        "after", (json_int_t)i->after, "wrap", i->wrap, "causal", (int)i->causal, "same_bucket",
+        (int)i->same_bucket, "whole_buckets", (int)i->whole_buckets);
     int failed = about == NULL || json_object_update(numbers, about) != 0;
     json_decref(about);
     return failed ? rf_error_set(error, RF_ERR_MEMORY, "no memory for the numbers") : RF_OK;

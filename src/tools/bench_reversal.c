@@ -6,7 +6,8 @@
  * forward pass.
  *
  * A stack that stores everything computes no layer twice: its time is taken as that of a step less
- * one forward pass of the layers. */
+ * one forward pass of the layers. Measured beside it is one with standard residuals, which stores
+ * what its half residuals read. */
 #include "base/clock.h"
 #include "base/memory.h"
 #include "model/model.h"
@@ -40,6 +41,7 @@ typedef struct bench {
     bool rounds;         /* the streams to bf16, between layers */
     rf_tensor rounded;   /* [count] bf16, device */
     double step, layers; /* seconds */
+    double standard;     /* of a step with standard residuals */
     drift drifts[KINDS];
 } bench;
 
@@ -151,6 +153,22 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* The configuration with so many layers, and random weights. */
+static rf_status make_model(const bench *b, const char *config_text, int64_t layers, bool standard,
+                            rf_model **model, rf_error *error)
+{
+    const rf_bench_reversal_options *options = b->options;
+    const rf_model_options where = {.device = options->device,
+                                    .precision = options->precision,
+                                    .kernels = options->kernels,
+                                    .threads = options->threads};
+    char *text = NULL;
+    RF_TRY(rf_deepen(config_text, layers, options->length, standard, &text, error));
+    rf_status status = rf_model_create(text, 0, NULL, &where, model, error);
+    rf_release(text);
+    return status;
+}
+
 /* Medians of a training pass and of a forward pass without a head, in turn. */
 static rf_status measure_time(bench *b, rf_error *error)
 {
@@ -184,6 +202,35 @@ done:
     return status;
 }
 
+/* The median of a training pass of the same layers with standard residuals. */
+static rf_status measure_standard(bench *b, const char *config_text, int64_t layers,
+                                  rf_error *error)
+{
+    const int64_t repeats = b->options->repeats;
+    const rf_runner_options options = {.batch = b->options->batch,
+                                       .length = b->options->length,
+                                       .gradients = true,
+                                       .fixed_stream = true};
+    double steps[MOST_REPEATS];
+    rf_model *model = NULL;
+    rf_runner *runner = NULL;
+    rf_outcome outcome;
+    rf_status status = RF_OK;
+    RF_TRY_DONE(make_model(b, config_text, layers, true, &model, error));
+    RF_TRY_DONE(rf_runner_create(model, &options, &runner, error));
+    for (int64_t i = -1; i < repeats; i++) { /* the first warms up */
+        double start = rf_clock_seconds();
+        RF_TRY_DONE(rf_runner_train(runner, &b->batch, 0, i + 1, 1.0F, &outcome, error));
+        steps[i < 0 ? 0 : i] = rf_clock_seconds() - start;
+    }
+    qsort(steps, (size_t)repeats, sizeof steps[0], compare_doubles);
+    b->standard = steps[repeats / 2];
+done:
+    rf_runner_destroy(runner);
+    rf_model_destroy(model);
+    return status;
+}
+
 /* ---- memory ------------------------------------------------------------------------------ */
 
 static rf_status take(size_t count, const char *what, void *memory, rf_error *error)
@@ -197,16 +244,8 @@ static rf_status take(size_t count, const char *what, void *memory, rf_error *er
 static rf_status prepare(bench *b, const char *config_text, int64_t layers, rf_error *error)
 {
     const rf_bench_reversal_options *options = b->options;
-    const rf_model_options where = {.device = options->device,
-                                    .precision = options->precision,
-                                    .kernels = options->kernels,
-                                    .threads = options->threads};
     const rf_random_key key = {.purpose = RF_PURPOSE_TEST};
-    char *text = NULL;
-    RF_TRY(rf_deepen(config_text, layers, options->length, &text, error));
-    rf_status status = rf_model_create(text, 0, NULL, &where, &b->model, error);
-    rf_release(text);
-    RF_TRY(status);
+    RF_TRY(make_model(b, config_text, layers, false, &b->model, error));
     if (b->model->config.standard_residual) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
                             "bench reversal needs a model with reversible residuals: this one's "
@@ -261,9 +300,11 @@ static json_t *row_of(const bench *b, int64_t layers)
                                   json_pack("{s:f, s:f, s:f}", "largest", d->largest, "rms", d->rms,
                                             "gradient_error", d->gradient));
     }
-    return json_pack("{s:I, s:o, s:f, s:f, s:f, s:f}", "layers", (json_int_t)layers, "streams",
-                     streams, "step_seconds", b->step, "forward_seconds", b->layers,
-                     "stored_seconds", stored, "ratio", stored > 0.0 ? b->step / stored : 0.0);
+    return json_pack("{s:I, s:o, s:f, s:f, s:f, s:f, s:f, s:f}", "layers", (json_int_t)layers,
+                     "streams", streams, "step_seconds", b->step, "forward_seconds", b->layers,
+                     "stored_seconds", stored, "ratio", stored > 0.0 ? b->step / stored : 0.0,
+                     "standard_seconds", b->standard, "standard_ratio",
+                     b->standard > 0.0 ? b->step / b->standard : 0.0);
 }
 
 static rf_status measure_depth(bench *b, const char *config_text, int64_t layers, json_t *rows,
@@ -276,6 +317,7 @@ static rf_status measure_depth(bench *b, const char *config_text, int64_t layers
         RF_TRY_DONE(run_once(b, kind, false, b->spare, error));
     }
     RF_TRY_DONE(measure_time(b, error));
+    RF_TRY_DONE(measure_standard(b, config_text, layers, error));
     (void)json_array_append_new(rows, row_of(b, layers));
 done:
     clear(b);

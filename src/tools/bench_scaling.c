@@ -240,7 +240,7 @@ static rf_status plan_layers(const rf_bench_scaling_options *options, json_t *li
     for (int64_t layers = 1; layers <= MOST_LAYERS; layers *= 2) {
         char *text = NULL;
         json_t *report = NULL;
-        RF_TRY(rf_deepen(options->model_config, layers, PLAN_LENGTH, &text, error));
+        RF_TRY(rf_deepen(options->model_config, layers, PLAN_LENGTH, false, &text, error));
         rf_status status = plan(options, text, PLAN_LENGTH, &report, error);
         rf_release(text);
         RF_TRY(status);

@@ -16,8 +16,8 @@ static rf_status cycle(const rf_config *config, int64_t layers, json_t *object, 
     return rf_json_set(object, "num_hidden_layers", json_integer(layers), error);
 }
 
-rf_status rf_deepen(const char *config_text, int64_t layers, int64_t length, char **text,
-                    rf_error *error)
+rf_status rf_deepen(const char *config_text, int64_t layers, int64_t length, bool standard,
+                    char **text, rf_error *error)
 {
     static const char name[] = "model configuration";
     json_t *object = NULL;
@@ -28,6 +28,7 @@ rf_status rf_deepen(const char *config_text, int64_t layers, int64_t length, cha
     RF_TRY_DONE(rf_json_parse_object(name, config_text, strlen(config_text), &object, error));
     RF_TRY_DONE(rf_config_parse(name, object, RF_CONFIG_OURS, NULL, &config, error));
     RF_TRY_DONE(rf_config_extend_positions(&config, length, error));
+    config.standard_residual = config.standard_residual || standard;
     RF_TRY_DONE(rf_config_to_json(&config, &whole, error));
     RF_TRY_DONE(cycle(&config, layers, whole, error));
     RF_TRY_DONE(rf_json_text(whole, false, text, error));

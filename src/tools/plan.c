@@ -22,8 +22,9 @@ static double full_attention_bytes(const rf_config *config, int64_t parameters, 
     double attention = 4.0 * (double)(config->heads * config->head_width);
     double widths = 4.0 * (double)config->hidden + 2.0 * (double)config->feed_forward;
     double kept = training ? (double)config->layers : 1.0;
-    double floats = rows * (kept * (scores + attention + widths) + 2.0 * (double)config->hidden +
-                            2.0 * (double)config->vocabulary);
+    double floats =
+        rows * (kept * (scores + attention + widths) + (double)rf_config_output_width(config) +
+                2.0 * (double)config->vocabulary);
     return 4.0 * (floats + (training ? 4.0 : 1.0) * (double)parameters);
 }
 

@@ -70,17 +70,43 @@ static rf_status draw_text_order(lsh_scene *s, rf_error *error)
     return RF_OK;
 }
 
-/* Calls for each stretch of slots [first, last] of a chunk that stands in one row of the strip. */
-typedef rf_status (*on_stretch)(lsh_scene *s, int64_t chunk, int64_t first, int64_t last,
-                                const rf_look *look, rf_error *error);
-static rf_status each_stretch(lsh_scene *s, int64_t chunk, on_stretch call, const rf_look *look,
-                              rf_error *error)
+/* Slots of a chunk, or of a bucket. */
+typedef struct run {
+    int64_t number, first, end;
+} run;
+
+static run chunk_run(const lsh_scene *s, int64_t chunk)
 {
     int64_t size = s->view.info.chunk;
-    for (int64_t first = chunk * size; first < (chunk + 1) * size;) {
+    return (run){chunk, chunk * size, (chunk + 1) * size};
+}
+
+/* The slots of a token's bucket. */
+static run bucket_run(const lsh_scene *s, int64_t token)
+{
+    const rf_attention_view *view = &s->view;
+    int64_t bucket = rf_view_bucket(view, token);
+    run found = {bucket, -1, -1};
+    for (int64_t slot = 0; slot < view->info.slots; slot++) {
+        int64_t other = rf_view_token(view, slot);
+        if (other >= 0 && rf_view_bucket(view, other) == bucket) {
+            found.first = found.first < 0 ? slot : found.first;
+            found.end = slot + 1;
+        }
+    }
+    return found;
+}
+
+/* Calls for each stretch [first, last] of a run that stands in one row of the strip. */
+typedef rf_status (*on_stretch)(lsh_scene *s, int64_t number, int64_t first, int64_t last,
+                                const rf_look *look, rf_error *error);
+static rf_status each_stretch(lsh_scene *s, run of, on_stretch call, const rf_look *look,
+                              rf_error *error)
+{
+    for (int64_t first = of.first; first < of.end;) {
         int64_t row_end = (first / s->sorted.per_row + 1) * s->sorted.per_row;
-        int64_t next = row_end < (chunk + 1) * size ? row_end : (chunk + 1) * size;
-        RF_TRY(call(s, chunk, first, next - 1, look, error));
+        int64_t next = row_end < of.end ? row_end : of.end;
+        RF_TRY(call(s, of.number, first, next - 1, look, error));
         first = next;
     }
     return RF_OK;
@@ -99,12 +125,12 @@ static rf_status draw_bracket(lsh_scene *s, int64_t chunk, int64_t first, int64_
                             right - left > 52.0 ? "chunk %lld" : "%lld", (long long)chunk);
 }
 
-static rf_status draw_outline(lsh_scene *s, int64_t chunk, int64_t first, int64_t last,
+static rf_status draw_outline(lsh_scene *s, int64_t number, int64_t first, int64_t last,
                               const rf_look *look, rf_error *error)
 {
     double left = rf_strip_x(&s->sorted, first) - 2.0;
     double right = rf_strip_x(&s->sorted, last) + s->sorted.cell + 1.0;
-    RF_TRY(rf_drawing_data(s->drawing, "seen-chunk", (double)chunk, error));
+    RF_TRY(rf_drawing_data(s->drawing, "seen", (double)number, error));
     return rf_drawing_box(s->drawing, look, left, rf_strip_y(&s->sorted, first) - 2.0, right - left,
                           s->sorted.height + 4.0, error);
 }
@@ -137,52 +163,83 @@ static rf_status draw_sorted(lsh_scene *s, rf_error *error)
     for (int64_t slot = 0; slot < info->slots; slot++) {
         RF_TRY(draw_slot(s, slot, error));
     }
-    for (int64_t chunk = 0; chunk < info->slots / info->chunk; chunk++) {
+    for (int64_t i = 0; i < info->slots / info->chunk && !info->whole_buckets; i++) {
         const rf_look line = {.classes = "axis", .step = 5.0};
-        RF_TRY(each_stretch(s, chunk, draw_bracket, &line, error));
+        RF_TRY(each_stretch(s, chunk_run(s, i), draw_bracket, &line, error));
     }
     s->y = rf_strip_bottom(&s->sorted) - 8.0;
     return RF_OK;
 }
 
-/* Which chunks the chosen token sees, as the pairs of its row have it. */
+static rf_status say(lsh_scene *s, const char *line, rf_error *error)
+{
+    s->y += 17.0;
+    return rf_drawing_words(s->drawing, &(rf_look){.size = 13.0}, LEFT, s->y - 5.0, line, error);
+}
+
+/* In words, what the chosen token sees. */
+static rf_status tell_seen(lsh_scene *s, rf_error *error)
+{
+    const rf_attention_view *view = &s->view;
+    const rf_attention_info *info = &view->info;
+    char text[RF_VIEW_LABEL];
+    char line[RF_DRAWING_CLEAN_BYTES];
+    int64_t own = rf_view_slot(view, view->query) / info->chunk;
+    RF_TRY(rf_view_text(view, view->query, text, error));
+    if (info->whole_buckets) {
+        RF_TRY(head(s, "No chunks: look at the whole bucket", error));
+        (void)snprintf(line, sizeof line,
+                       "Token %lld \xE2\x80\x9C%.40s\xE2\x80\x9D sees its bucket (orange),",
+                       (long long)view->query, text);
+    } else {
+        char title[RF_VIEW_LABEL];
+        (void)snprintf(title, sizeof title, "Cut into chunks of %lld, and look",
+                       (long long)info->chunk);
+        RF_TRY(head(s, title, error));
+        (void)snprintf(line, sizeof line,
+                       "Token %lld \xE2\x80\x9C%.40s\xE2\x80\x9D in chunk %lld (orange) sees that "
+                       "chunk and those in blue,",
+                       (long long)view->query, text, (long long)own);
+    }
+    RF_TRY(say(s, line, error));
+    if (info->same_bucket && !info->whole_buckets) {
+        RF_TRY(say(s, "of them what is in its own bucket,", error));
+    }
+    RF_TRY(say(s,
+               info->causal ? "of them what is not later in the text; itself only where there is "
+                              "nothing else."
+                            : "itself only where there is nothing else.",
+               error));
+    if (view->pair_count > 0 && view->pairs[0].round != view->round) {
+        (void)snprintf(line, sizeof line,
+                       "Before the first chunk of a round comes the last of round %lld.",
+                       (long long)view->pairs[0].round);
+        RF_TRY(say(s, line, error));
+    }
+    return RF_OK;
+}
+
+/* What the chosen token sees is outlined: chunks as the pairs of its row have them, or its bucket.
+ */
 static rf_status draw_seen(lsh_scene *s, rf_error *error)
 {
     rf_attention_view *view = &s->view;
     const rf_attention_info *info = &view->info;
-    char text[RF_VIEW_LABEL];
-    char title[RF_VIEW_LABEL];
-    int64_t own = rf_view_slot(view, view->query) / info->chunk;
+    const rf_look own = {.classes = "line s1", .step = 6.0};
+    const rf_look other = {.classes = "line s0", .step = 6.0};
     int64_t last_shift = -info->before - 1;
-    const rf_look plain = {.size = 13.0};
-    (void)snprintf(title, sizeof title, "Cut into chunks of %lld, and look",
-                   (long long)info->chunk);
-    RF_TRY(head(s, title, error));
-    RF_TRY(rf_view_text(view, view->query, text, error));
-    RF_TRY(rf_drawing_print(s->drawing, &plain, LEFT, s->y + 12.0, error,
-                            "Token %lld \xE2\x80\x9C%.20s\xE2\x80\x9D in chunk %lld (orange) sees "
-                            "that chunk and those in blue,",
-                            (long long)view->query, text, (long long)own));
-    RF_TRY(rf_drawing_words(s->drawing, &plain, LEFT, s->y + 29.0,
-                            info->causal ? "of them what is not later in the text; itself only "
-                                           "where there is nothing else."
-                                         : "itself only where there is nothing else.",
-                            error));
-    s->y += 34.0;
     RF_TRY(rf_view_look(view, view->query, error));
-    if (view->pair_count > 0 && view->pairs[0].round != view->round) {
-        s->y += 17.0;
-        RF_TRY(rf_drawing_print(s->drawing, &plain, LEFT, s->y - 5.0, error,
-                                "Before the first chunk of a round comes the last of round %lld.",
-                                (long long)view->pairs[0].round));
-    }
-    for (int64_t i = 0; i < view->pair_count; i++) {
+    RF_TRY(tell_seen(s, error));
+    for (int64_t i = 0; i < view->pair_count && !info->whole_buckets; i++) {
         const rf_view_pair *pair = &view->pairs[i];
         if (pair->shift != last_shift && pair->round == view->round) {
-            const rf_look line = {.classes = pair->shift == 0 ? "line s1" : "line s0", .step = 6.0};
-            RF_TRY(each_stretch(s, pair->slot / info->chunk, draw_outline, &line, error));
+            RF_TRY(each_stretch(s, chunk_run(s, pair->slot / info->chunk), draw_outline,
+                                pair->shift == 0 ? &own : &other, error));
         }
         last_shift = pair->shift;
+    }
+    if (info->whole_buckets) {
+        RF_TRY(each_stretch(s, bucket_run(s, view->query), draw_outline, &own, error));
     }
     int64_t slot = rf_view_slot(view, view->query);
     return rf_drawing_box(s->drawing, &(rf_look){.classes = "edge", .step = 6.0},

@@ -3,6 +3,7 @@
 #include "devices.h"
 
 #include "base/memory.h"
+#include "model/attention_weights.h"
 #include "model/model.h"
 #include "oracle/attention.h"
 #include "reformer/inside.h"
@@ -427,6 +428,171 @@ static void test_refusals(void **state)
     rf_model_destroy(model);
 }
 
+/* ---- the paper's semantics ---- */
+
+typedef struct paper {
+    const char *name;
+    rf_wrap wrap;
+    int64_t length, slots, block, before, after;
+    int buckets; /* 0: nothing is hashed into the plan */
+    bool causal, masked, whole, corrected, zero_rows, exact;
+} paper;
+
+enum { PARTS = 2, PAPER_LENGTH = 61, PAPER_SLOTS = 64 };
+
+static const paper papers[] = {
+    {"paper, causal", RF_WRAP_NONE, 61, 64, 8, 1, 0, 5, true, false, false, true, true, true},
+    {"paper, both sides", RF_WRAP_NONE, 61, 64, 8, 1, 1, 5, false, false, false, true, true, true},
+    {"paper, masked", RF_WRAP_NONE, 61, 64, 8, 1, 1, 5, false, true, false, true, true, true},
+    {"buckets alone", RF_WRAP_ALL_PARTS, 61, 64, 8, 1, 0, 3, true, false, false, false, false,
+     false},
+    {"corrected alone", RF_WRAP_ALL_PARTS, 61, 64, 16, 1, 1, 0, false, true, false, true, false,
+     false},
+    {"a block twice", RF_WRAP_PART, 12, 16, 8, 1, 1, 0, false, false, false, true, false, false},
+    {"zero rows", RF_WRAP_NONE, 61, 64, 4, 0, 0, 7, true, true, false, false, true, true},
+    {"whole buckets", RF_WRAP_NONE, 61, 61, 61, 0, 0, 4, true, false, true, true, true, true},
+    {"whole, masked", RF_WRAP_NONE, 61, 61, 61, 0, 0, 4, false, true, true, true, true, true},
+    {"whole alone", RF_WRAP_NONE, 61, 61, 61, 0, 0, 4, false, false, true, false, false, false},
+    {"each its own", RF_WRAP_NONE, 61, 61, 61, 0, 0, 61, true, false, true, true, true, true},
+};
+
+/* One head by itself, as a pass would leave it, and the same in doubles for the oracle. */
+typedef struct one_head {
+    rf_attention attention;
+    float query[PAPER_LENGTH * WIDTH], value[PAPER_LENGTH * WIDTH];
+    uint8_t mask[PAPER_LENGTH];
+    int32_t order[PARTS * PAPER_SLOTS], slots[PARTS * PAPER_LENGTH], buckets[PARTS * PAPER_LENGTH];
+    double queries[PAPER_LENGTH * WIDTH], values[PAPER_LENGTH * WIDTH], masks[PAPER_LENGTH];
+    double orders[PARTS * PAPER_SLOTS], of[PARTS * PAPER_LENGTH];
+} one_head;
+
+/* Tokens by bucket, then by position; behind them slots without a token. */
+static void sort_part(const paper *p, one_head *h, int64_t part)
+{
+    int64_t slot = 0;
+    for (int32_t bucket = 0; bucket < (p->buckets > 0 ? p->buckets : PAPER_LENGTH); bucket++) {
+        for (int64_t i = 0; i < p->length; i++) {
+            if (h->buckets[part * p->length + i] == bucket) {
+                h->slots[part * p->length + i] = (int32_t)slot;
+                h->order[part * p->slots + slot++] = (int32_t)i;
+            }
+        }
+    }
+    for (; slot < p->slots; slot++) {
+        h->order[part * p->slots + slot] = -1;
+    }
+}
+
+static void make_head(const paper *p, one_head *h)
+{
+    const rf_random_key key = {.seed = 5, .purpose = RF_PURPOSE_TEST};
+    rf_random_normals(&key, 0, h->query, (size_t)(p->length * WIDTH));
+    rf_random_normals(&key, 4096, h->value, (size_t)(p->length * WIDTH));
+    int buckets = p->buckets > 0 ? p->buckets : PAPER_LENGTH;
+    for (int64_t i = 0; i < PARTS * p->length; i++) {
+        bool each = buckets == PAPER_LENGTH && p->buckets > 0;
+        h->buckets[i] = each ? (int32_t)(i % p->length)
+                             : (int32_t)rf_random_below(&key, (uint64_t)i, (uint64_t)buckets);
+        h->of[i] = (double)h->buckets[i];
+    }
+    for (int64_t part = 0; part < PARTS; part++) {
+        sort_part(p, h, part);
+    }
+    for (int64_t i = 0; i < PARTS * p->slots; i++) {
+        h->orders[i] = (double)h->order[i];
+    }
+    for (int64_t i = 0; i < p->length * WIDTH; i++) {
+        h->queries[i] = (double)h->query[i];
+        h->values[i] = (double)h->value[i];
+        h->mask[i / WIDTH] = i / WIDTH % 3 != 0;
+        h->masks[i / WIDTH] = (double)h->mask[i / WIDTH];
+    }
+    h->attention = (rf_attention){.width = WIDTH,
+                                  .query = h->query,
+                                  .value = h->value,
+                                  .mask = p->masked ? h->mask : NULL,
+                                  .order = h->order,
+                                  .slots = h->slots,
+                                  .buckets = p->buckets > 0 ? h->buckets : NULL};
+    h->attention.plan = (rf_attention_plan){
+        .batch = 1,
+        .heads = 1,
+        .parts = PARTS,
+        .length = p->length,
+        .slots = p->slots,
+        .block = p->block,
+        .before = p->before,
+        .after = p->after,
+        .wrap = p->wrap,
+        .causal = p->causal,
+        .self = RF_SELF_LAST_RESORT,
+        .same_bucket = p->buckets > 0,
+        .whole_buckets = p->whole,
+        .duplicates = p->corrected ? RF_DUPLICATES_CORRECTED : RF_DUPLICATES_COUNTED,
+        .empty_row = p->zero_rows ? RF_EMPTY_ROW_ZERO : RF_EMPTY_ROW_UNIFORM,
+        .rounding = p->exact ? RF_ROUNDING_EXACT : RF_ROUNDING_REFERENCE,
+        .normalise_keys = true,
+        .scale = 1.0F};
+}
+
+/* Weights times values against the oracle's rounds, merged. */
+static void check_paper_row(const paper *p, const one_head *h, int64_t query, const double *merged,
+                            double norm)
+{
+    rf_attention_row row;
+    double sum = 0.0;
+    assert_ok(rf_attention_weights(&h->attention, query, &row, error));
+    for (int64_t i = 0; i < row.count; i++) {
+        sum += row.weights[i];
+        assert_true(!(p->causal && row.positions[i] > query));
+    }
+    assert_true(row.count > 0); /* itself, at least */
+    if (p->exact && fabs(sum - 1.0) > 1e-6) {
+        fail_msg("%s, query %lld: weights sum to %.9f", p->name, (long long)query, sum);
+    }
+    for (int64_t c = 0; c < WIDTH; c++) {
+        double result = 0.0;
+        for (int64_t i = 0; i < row.count; i++) {
+            result += row.weights[i] * h->values[row.positions[i] * WIDTH + c];
+        }
+        if (fabs(result - merged[query * WIDTH + c]) > 1e-6) {
+            fail_msg("%s, query %lld: %.9g, the oracle %.9g", p->name, (long long)query, result,
+                     merged[query * WIDTH + c]);
+        }
+    }
+    assert_true(fabs((double)row.log_norm - norm) <= 1e-6 * fmax(1.0, fabs(norm)));
+    rf_attention_row_clear(&row);
+}
+
+static void test_paper(void **state)
+{
+    (void)state;
+    static one_head h;
+    static double output[PARTS * PAPER_LENGTH * WIDTH];
+    static double norms[PARTS * PAPER_LENGTH];
+    static double merged[PAPER_LENGTH * WIDTH];
+    static double norm[PAPER_LENGTH];
+    for (size_t i = 0; i < sizeof papers / sizeof papers[0]; i++) {
+        const paper *p = &papers[i];
+        make_head(p, &h);
+        const oracle_attention in = {.plan = &h.attention.plan,
+                                     .width = WIDTH,
+                                     .order = h.orders,
+                                     .key_mask = p->masked ? h.masks : NULL,
+                                     .bucket = p->buckets > 0 ? h.of : NULL,
+                                     .query = h.queries,
+                                     .value = h.values};
+        rf_combine_rounds combine = {.output =
+                                         rf_tensor_5(NULL, RF_F32, 1, PARTS, p->length, 1, WIDTH),
+                                     .rounding = h.attention.plan.rounding};
+        oracle_block_attention(&in, output, norms);
+        oracle_combine_rounds(&combine, output, norms, merged, norm);
+        for (int64_t query = 0; query < p->length; query++) {
+            check_paper_row(p, &h, query, merged, norm[query]);
+        }
+    }
+}
+
 typedef struct countdown {
     int left;
 } countdown;
@@ -472,9 +638,8 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_self_only),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_rows),     cmocka_unit_test(test_self_only),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_paper),
         cmocka_unit_test(test_memory),
     };
     return run_on_devices("attention_weights", tests, sizeof tests / sizeof tests[0]);

@@ -10,6 +10,7 @@
 #include "tools/deepen.h"
 
 #include <stdio.h>
+#include <math.h>
 #include <string.h>
 
 static const char config[] =
@@ -48,7 +49,7 @@ static void test_deepen(void **state)
 {
     (void)state;
     char *text = NULL;
-    assert_ok(rf_deepen(config, 5, 100, &text, error));
+    assert_ok(rf_deepen(config, 5, 100, false, &text, error));
     json_t *deep = parse(text);
     const json_t *layers = json_object_get(deep, "attn_layers");
     assert_int_equal(json_array_size(layers), 5);
@@ -58,6 +59,13 @@ static void test_deepen(void **state)
     assert_int_equal(
         json_integer_value(json_array_get(json_object_get(deep, "axial_pos_shape"), 0)), 7);
     assert_int_equal(json_integer_value(json_object_get(deep, "hidden_size")), 16);
+    assert_null(json_object_get(json_object_get(deep, "reformer_c"), "residual"));
+    json_decref(deep);
+    assert_ok(rf_deepen(config, 2, 100, true, &text, error));
+    deep = parse(text);
+    const json_t *ours = json_object_get(deep, "reformer_c");
+    assert_string_equal(json_string_value(json_object_get(ours, "residual")), "standard");
+    assert_string_equal(json_string_value(json_object_get(deep, "model_type")), "reformer_c");
     json_decref(deep);
 }
 
@@ -92,6 +100,9 @@ static void test_reversal(void **state)
         assert_true(number_at(half, "rms") > 10.0 * number_at(single, "rms"));
         assert_true(number_at(half, "gradient_error") > number_at(single, "gradient_error"));
         assert_true(number_at(row, "step_seconds") > number_at(row, "forward_seconds"));
+        assert_true(number_at(row, "standard_seconds") > 0.0);
+        assert_true(fabs(number_at(row, "standard_ratio") * number_at(row, "standard_seconds") -
+                         number_at(row, "step_seconds")) < 1e-9);
     }
     json_decref(report);
     assert_file("reversal.svg");

@@ -1,0 +1,295 @@
+/* reformer probe: what the attention of a model does on a text. */
+#include "message.h"
+#include "table.h"
+
+#include "reformer/model.h"
+#include "reformer/probe.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const rf_option options[] = {
+    {.name = "data",
+     .letter = 'd',
+     .kind = RF_OPTION_STRING,
+     .argument = "TEXT",
+     .key = "data",
+     .required = true,
+     .group = "what",
+     .help = "file, folder or pattern of files, whose first windows are looked at"},
+    {.name = "last-bytes",
+     .kind = RF_OPTION_SIZE,
+     .argument = "SIZE",
+     .preset = "0",
+     .key = "last_bytes",
+     .group = "what",
+     .help = "only the last bytes of the data; 0 for all"},
+    {.name = "length",
+     .letter = 'l',
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .high = 2147483647,
+     .key = "length",
+     .group = "how",
+     .help = "tokens a window; 0 for the length that the model was trained at"},
+    {.name = "windows",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "4",
+     .low = 1,
+     .high = 1 << 20,
+     .key = "windows",
+     .group = "how",
+     .help = "windows at most"},
+    {.name = "queries",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "64",
+     .low = 1,
+     .high = 1024,
+     .key = "queries",
+     .group = "how",
+     .help = "tokens of each window that are compared with exact attention"},
+    {.name = "recall",
+     .kind = RF_OPTION_NUMBER,
+     .argument = "SHARE",
+     .preset = "0.9",
+     .key = "recall",
+     .group = "how",
+     .help = "how many rounds capture so much of exact attention?"},
+    {.name = "most-rounds",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "16",
+     .low = 1,
+     .high = 64,
+     .key = "most_rounds",
+     .group = "how",
+     .help = "rounds of hashing that are tried for it"},
+    {.name = "no-loss",
+     .kind = RF_OPTION_FLAG,
+     .key = "no_loss",
+     .group = "how",
+     .help = "leave out the losses without the attention of layers, which take a pass a layer"},
+    {.name = "seed",
+     .letter = 's',
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .key = "seed",
+     .group = "how",
+     .help = "what everything random follows from (here: the tokens and the rotations)"},
+    {.name = "output",
+     .letter = 'o',
+     .kind = RF_OPTION_STRING,
+     .argument = "DIR",
+     .key = "output",
+     .group = "what",
+     .help = "folder for pictures and probe.json"},
+};
+
+/* ---- tables ------------------------------------------------------------------------------ */
+
+static void add_text(json_t *row, const char *text)
+{
+    json_array_append_new(row, json_string(text));
+}
+
+static void add_integer(json_t *row, const json_t *value)
+{
+    char text[32] = "-";
+    if (json_is_integer(value)) {
+        (void)snprintf(text, sizeof text, "%lld", (long long)json_integer_value(value));
+    }
+    add_text(row, text);
+}
+
+static void add_number(json_t *row, const json_t *value, int decimals)
+{
+    char text[64] = "-";
+    if (json_is_number(value)) {
+        (void)snprintf(text, sizeof text, "%.*f", decimals, json_number_value(value));
+    }
+    add_text(row, text);
+}
+
+/* Beside the most that there could be. */
+static void add_entropy(json_t *row, const json_t *load)
+{
+    char text[64] = "-";
+    if (json_is_object(load)) {
+        (void)snprintf(text, sizeof text, "%.2f/%.2g",
+                       json_number_value(json_object_get(load, "entropy")),
+                       json_number_value(json_object_get(load, "entropy_most")));
+    }
+    add_text(row, text);
+}
+
+/* The columns that heads, layers and kinds have alike. */
+static void add_figures(json_t *row, const json_t *figures)
+{
+    const json_t *load = json_object_get(figures, "load");
+    add_number(row, json_object_get(figures, "captured"), 3);
+    add_number(row, json_object_get(figures, "output_error"), 3);
+    add_number(row, json_object_get(figures, "keys"), 0);
+    add_number(row, json_object_get(figures, "overlap"), 3);
+    add_number(row, json_object_get(figures, "nearest_32"), 3);
+    add_number(row, json_object_get(figures, "nearest_64"), 3);
+    add_integer(row, json_object_get(figures, "rounds_needed"));
+    add_integer(row, json_object_get(load, "largest"));
+    add_number(row, json_object_get(load, "even"), 0);
+    add_number(row, json_object_get(load, "empty"), 1);
+    add_entropy(row, load);
+}
+
+static json_t *new_row(json_t *rows, const char *what)
+{
+    json_t *row = json_array();
+    json_array_append_new(rows, row);
+    add_text(row, what);
+    return row;
+}
+
+static void print_heads(const json_t *report)
+{
+    char rounds[32];
+    (void)snprintf(rounds, sizeof rounds, "rounds for %g",
+                   json_number_value(json_object_get(report, "recall")));
+    const char *const head[] = {"<head",        "captured", "error",   "keys",
+                                "overlap",      "near 32",  "near 64", rounds,
+                                "largest load", "even",     "empty",   "entropy"};
+    const json_t *layers = json_object_get(report, "layers");
+    const json_t *kinds = json_object_get(report, "kinds");
+    json_t *rows = json_array();
+    for (size_t i = 0; i < json_array_size(layers); i++) {
+        const json_t *layer = json_array_get(layers, i);
+        const json_t *heads = json_object_get(layer, "heads");
+        for (size_t h = 0; h < json_array_size(heads); h++) {
+            char name[96];
+            (void)snprintf(name, sizeof name, "layer %zu %s, %zu", i,
+                           json_string_value(json_object_get(layer, "kind")), h);
+            add_figures(new_row(rows, name), json_array_get(heads, h));
+        }
+    }
+    for (size_t k = 0; k < json_array_size(kinds); k++) {
+        char name[96];
+        const json_t *kind = json_array_get(kinds, k);
+        (void)snprintf(name, sizeof name, "all %s",
+                       json_string_value(json_object_get(kind, "kind")));
+        add_figures(new_row(rows, name), kind);
+    }
+    rf_cli_print_table(head, sizeof head / sizeof head[0], rows);
+    json_decref(rows);
+}
+
+static void print_losses(const json_t *loss)
+{
+    static const char *const head[] = {"<without the attention of", "loss", "change"};
+    const json_t *without = json_object_get(loss, "without");
+    json_t *rows = json_array();
+    json_t *row = new_row(rows, "nothing");
+    add_number(row, json_object_get(loss, "normal"), 4);
+    add_text(row, "");
+    for (size_t i = 0; i < json_array_size(without); i++) {
+        const json_t *item = json_array_get(without, i);
+        const char *what = json_string_value(json_object_get(item, "what"));
+        const json_t *first = json_array_get(json_object_get(item, "layers"), 0);
+        char name[96];
+        if (strcmp(what, "layer") == 0) {
+            (void)snprintf(name, sizeof name, "layer %lld", (long long)json_integer_value(first));
+        } else {
+            (void)snprintf(name, sizeof name, "all%s%s layers", strcmp(what, "all") == 0 ? "" : " ",
+                           strcmp(what, "all") == 0 ? "" : what);
+        }
+        row = new_row(rows, name);
+        add_number(row, json_object_get(item, "loss"), 4);
+        add_number(row, json_object_get(item, "change"), 4);
+    }
+    printf("\n");
+    rf_cli_print_table(head, sizeof head / sizeof head[0], rows);
+    json_decref(rows);
+}
+
+static void print_report(const json_t *report)
+{
+    print_heads(report);
+    if (json_is_object(json_object_get(report, "loss"))) {
+        print_losses(json_object_get(report, "loss"));
+    }
+}
+
+/* ---- the command ------------------------------------------------------------------------- */
+
+static rf_status check(const rf_settings *settings, rf_error *error)
+{
+    const double recall = rf_settings_number(settings, "recall");
+    if (!(recall > 0.0 && recall <= 1.0)) {
+        return rf_cli_fail(error, RF_ERR_ARGUMENT,
+                           "--recall is %g, expected a share of attention, above 0 and at most 1",
+                           recall);
+    }
+    return RF_OK;
+}
+
+static int run(const rf_settings *settings)
+{
+    rf_error error = {0};
+    char *text = NULL;
+    const rf_probe_options how = {
+        .model = rf_settings_string(settings, "model"),
+        .data = rf_settings_string(settings, "data"),
+        .last_bytes = rf_settings_integer(settings, "last-bytes"),
+        .length = rf_settings_integer(settings, "length"),
+        .windows = rf_settings_integer(settings, "windows"),
+        .queries = rf_settings_integer(settings, "queries"),
+        .most_rounds = rf_settings_integer(settings, "most-rounds"),
+        .recall = rf_settings_number(settings, "recall"),
+        .no_loss = rf_settings_flag(settings, "no-loss"),
+        .seed = (uint64_t)rf_settings_integer(settings, "seed"),
+        .output = rf_settings_string(settings, "output"),
+        .attention = rf_settings_string(settings, "attention"),
+        .num_hashes = rf_settings_integer(settings, "num-hashes"),
+        .extend_positions = rf_settings_integer(settings, "extend-positions"),
+        .device = rf_settings_string(settings, "device"),
+        .precision = rf_settings_string(settings, "precision"),
+        .kernels = rf_settings_string(settings, "kernels"),
+        .stream = rf_settings_string(settings, "stream"),
+        .threads = (int)rf_settings_integer(settings, "threads"),
+        .log = rf_cli_log(settings),
+    };
+    rf_status status = rf_probe(&how, &text, &error);
+    int code = rf_cli_report(settings->command, status, &error);
+    json_t *report = text != NULL ? json_loads(text, 0, NULL) : NULL;
+    if (report != NULL && rf_settings_flag(settings, "json")) {
+        code = rf_cli_print_json(json_incref(report));
+    } else if (report != NULL) {
+        print_report(report);
+    }
+    json_decref(report);
+    rf_text_release(text);
+    return code;
+}
+
+const rf_command rf_command_probe = {
+    .name = "probe",
+    .purpose = "What attention does in a model, and what its hashes find",
+    .description =
+        "Sampled tokens of a text meet every key that they may see, in exact attention over the "
+        "model's own queries, keys and values. A row a head: the share of it that falls on keys "
+        "which the model attends to (captured), how far the head's output is from the exact one "
+        "(error), how many keys it attends to, how alike those of two rounds of hashing are "
+        "(overlap), what the 32 and 64 heaviest keys have of it, how many rounds would capture "
+        "--recall of it; and how tokens lie in buckets: the largest load, an even one, empty "
+        "buckets, entropy in bits. Then the loss without the attention of each layer, of each "
+        "kind of layers, and of all.",
+    .examples = {"probe --model runs/book --data book.txt --last-bytes 200K",
+                 "probe --model runs/book --data book.txt --recall 0.95 --most-rounds 32 --output "
+                 "probe"},
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .shared = RF_SHARED_CONFIG | RF_SHARED_DEVICE | RF_SHARED_THREADS | RF_SHARED_JSON |
+              RF_SHARED_QUIET | RF_SHARED_MODEL,
+    .check = check,
+    .run = run,
+};
