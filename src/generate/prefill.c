@@ -45,9 +45,8 @@ static rf_status hash(prefill *of, int64_t layer, int64_t first_head, const rf_t
                                 .key_mask = of->mask,
                                 .first_head = first_head,
                                 .rounds = config->rounds,
-                                .factor_count = config->bucket_factors,
                                 .buckets = *buckets};
-    memcpy(arguments.factors, config->buckets, sizeof arguments.factors);
+    rf_config_fill_hash(config, &arguments);
     return rf_op_bucket_hash(&of->context, &arguments, error);
 }
 

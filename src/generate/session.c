@@ -185,8 +185,9 @@ static rf_status draw_rotations(rf_session *session, float *values, rf_error *er
             continue;
         }
         last = rotations->data;
-        rf_random_key key = {
+        const rf_random_key own = {
             .seed = session->seed, .layer = (uint32_t)layer, .purpose = RF_PURPOSE_ROTATION};
+        const rf_random_key key = rf_config_rotation_key(config, own, layer);
         size_t count = (size_t)rf_tensor_count(rotations);
         if (config->has_hash_seed) {
             rf_torch_generator generator;

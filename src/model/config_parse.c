@@ -258,6 +258,7 @@ static rf_status check_our_names(const char *name, const json_t *ours, rf_error 
         "version",       "stream",           "residual",           "stream_fraction_bits",
         "position_kind", "training_length",  "num_buckets_origin", "pooling",
         "mask_token",    "mask_whole_words", "type_vocab_size",    "next_sentence",
+        "lsh_hash",      "lsh_hash_dropout", "lsh_rotations",      "lsh_rotations_seed",
         "drill"};
     json_t *iterated = (json_t *)(uintptr_t)ours; /* jansson's iterators do not write */
     for (void *i = json_object_iter(iterated); i != NULL; i = json_object_iter_next(iterated, i)) {
@@ -272,7 +273,8 @@ static rf_status check_our_names(const char *name, const json_t *ours, rf_error 
                 "%s: reformer_c.%.60s is not known; known are version, stream, residual, "
                 "stream_fraction_bits, "
                 "position_kind, pooling, training_length, num_buckets_origin, mask_token, "
-                "mask_whole_words, type_vocab_size, next_sentence, drill (a newer version may have "
+                "mask_whole_words, type_vocab_size, next_sentence, drill, lsh_hash, "
+                "lsh_hash_dropout, lsh_rotations, lsh_rotations_seed (a newer version may have "
                 "written it)",
                 name, key);
         }
@@ -380,6 +382,7 @@ static rf_status parse(const char *name, rf_config_origin origin, const rf_class
                                   &config->bucket_factors, error));
     RF_TRY(read_positions(name, object, config, error));
     RF_TRY(read_ours(name, object, config, error));
+    RF_TRY(rf_config_read_hash(name, ours, config, error));
     RF_TRY(rf_config_read_class(name, object, origin, log, config, error));
     RF_TRY(choose(choice, log, config, error));
     const char *version = json_string_value(json_object_get(object, "transformers_version"));

@@ -28,17 +28,19 @@ static rf_status hash(rf_pass *pass, int64_t layer, int64_t first_head, const rf
                       const rf_tensor *buckets, rf_error *error)
 {
     const rf_config *config = pass->config;
-    rf_bucket_hash arguments = {.query = *query,
-                                .rotations = pass->rotations,
-                                .key_mask = pass->mask,
-                                .key = rf_pass_key(pass, RF_PURPOSE_ROTATION, layer),
-                                .first_head = first_head,
-                                .rounds = pass->rounds,
-                                .factor_count = config->bucket_factors,
-                                .buckets = *buckets};
-    for (int i = 0; i < config->bucket_factors; i++) {
-        arguments.factors[i] = config->buckets[i];
-    }
+    rf_bucket_hash arguments = {
+        .query = *query,
+        .rotations = pass->rotations,
+        .key_mask = pass->mask,
+        .key = rf_config_rotation_key(config, rf_pass_key(pass, RF_PURPOSE_ROTATION, layer), layer),
+        .first_head = first_head,
+        .rounds = pass->rounds,
+        .buckets = *buckets,
+        .probability = pass->dropout ? (float)config->hash_dropout : 0.0F,
+        .dropout_key = rf_pass_key(pass, RF_PURPOSE_HASH_DROPOUT, layer),
+        .first_sample = pass->first_sample,
+        .all_heads = config->heads};
+    rf_config_fill_hash(config, &arguments);
     if (pass->hooks->rotations != NULL) {
         rf_tensor given = pass->hooks->rotations(pass->hooks->user, layer);
         if (!rf_tensor_is_absent(&given)) {
