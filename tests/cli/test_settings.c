@@ -118,9 +118,8 @@ static void test_rules(void **state)
          "of a preset)"},
         {"bench", "-m m", "bench needs step|memory|attention|generate|reversal|scaling|collisions"},
         {"bench", "-m m stepp",
-         "step|memory|attention|generate|reversal|scaling is 'stepp', expected one of step, "
-         "memory, "
-         "attention, generate, reversal, scaling"},
+         "step|memory|attention|generate|reversal|scaling|collisions is 'stepp', expected one of "
+         "step, memory, attention, generate, reversal, scaling, collisions"},
         {"completion", "fish", "bash|zsh is 'fish', expected one of bash, zsh"},
         {"manual", "", "manual needs DIR"},
     };
