@@ -1,7 +1,8 @@
 /* All of the library's public interface. See model.h, tasks.h, inside.h, probe.h, layer.h,
- * generate.h, train.h, tools.h and device.h. */
+ * generate.h, train.h, tools.h, bench.h and device.h. */
 #ifndef REFORMER_REFORMER_H
 #define REFORMER_REFORMER_H
+#include "reformer/bench.h"
 #include "reformer/device.h"
 #include "reformer/generate.h"
 #include "reformer/inside.h"

@@ -34,6 +34,7 @@ typedef enum rf_purpose {
     RF_PURPOSE_CLASSIFIER_DROPOUT = 13, /* before the dense layer, and behind it */
     RF_PURPOSE_CORRUPTION = 14,         /* of a masked language model's input */
     RF_PURPOSE_DRILL = 15,              /* what a drill is made of */
+    RF_PURPOSE_HASH_DROPOUT = 16,       /* of queries, before they are hashed */
     RF_PURPOSE_PROBE = 17               /* which queries are looked at */
 } rf_purpose;
 

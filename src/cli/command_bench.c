@@ -1,6 +1,7 @@
 /* reformer bench: real steps of a model, one attention layer, or decoded tokens, timed; curves
- * against depth and length. */
+ * against depth, length and angle. */
 #include "bench_attention.h"
+#include "bench_collisions.h"
 #include "bench_generate.h"
 #include "bench_length.h"
 #include "message.h"
@@ -239,13 +240,30 @@ static const rf_option options[] = {
      .argument = "DIR",
      .key = "output",
      .group = "scaling",
-     .help = "folder of the pictures; reversal, too"},
+     .help = "folder of the pictures; reversal and collisions, too"},
     {.name = "beside",
      .kind = RF_OPTION_STRING,
      .argument = "FILE",
      .key = "beside",
      .group = "scaling",
      .help = "also draw the curves in FILE, which were measured elsewhere (bench/peers/scaling)"},
+    {.name = "draws",
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "131072",
+     .low = 1024,
+     .high = INT64_C(1) << 40,
+     .key = "draws",
+     .group = "collisions",
+     .help = "random rotations for each number of buckets, a multiple of 1024"},
+    {.name = "seed",
+     .letter = 's',
+     .kind = RF_OPTION_INTEGER,
+     .argument = "N",
+     .preset = "0",
+     .key = "seed",
+     .group = "collisions",
+     .help = "what the rotations and the vectors follow from"},
     {.name = "heads-at-a-time",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
@@ -379,6 +397,7 @@ static const bench_kind kinds[] = {
     {"generate", rf_cli_bench_generate, rf_cli_print_bench_generate},
     {"reversal", rf_cli_bench_reversal, rf_cli_print_bench_reversal},
     {"scaling", rf_cli_bench_scaling, rf_cli_print_bench_scaling},
+    {"collisions", rf_cli_bench_collisions, rf_cli_print_bench_collisions},
 };
 
 static int run(const rf_settings *settings)
@@ -410,6 +429,7 @@ static const struct chooser {
     {"generate", rf_cli_bench_generate_takes},
     {"reversal", rf_cli_bench_reversal_takes},
     {"scaling", rf_cli_bench_scaling_takes},
+    {"collisions", rf_cli_bench_collisions_takes},
 };
 
 /* The kind of benchmark that an option belongs to, where the one asked for does not take it; else
@@ -429,7 +449,8 @@ static const char *foreign_to(const rf_settings *settings, const rf_option *opti
 
 static rf_status check_model(const rf_settings *settings, rf_error *error)
 {
-    if (is_kind(settings, "attention") || is_kind(settings, "scaling")) {
+    if (is_kind(settings, "attention") || is_kind(settings, "scaling") ||
+        is_kind(settings, "collisions")) {
         return RF_OK;
     }
     if (is_kind(settings, "reversal") && settings->model == NULL) {
@@ -456,13 +477,14 @@ static rf_status check(const rf_settings *settings, rf_error *error)
 
 const rf_command rf_command_bench = {
     .name = "bench",
-    .purpose = "Time steps, an attention layer or decoded tokens; curves by length and depth",
+    .purpose =
+        "Time steps, attention or decoded tokens; curves by length, depth and angle",
     .examples = {"bench step --config quickstart --length 2048 --batch 4",
                  "bench generate --config enwik8 --length 8192 --repeats 256 --warmup 8"},
-    .positional = "step|memory|attention|generate|reversal|scaling",
+    .positional = "step|memory|attention|generate|reversal|scaling|collisions",
     .least_arguments = 1,
     .most_arguments = 1,
-    .choices = "step|memory|attention|generate|reversal|scaling",
+    .choices = "step|memory|attention|generate|reversal|scaling|collisions",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .shared =

@@ -7,7 +7,6 @@
 #include "generate/session.h"
 
 #include <math.h>
-#include <string.h>
 
 /* What a step carries from layer to layer. */
 typedef struct step {
@@ -155,12 +154,11 @@ static rf_status step_attention(step *at, int64_t layer, rf_error *error)
     const rf_layer_cache *cache = &session->caches[layer];
     int64_t width = config->heads * config->head_width;
     rf_tensor merged;
-    rf_cache_append append = {.cache = *cache,
-                              .state = session->state,
-                              .hash = {.rotations = session->rotations[layer],
-                                       .rounds = config->rounds,
-                                       .factor_count = config->bucket_factors}};
-    memcpy(append.hash.factors, config->buckets, sizeof append.hash.factors);
+    rf_cache_append append = {
+        .cache = *cache,
+        .state = session->state,
+        .hash = {.rotations = session->rotations[layer], .rounds = config->rounds}};
+    rf_config_fill_hash(config, &append.hash);
     RF_TRY(take_2(at, "query", RF_F32, width, &append.query, error));
     RF_TRY(take_2(at, "value", RF_F32, width, &append.value, error));
     RF_TRY(take_2(at, "attention", RF_F32, width, &merged, error));

@@ -1,7 +1,7 @@
 /* The prompt of some rows of a session: one forward pass of the training kernels, whose attention
  * inputs fill the caches on the way, on the device. Time and memory are those of the forward pass;
  * its memory is given back at the end. */
-#include "generate/session.h"
+#include "generate/recompute.h"
 #include "model/pass.h"
 
 #include <string.h>
@@ -45,9 +45,8 @@ static rf_status hash(prefill *of, int64_t layer, int64_t first_head, const rf_t
                                 .key_mask = of->mask,
                                 .first_head = first_head,
                                 .rounds = config->rounds,
-                                .factor_count = config->bucket_factors,
                                 .buckets = *buckets};
-    memcpy(arguments.factors, config->buckets, sizeof arguments.factors);
+    rf_config_fill_hash(config, &arguments);
     return rf_op_bucket_hash(&of->context, &arguments, error);
 }
 
@@ -138,7 +137,8 @@ static rf_status take_all(prefill *of, rf_error *error)
     if (of->prompt->mask != NULL) {
         RF_TRY(rf_workspace_take_2(&of->workspace, "mask", RF_U8, rows, count, &of->mask, error));
     }
-    for (int64_t layer = 0; layer < config->layers && of->context.device->dry; layer++) {
+    const bool fills = of->context.device->dry && !session->recomputes;
+    for (int64_t layer = 0; layer < config->layers && fills; layer++) {
         if (!rf_tensor_is_absent(&session->caches[layer].lists)) {
             rf_tensor query = rf_tensor_4(NULL, session->model->compute, rows, count, config->heads,
                                           config->head_width);
@@ -217,7 +217,7 @@ static rf_status forward(prefill *of, rf_outcome *outcome, rf_error *error)
     options.hooks = (rf_hooks){.user = of,
                                .logits_first = prompt->count - 1,
                                .logits_count = 1,
-                               .attention = capture_attention,
+                               .attention = session->recomputes ? NULL : capture_attention,
                                .logits = capture_logits,
                                .rotations = give_rotations};
     rf_batch batch = {
@@ -229,14 +229,11 @@ static rf_status forward(prefill *of, rf_outcome *outcome, rf_error *error)
     return status;
 }
 
-rf_status rf_session_prefill(rf_session *session, const rf_prompt *prompt, rf_error *error)
+rf_status rf_session_run_text(rf_session *session, const rf_prompt *prompt, rf_error *error)
 {
     prefill of = {.session = session, .prompt = prompt};
     rf_outcome outcome = {0};
     rf_status status = create_workspace(&of, error);
-    if (status == RF_OK) {
-        status = note_mask(session, prompt, error);
-    }
     if (status == RF_OK) {
         status = forward(&of, &outcome, error);
     }
@@ -250,5 +247,15 @@ rf_status rf_session_prefill(rf_session *session, const rf_prompt *prompt, rf_er
                             (long long)outcome.overflow_layer);
     }
     session->is_broken = false;
+    return RF_OK;
+}
+
+rf_status rf_session_prefill(rf_session *session, const rf_prompt *prompt, rf_error *error)
+{
+    RF_TRY(rf_session_run_text(session, prompt, error));
+    RF_TRY(note_mask(session, prompt, error));
+    if (session->recomputes) {
+        RF_TRY(rf_recompute_begin(session, prompt, error));
+    }
     return set_state(session, prompt, error);
 }

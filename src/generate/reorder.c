@@ -158,6 +158,9 @@ static rf_status move_rows(const reorder *of, rf_error *error)
     }
     RF_TRY(move_whole(of, &session->state, error));
     RF_TRY(move_whole(of, &session->kept, error));
+    if (session->recomputes) {
+        RF_TRY(move_whole(of, &session->texts, error));
+    }
     RF_TRY(fetch_kept(session, error));
     for (int64_t row = 0; row < session->batch; row++) {
         session->rows[row] = of->rows[row];
@@ -177,6 +180,9 @@ static rf_status take_spare(rf_session *session, rf_error *error)
     size_t size = larger(row_size(&session->kept), row_size(&session->state));
     if (session->spare.device != NULL) {
         return RF_OK;
+    }
+    if (session->recomputes) {
+        size = larger(size, row_size(&session->texts));
     }
     for (int64_t layer = 0; layer < session->model->config.layers; layer++) {
         const rf_layer_cache *cache = &session->caches[layer];

@@ -3,6 +3,7 @@
 #include "generate/session.h"
 
 #include "base/memory.h"
+#include "generate/recompute.h"
 
 /* ---- creation ---------------------------------------------------------------------------- */
 
@@ -138,8 +139,13 @@ static rf_status take_block(rf_session *session, rf_error *error)
     rf_workspace *block = &session->block;
     int64_t batch = session->batch;
     for (int64_t layer = 0; layer < config->layers; layer++) {
-        RF_TRY(rf_cache_take(&session->caches[layer], config, layer, batch, session->capacity,
-                             block, error));
+        const int64_t capacity = session->recomputes ? 1 : session->capacity;
+        RF_TRY(
+            rf_cache_take(&session->caches[layer], config, layer, batch, capacity, block, error));
+    }
+    if (session->recomputes) {
+        RF_TRY(rf_workspace_take_2(block, "texts", RF_I32, batch, session->capacity,
+                                   &session->texts, error));
     }
     RF_TRY(take_rotations(session, error));
     RF_TRY(
@@ -185,8 +191,9 @@ static rf_status draw_rotations(rf_session *session, float *values, rf_error *er
             continue;
         }
         last = rotations->data;
-        rf_random_key key = {
+        const rf_random_key own = {
             .seed = session->seed, .layer = (uint32_t)layer, .purpose = RF_PURPOSE_ROTATION};
+        const rf_random_key key = rf_config_rotation_key(config, own, layer);
         size_t count = (size_t)rf_tensor_count(rotations);
         if (config->has_hash_seed) {
             rf_torch_generator generator;
@@ -252,6 +259,9 @@ static rf_status create_buffers(rf_session *session, rf_error *error)
     }
     RF_TRY(rf_allocate((size_t)longest * sizeof *session->attended, "a window", &memory, error));
     session->attended = memory;
+    RF_TRY(rf_allocate((size_t)session->capacity * sizeof *session->host_text, "a text", &memory,
+                       error));
+    session->host_text = memory;
     return create_copies(session, list_words, error);
 }
 
@@ -269,7 +279,9 @@ static rf_status create_workspace(rf_session *session, rf_error *error)
 {
     rf_workspace_init(&session->workspace, &session->dry);
     session->context = (rf_context){.device = &session->dry, .workspace = &session->workspace};
-    RF_TRY(rf_session_step(session, error));
+    if (!session->recomputes) {
+        RF_TRY(rf_session_step(session, error));
+    }
     RF_TRY(rf_op_sample(&session->context, &session->sample, error));
     size_t needed = session->workspace.high;
     rf_workspace_init(&session->workspace, session->model->device);
@@ -306,6 +318,12 @@ rf_status rf_session_create(rf_model *model, const rf_session_options *options,
     created->batch = options->batch > 0 ? options->batch : 1;
     created->capacity = options->capacity;
     created->seed = options->seed;
+    created->recomputes = rf_recompute_is_needed(&model->config);
+    if (created->recomputes) {
+        rf_log_write(options->log.write != NULL ? &options->log : &model->log, RF_LOG_NOTICE,
+                     "lsh layers with options of the paper's: no caches, each new token runs its "
+                     "whole text through the model");
+    }
     rf_status status = fill_session(created, error);
     if (status != RF_OK) {
         rf_session_destroy(created);
@@ -330,6 +348,7 @@ void rf_session_destroy(rf_session *session)
     rf_release(session->host_lists);
     rf_release(session->host_report);
     rf_release(session->attended);
+    rf_release(session->host_text);
     rf_release(session->rows);
     rf_release(session->rotations);
     rf_release(session->caches);

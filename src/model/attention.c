@@ -15,9 +15,8 @@ typedef struct group {
     bool shared; /* keys are made from queries */
     rf_attention_plan plan;
     rf_tensor query, key, value; /* [batch, length, heads, head width]; key absent where shared */
-    rf_tensor order;  /* [batch, heads, rounds, slots] i32, absent where nothing is hashed */
-    rf_tensor merged; /* [batch, length, heads, head width] */
-    rf_tensor norm;   /* [batch, heads, length] */
+    rf_tensor merged;            /* [batch, length, heads, head width] */
+    rf_tensor norm;              /* [batch, heads, length] */
 } group;
 
 static rf_status take_heads(rf_pass *pass, const char *what, const group *g, rf_tensor *tensor,
@@ -102,21 +101,37 @@ static rf_status show_attention(rf_pass *pass, const group *g, const rf_tensor *
                                   &g->value, buckets, error);
 }
 
+/* The plan's order, and what else it needs; buckets are given back to `mark` unless they are the
+ * plan's own. */
+static rf_status make_order(rf_pass *pass, group *g, bool recomputing, rf_tensor *buckets,
+                            size_t *mark, rf_error *error)
+{
+    rf_workspace *workspace = pass->context.workspace;
+    rf_attention_plan *plan = &g->plan;
+    int64_t slots[4] = {pass->batch, g->heads, pass->rounds, plan->slots};
+    int64_t tokens[4] = {pass->batch, g->heads, pass->rounds, pass->length};
+    RF_TRY(rf_workspace_take(workspace, "sorted order", RF_I32, 4, slots, &plan->order, error));
+    if (plan->duplicates == RF_DUPLICATES_CORRECTED && !plan->whole_buckets) {
+        RF_TRY(rf_workspace_take(workspace, "slots of tokens", RF_I32, 4, tokens, &plan->inverse,
+                                 error));
+    }
+    *mark = rf_workspace_mark(workspace);
+    RF_TRY(rf_workspace_take(workspace, "buckets", RF_I32, 4, tokens, buckets, error));
+    if (plan->same_bucket) {
+        plan->bucket = *buckets;
+        *mark = rf_workspace_mark(workspace);
+    }
+    return rf_plan_lsh_order(pass, g->layer, g->first_head, &g->query, recomputing, buckets, plan,
+                             error);
+}
+
 static rf_status make_plan(rf_pass *pass, group *g, bool recomputing, rf_error *error)
 {
     rf_tensor buckets = {0};
     g->plan = rf_plan_of(pass, g->layer, g->first_head, g->heads);
     size_t mark = rf_workspace_mark(pass->context.workspace);
     if (rf_plan_hashes(pass->config, g->layer, pass->length)) {
-        rf_workspace *workspace = pass->context.workspace;
-        int64_t slots[4] = {pass->batch, g->heads, pass->rounds, g->plan.slots};
-        int64_t tokens[4] = {pass->batch, g->heads, pass->rounds, pass->length};
-        RF_TRY(rf_workspace_take(workspace, "sorted order", RF_I32, 4, slots, &g->order, error));
-        mark = rf_workspace_mark(workspace);
-        RF_TRY(rf_workspace_take(workspace, "buckets", RF_I32, 4, tokens, &buckets, error));
-        RF_TRY(rf_plan_lsh_order(pass, g->layer, g->first_head, &g->query, recomputing, &buckets,
-                                 &g->order, error));
-        g->plan.order = g->order;
+        RF_TRY(make_order(pass, g, recomputing, &buckets, &mark, error));
     }
     if (!recomputing) {
         RF_TRY(show_attention(pass, g, &buckets, error));
@@ -154,7 +169,8 @@ static rf_status attend(rf_pass *pass, group *g, rf_error *error)
                                 &(rf_combine_rounds){.output = arguments.output,
                                                      .log_norm = arguments.log_norm,
                                                      .merged = g->merged,
-                                                     .norm = g->norm},
+                                                     .norm = g->norm,
+                                                     .rounding = g->plan.rounding},
                                 error));
     rf_workspace_release(workspace, mark);
     return RF_OK;

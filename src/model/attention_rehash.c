@@ -31,14 +31,11 @@ static rf_status hash(const rf_attention *a, const rf_config *config, rf_device 
                                         .purpose = RF_PURPOSE_ROTATION},
                                 .first_head = a->place.head,
                                 .rounds = rounds,
-                                .factor_count = config->bucket_factors,
                                 .buckets = rf_tensor_4(buckets, RF_I32, 1, 1, rounds, length)};
     if (a->mask != NULL) {
         arguments.key_mask = rf_tensor_2(a->mask, RF_U8, 1, length);
     }
-    for (int i = 0; i < config->bucket_factors; i++) {
-        arguments.factors[i] = config->buckets[i];
-    }
+    rf_config_fill_hash(config, &arguments);
     return rf_op_run_alone(device, RF_OP_BUCKET_HASH, &arguments, error);
 }
 

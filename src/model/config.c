@@ -240,11 +240,7 @@ int64_t rf_config_bucket_count(const rf_config *config)
 
 int64_t rf_config_rotation_columns(const rf_config *config)
 {
-    int64_t sum = 0;
-    for (int i = 0; i < config->bucket_factors; i++) {
-        sum += config->buckets[i];
-    }
-    return sum / 2;
+    return rf_hash_columns(config->hash_kind, config->buckets, config->bucket_factors);
 }
 
 static int64_t square_root_floor(int64_t value)
@@ -320,6 +316,7 @@ rf_status rf_config_set_buckets(rf_config *config, const char *text, rf_error *e
         place = end + 1;
     }
     RF_TRY(rf_config_check_buckets("option", "num_buckets", factors, count, error));
+    RF_TRY(rf_config_check_planes("option", config->hash_kind, factors, count, error));
     memcpy(config->buckets, factors, sizeof factors);
     config->bucket_factors = count;
     config->buckets_automatic = false;

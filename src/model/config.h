@@ -1,7 +1,8 @@
 /* A model's configuration: every key of a Hugging Face Reformer config.json, checked, with unknown
  * keys kept and written back. What only we have stands under "reformer_c": stream,
- * residual, stream_fraction_bits, position_kind, pooling, training_length, mask_token,
- * mask_whole_words, type_vocab_size, next_sentence, drill, num_buckets_origin. */
+ * residual, lsh_semantics and its switches, stream_fraction_bits, position_kind, pooling,
+ * training_length, mask_token, mask_whole_words, type_vocab_size, next_sentence, drill,
+ * num_buckets_origin, lsh_hash, lsh_hash_dropout, lsh_rotations, lsh_rotations_seed. */
 #ifndef RF_MODEL_CONFIG_H
 #define RF_MODEL_CONFIG_H
 
@@ -68,6 +69,16 @@ typedef enum rf_drill {
     RF_DRILL_RECALL
 } rf_drill;
 
+/* How LSH layers attend. Of Hugging Face only across_rounds is true; the paper's are `paper`,
+ * same_bucket and corrected. */
+typedef struct rf_lsh_options {
+    bool paper;         /* lsh_semantics "paper": rows are divided by their sum, exactly */
+    bool same_bucket;   /* pairs of two buckets do not exist */
+    bool corrected;     /* a pair that several rounds have counts once */
+    bool across_rounds; /* the first chunk of a round looks at the last of the one before */
+    bool whole_buckets; /* no chunks: all pairs of a bucket */
+} rf_lsh_options;
+
 typedef struct rf_config {
     rf_model_class model_class;
     int64_t labels;            /* num_labels, or as many as id2label has */
@@ -87,13 +98,18 @@ typedef struct rf_config {
     double hidden_dropout;
     bool causal; /* is_decoder */
     rf_window_config local, lsh;
+    rf_lsh_options lsh_options;
     rf_activation activation;
     int64_t feed_forward_rows,
         head_rows; /* chunk_size_feed_forward, chunk_size_lm_head; 0 = the planner chooses */
     bool has_hash_seed;
     int64_t hash_seed;
-    int64_t rounds;     /* num_hashes */
-    int bucket_factors; /* 0: null, to be resolved from a length (rf_config_resolve_buckets) */
+    int64_t rounds;         /* num_hashes */
+    rf_hash_kind hash_kind; /* lsh_hash, reformer_c, as the next */
+    double hash_dropout;    /* lsh_hash_dropout: of queries, before they are hashed; in training */
+    bool fixed_rotations;   /* lsh_rotations: those of rotations_seed, everywhere and always */
+    int64_t rotations_seed; /* lsh_rotations_seed */
+    int bucket_factors;     /* 0: null, to be resolved from a length (rf_config_resolve_buckets) */
     int64_t buckets[RF_MAX_BUCKET_FACTORS];
     bool buckets_automatic;       /* chosen by the automatic rule, not given */
     int64_t pad_token, eos_token; /* -1: null */
@@ -173,7 +189,14 @@ RF_MUST_CHECK rf_status rf_config_resolve_buckets(rf_config *config, int64_t len
 RF_MUST_CHECK rf_status rf_config_set_buckets(rf_config *config, const char *text, rf_error *error);
 
 int64_t rf_config_bucket_count(const rf_config *config);     /* product of the factors */
-int64_t rf_config_rotation_columns(const rf_config *config); /* half the sum of the factors */
+int64_t rf_config_rotation_columns(const rf_config *config); /* of one round */
+/* "angular" (NULL too), "hyperplane". */
+RF_MUST_CHECK rf_status rf_hash_kind_parse(const char *name, rf_hash_kind *kind, rf_error *error);
+const char *rf_hash_kind_name(rf_hash_kind kind);
+/* The kind and the factors of a hash. */
+void rf_config_fill_hash(const rf_config *config, rf_bucket_hash *hash);
+/* The key of a layer's rotations: `key`, or that of fixed ones. */
+rf_random_key rf_config_rotation_key(const rf_config *config, rf_random_key key, int64_t layer);
 /* The length that Hugging Face would have padded to (spec 3.1): slots of every attention plan. */
 int64_t rf_config_padded_length(const rf_config *config, int64_t length);
 /* What decides where chunks lie: texts that agree in it may stand in one batch, padded to the
@@ -194,6 +217,8 @@ RF_MUST_CHECK rf_status rf_config_check_length(const rf_config *config, int64_t 
 const char *rf_layer_kind_name(rf_layer_kind kind);
 bool rf_layer_kind_parse(const char *name, rf_layer_kind *kind);
 int64_t rf_config_lsh_layers(const rf_config *config);
+/* Are they Hugging Face's? */
+bool rf_lsh_options_are_plain(const rf_lsh_options *options);
 /* What layers that share queries and keys compute, with the same weights: "full" (full_shared),
  * "lsh", or "as-is" (NULL too): as written. What is saved stays as it was. RF_ERR_ARGUMENT: no such
  * word, or no such layer; RF_ERR_CONFIG: the keys of lsh layers do not fit the model, which is then

@@ -156,7 +156,8 @@ bool rf_config_is_huggingface(const rf_config *config)
         has_full = has_full || kind == RF_LAYER_FULL || kind == RF_LAYER_FULL_SHARED;
     }
     return config->positions != RF_POSITIONS_SINUSOIDAL && !pools && !has_full &&
-           !config->standard_residual && config->type_vocabulary == 0;
+           !config->standard_residual && config->type_vocabulary == 0 &&
+           rf_lsh_options_are_plain(&config->lsh_options) && config->hash_kind == RF_HASH_ANGULAR;
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */

@@ -97,6 +97,18 @@ RF_MUST_CHECK rf_status rf_config_read_class(const char *name, const json_t *obj
                                              rf_config *config, rf_error *error);
 RF_MUST_CHECK rf_status rf_config_write_class(const rf_config *config, json_t *object,
                                               rf_error *error);
+/* lsh_semantics and its switches, of the object `reformer_c` (config_lsh.c); and back. */
+RF_MUST_CHECK rf_status rf_config_read_lsh(const char *name, const json_t *ours, rf_config *config,
+                                           rf_error *error);
+RF_MUST_CHECK rf_status rf_config_write_lsh(const rf_config *config, json_t *ours, rf_error *error);
+/* lsh_hash and its kin of reformer_c (config_hash.c); and back. */
+RF_MUST_CHECK rf_status rf_config_read_hash(const char *name, const json_t *ours, rf_config *config,
+                                            rf_error *error);
+RF_MUST_CHECK rf_status rf_config_write_hash(const rf_config *config, json_t *ours,
+                                             rf_error *error);
+/* Hyperplanes need factors that are powers of two. */
+RF_MUST_CHECK rf_status rf_config_check_planes(const char *name, rf_hash_kind kind,
+                                               const int64_t *factors, int count, rf_error *error);
 /* Whether transformers would compute the same function. */
 bool rf_config_is_huggingface(const rf_config *config);
 int64_t rf_config_kind_count(const rf_config *config, rf_layer_kind kind);

@@ -254,11 +254,28 @@ static rf_status read_positions(const char *name, const json_t *object, rf_confi
 
 static rf_status check_our_names(const char *name, const json_t *ours, rf_error *error)
 {
-    static const char *const names[] = {
-        "version",       "stream",           "residual",           "stream_fraction_bits",
-        "position_kind", "training_length",  "num_buckets_origin", "pooling",
-        "mask_token",    "mask_whole_words", "type_vocab_size",    "next_sentence",
-        "drill"};
+    static const char *const names[] = {"version",
+                                        "stream",
+                                        "residual",
+                                        "stream_fraction_bits",
+                                        "position_kind",
+                                        "training_length",
+                                        "num_buckets_origin",
+                                        "pooling",
+                                        "mask_token",
+                                        "mask_whole_words",
+                                        "type_vocab_size",
+                                        "next_sentence",
+                                        "lsh_hash",
+                                        "lsh_hash_dropout",
+                                        "lsh_rotations",
+                                        "lsh_rotations_seed",
+                                        "drill",
+                                        "lsh_semantics",
+                                        "lsh_same_bucket",
+                                        "lsh_duplicates",
+                                        "lsh_across_rounds",
+                                        "lsh_whole_buckets"};
     json_t *iterated = (json_t *)(uintptr_t)ours; /* jansson's iterators do not write */
     for (void *i = json_object_iter(iterated); i != NULL; i = json_object_iter_next(iterated, i)) {
         bool found = false;
@@ -272,7 +289,10 @@ static rf_status check_our_names(const char *name, const json_t *ours, rf_error 
                 "%s: reformer_c.%.60s is not known; known are version, stream, residual, "
                 "stream_fraction_bits, "
                 "position_kind, pooling, training_length, num_buckets_origin, mask_token, "
-                "mask_whole_words, type_vocab_size, next_sentence, drill (a newer version may have "
+                "mask_whole_words, type_vocab_size, next_sentence, drill, lsh_hash, "
+                "lsh_hash_dropout, lsh_rotations, lsh_rotations_seed, lsh_semantics, "
+                "lsh_same_bucket, lsh_duplicates, lsh_across_rounds, lsh_whole_buckets (a newer "
+                "version may have "
                 "written it)",
                 name, key);
         }
@@ -318,6 +338,7 @@ static rf_status read_ours(const char *name, const json_t *object, rf_config *co
                                &config->type_vocabulary, error));
     RF_TRY(rf_json_get_boolean(where, ours, "mask_whole_words", &config->mask_whole_words, error));
     RF_TRY(read_drill(name, ours, config, error));
+    RF_TRY(rf_config_read_lsh(name, ours, config, error));
     config->fraction_bits = (int)bits;
     config->fixed_stream = strcmp(stream, "fixed32") == 0;
     if (!config->fixed_stream && strcmp(stream, "float32") != 0) {
@@ -380,6 +401,7 @@ static rf_status parse(const char *name, rf_config_origin origin, const rf_class
                                   &config->bucket_factors, error));
     RF_TRY(read_positions(name, object, config, error));
     RF_TRY(read_ours(name, object, config, error));
+    RF_TRY(rf_config_read_hash(name, ours, config, error));
     RF_TRY(rf_config_read_class(name, object, origin, log, config, error));
     RF_TRY(choose(choice, log, config, error));
     const char *version = json_string_value(json_object_get(object, "transformers_version"));

@@ -150,6 +150,14 @@ static rf_status check_model_type(const char *name, const rf_config *config, rf_
             }
         }
     }
+    if (type != NULL && config->hash_kind != RF_HASH_ANGULAR &&
+        type[sizeof "reformer" - 1] == '\0') {
+        return rf_error_set(
+            error, RF_ERR_CONFIG,
+            "%s: model_type is \"reformer\" but reformer_c.lsh_hash is \"%s\", which transformers "
+            "does not know; set model_type to \"reformer_c\" or leave it out",
+            name, rf_hash_kind_name(config->hash_kind));
+    }
     if (type != NULL && config->positions == RF_POSITIONS_SINUSOIDAL &&
         type[sizeof "reformer" - 1] == '\0') {
         return rf_error_set(
@@ -163,6 +171,15 @@ static rf_status check_model_type(const char *name, const rf_config *config, rf_
             error, RF_ERR_CONFIG,
             "%s: model_type is \"reformer\" but reformer_c.residual is \"standard\", which "
             "transformers would misread; set model_type to \"reformer_c\" or leave it out",
+            name);
+    }
+    if (type != NULL && !rf_lsh_options_are_plain(&config->lsh_options) &&
+        type[sizeof "reformer" - 1] == '\0') {
+        return rf_error_set(
+            error, RF_ERR_CONFIG,
+            "%s: model_type is \"reformer\" but reformer_c has options of lsh attention that "
+            "transformers does not know (lsh_semantics or its switches); set model_type to "
+            "\"reformer_c\" or leave it out",
             name);
     }
     return RF_OK;
@@ -203,6 +220,8 @@ rf_status rf_config_check(const char *name, const rf_config *config, const rf_lo
     RF_TRY(rf_config_check_windows(name, config, error));
     RF_TRY(rf_config_check_buckets(name, "num_buckets", config->buckets, config->bucket_factors,
                                    error));
+    RF_TRY(rf_config_check_planes(name, config->hash_kind, config->buckets, config->bucket_factors,
+                                  error));
     warn_token(name, config, "eos_token_id", config->eos_token, log);
     warn_token(name, config, "pad_token_id", config->pad_token, log);
     return RF_OK;

@@ -153,6 +153,7 @@ static rf_status write_ours(const rf_config *config, json_t *object, rf_error *e
     if (config->standard_residual) {
         RF_TRY(rf_json_set(ours, "residual", json_string("standard"), error));
     }
+    RF_TRY(rf_config_write_lsh(config, ours, error));
     if (config->positions == RF_POSITIONS_SINUSOIDAL) {
         RF_TRY(rf_json_set(ours, "position_kind", json_string("sinusoidal"), error));
     }
@@ -168,6 +169,7 @@ static rf_status write_ours(const rf_config *config, json_t *object, rf_error *e
     if (config->mask_whole_words) {
         RF_TRY(rf_json_set(ours, "mask_whole_words", json_true(), error));
     }
+    RF_TRY(rf_config_write_hash(config, ours, error));
     if (config->drill != RF_DRILL_NONE) {
         RF_TRY(rf_json_set(ours, "drill", json_string(rf_drill_name(config->drill)), error));
     }

@@ -133,11 +133,11 @@ rf_attention_plan rf_plan_of(const rf_pass *pass, int64_t layer, int64_t first_h
 /* What local and LSH layers change in the plan of a full one. */
 void rf_plan_local(const rf_pass *pass, rf_attention_plan *plan);
 void rf_plan_lsh(const rf_pass *pass, int64_t layer, rf_attention_plan *plan);
-/* Hash into buckets [batch, heads, rounds, length] i32 (or take the kept ones), then sort into
- * order [batch, heads, rounds, slots]. */
+/* Hash into buckets [batch, heads, rounds, length] i32 (or take the kept ones), then sort into the
+ * plan's order [batch, heads, rounds, slots] and, where it has one, inverse. */
 RF_MUST_CHECK rf_status rf_plan_lsh_order(rf_pass *pass, int64_t layer, int64_t first_head,
                                           const rf_tensor *query, bool recomputing,
-                                          const rf_tensor *buckets, const rf_tensor *order,
+                                          const rf_tensor *buckets, const rf_attention_plan *plan,
                                           rf_error *error);
 /* The rotations that hash_seed stands for: PyTorch's CPU stream. Host [heads, head width, rounds,
  * columns]. */

@@ -1,7 +1,9 @@
 /* LSH attention as a plan: per round, tokens in the order of (bucket, position), chunks of one
  * length over the sorted slots, each sees itself and its neighbours, across rounds too (Hugging
- * Face's `hf` semantics); a token attends to itself as a last resort. Source: Kitaev et al. 2020,
- * section 2; spec of the Hugging Face implementation, 4. */
+ * Face's `hf` semantics); a token attends to itself as a last resort. Options make the paper's own
+ * attention of it: pairs of one bucket only, each counted once, rounds apart, rows divided by their
+ * sum; or whole buckets instead of chunks. Source: Kitaev et al. 2020, section 2 and appendix A;
+ * spec of the Hugging Face implementation, 4. */
 #include "model/pass.h"
 
 bool rf_plan_hashes(const rf_config *config, int64_t layer, int64_t length)
@@ -15,12 +17,26 @@ void rf_plan_lsh(const rf_pass *pass, int64_t layer, rf_attention_plan *plan)
     const rf_window_config *window = &pass->config->lsh;
     plan->slots = rf_config_padded_length(pass->config, pass->length);
     plan->block = plan->slots;
-    if (rf_plan_hashes(pass->config, layer, pass->length)) {
-        plan->parts = pass->rounds;
+    const rf_lsh_options *options = &pass->config->lsh_options;
+    const bool hashes = rf_plan_hashes(pass->config, layer, pass->length);
+    if (hashes && options->whole_buckets) {
+        plan->slots = pass->length;
+        plan->block = pass->length;
+    } else if (hashes) {
         plan->block = window->chunk_length;
         plan->before = window->chunks_before;
         plan->after = window->chunks_after;
-        plan->wrap = RF_WRAP_ALL_PARTS;
+        plan->wrap = options->across_rounds ? RF_WRAP_ALL_PARTS : RF_WRAP_NONE;
+    }
+    if (hashes) {
+        plan->parts = pass->rounds;
+        plan->same_bucket = options->same_bucket;
+        plan->whole_buckets = options->whole_buckets;
+        plan->duplicates = options->corrected ? RF_DUPLICATES_CORRECTED : RF_DUPLICATES_COUNTED;
+    }
+    if (options->paper && plan->wrap == RF_WRAP_NONE) {
+        plan->empty_row = RF_EMPTY_ROW_ZERO;
+        plan->rounding = RF_ROUNDING_EXACT;
     }
 }
 
@@ -28,17 +44,19 @@ static rf_status hash(rf_pass *pass, int64_t layer, int64_t first_head, const rf
                       const rf_tensor *buckets, rf_error *error)
 {
     const rf_config *config = pass->config;
-    rf_bucket_hash arguments = {.query = *query,
-                                .rotations = pass->rotations,
-                                .key_mask = pass->mask,
-                                .key = rf_pass_key(pass, RF_PURPOSE_ROTATION, layer),
-                                .first_head = first_head,
-                                .rounds = pass->rounds,
-                                .factor_count = config->bucket_factors,
-                                .buckets = *buckets};
-    for (int i = 0; i < config->bucket_factors; i++) {
-        arguments.factors[i] = config->buckets[i];
-    }
+    rf_bucket_hash arguments = {
+        .query = *query,
+        .rotations = pass->rotations,
+        .key_mask = pass->mask,
+        .key = rf_config_rotation_key(config, rf_pass_key(pass, RF_PURPOSE_ROTATION, layer), layer),
+        .first_head = first_head,
+        .rounds = pass->rounds,
+        .buckets = *buckets,
+        .probability = pass->dropout ? (float)config->hash_dropout : 0.0F,
+        .dropout_key = rf_pass_key(pass, RF_PURPOSE_HASH_DROPOUT, layer),
+        .first_sample = pass->first_sample,
+        .all_heads = config->heads};
+    rf_config_fill_hash(config, &arguments);
     if (pass->hooks->rotations != NULL) {
         rf_tensor given = pass->hooks->rotations(pass->hooks->user, layer);
         if (!rf_tensor_is_absent(&given)) {
@@ -68,7 +86,7 @@ static void *kept_buckets(const rf_pass *pass, int64_t layer, int64_t first_head
 
 rf_status rf_plan_lsh_order(rf_pass *pass, int64_t layer, int64_t first_head,
                             const rf_tensor *query, bool recomputing, const rf_tensor *buckets,
-                            const rf_tensor *order, rf_error *error)
+                            const rf_attention_plan *plan, rf_error *error)
 {
     bool keeps = !rf_tensor_is_absent(&pass->buckets);
     rf_device *device = pass->context.device;
@@ -89,7 +107,8 @@ rf_status rf_plan_lsh_order(rf_pass *pass, int64_t layer, int64_t first_head,
                           .segments = pass->segments,
                           .segment_count = pass->segment_count,
                           .bucket_count = rf_config_bucket_count(pass->config) + (masked ? 1 : 0),
-                          .order = *order},
+                          .order = plan->order,
+                          .inverse = plan->inverse},
         error);
 }
 

@@ -57,6 +57,8 @@ RF_MUST_CHECK rf_status rf_check_project(const rf_check_scope *scope, const void
 
 /* ---- the rules of attention (check_attention.c); `arguments` is the struct of that name ---- */
 
+/* Of a hash: how many, each even (hyperplanes: a power of 2), and their product. */
+RF_MUST_CHECK rf_status rf_check_factors(const rf_check_scope *scope, const rf_bucket_hash *hash);
 /* rf_bucket_hash: factors are even and their product, plus one, fits an int32. */
 RF_MUST_CHECK rf_status rf_check_bucket_hash(const rf_check_scope *scope, const void *arguments);
 /* rf_bucket_sort: there are at least as many slots as tokens. */

@@ -2,12 +2,11 @@
 #include "ops/check.h"
 
 /* The number of buckets, the extra one for masked tokens included, must fit an int32. */
-static rf_status check_factors(const rf_check_scope *scope, const rf_bucket_hash *hash,
-                               int64_t *columns)
+rf_status rf_check_factors(const rf_check_scope *scope, const rf_bucket_hash *hash)
 {
     RF_TRY(rf_check_range(scope, "factor_count", hash->factor_count, 1, RF_MAX_BUCKET_FACTORS));
+    RF_TRY(rf_check_range(scope, "kind", (int64_t)hash->kind, 0, RF_HASH_HYPERPLANE));
     int64_t product = 1;
-    *columns = 0;
     for (int i = 0; i < hash->factor_count; i++) {
         RF_TRY(rf_check_range(scope, "a bucket factor", hash->factors[i], 2,
                               (INT32_MAX - 1) / product));
@@ -16,8 +15,12 @@ static rf_status check_factors(const rf_check_scope *scope, const rf_bucket_hash
                                 "%s: bucket factor %lld is odd; an even one is needed", scope->op,
                                 (long long)hash->factors[i]);
         }
+        if (hash->kind == RF_HASH_HYPERPLANE && (hash->factors[i] & (hash->factors[i] - 1)) != 0) {
+            return rf_error_set(scope->error, RF_ERR_ARGUMENT,
+                                "%s: bucket factor %lld is no power of 2; hyperplanes need one",
+                                scope->op, (long long)hash->factors[i]);
+        }
         product *= hash->factors[i];
-        *columns += hash->factors[i] / 2;
     }
     return RF_OK;
 }
@@ -26,8 +29,8 @@ rf_status rf_check_bucket_hash(const rf_check_scope *scope, const void *argument
 {
     const rf_bucket_hash *hash = arguments;
     const rf_tensor *query = &hash->query;
-    int64_t columns = 0;
-    RF_TRY(check_factors(scope, hash, &columns));
+    RF_TRY(rf_check_factors(scope, hash));
+    const int64_t columns = rf_hash_columns(hash->kind, hash->factors, hash->factor_count);
     RF_TRY(rf_check_free(scope, "query", query, RF_CHECK_REAL, 4));
     RF_TRY(rf_check_range(scope, "rounds", hash->rounds, 1, INT32_MAX));
     RF_TRY(rf_check_range(scope, "first_head", hash->first_head, 0, INT32_MAX));
@@ -45,6 +48,12 @@ rf_status rf_check_bucket_hash(const rf_check_scope *scope, const void *argument
     }
     RF_TRY(rf_check_optional(scope, "key_mask", &hash->key_mask,
                              rf_tensor_2(NULL, RF_U8, batch, length), "query", query));
+    RF_TRY(rf_check_probability(scope, (double)hash->probability));
+    if (hash->probability > 0.0F) {
+        RF_TRY(rf_check_range(scope, "first_sample", hash->first_sample, 0, INT64_MAX));
+        RF_TRY(rf_check_range(scope, "first_head + heads", hash->first_head + heads, 0,
+                              hash->all_heads));
+    }
     return rf_check_like(scope, "buckets", &hash->buckets,
                          rf_tensor_4(NULL, RF_I32, batch, heads, hash->rounds, length), "query",
                          query);

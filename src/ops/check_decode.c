@@ -192,18 +192,16 @@ static rf_status check_rotations(const rf_check_scope *scope, const rf_cache_app
 {
     const rf_bucket_hash *hash = &append->hash;
     const int64_t *shape = append->cache.rows.shape;
-    RF_TRY(rf_check_range(scope, "factor_count", hash->factor_count, 1, RF_MAX_BUCKET_FACTORS));
+    int64_t buckets = 1;
+    RF_TRY(rf_check_factors(scope, hash));
     RF_TRY(
         rf_check_range(scope, "rounds", hash->rounds, append->cache.rounds, append->cache.rounds));
-    int64_t columns = 0;
-    int64_t buckets = 1;
     for (int i = 0; i < hash->factor_count; i++) {
-        RF_TRY(rf_check_range(scope, "a bucket factor", hash->factors[i], 2, INT32_MAX / buckets));
         buckets *= hash->factors[i];
-        columns += hash->factors[i] / 2;
     }
     RF_TRY(rf_check_range(scope, "the product of the factors", buckets, append->cache.bucket_count,
                           append->cache.bucket_count));
+    const int64_t columns = rf_hash_columns(hash->kind, hash->factors, hash->factor_count);
     return rf_check_like(scope, "rotations", &hash->rotations,
                          rf_tensor_4(NULL, RF_F32, shape[1], shape[4], hash->rounds, columns),
                          "rows", &append->cache.rows);

@@ -16,6 +16,18 @@ const char *rf_op_name(rf_op op)
     return (unsigned)op < RF_OP_COUNT ? names[op] : "unknown operation";
 }
 
+int64_t rf_hash_columns(rf_hash_kind kind, const int64_t *factors, int count)
+{
+    int64_t columns = 0;
+    for (int i = 0; i < count; i++) {
+        columns += kind == RF_HASH_ANGULAR ? factors[i] / 2 : 0;
+        for (int64_t n = factors[i]; kind == RF_HASH_HYPERPLANE && n > 1; n /= 2) {
+            columns++;
+        }
+    }
+    return columns;
+}
+
 static rf_status run_timed(rf_context *context, rf_op op, const void *arguments, void *scratch,
                            rf_error *error)
 {

@@ -242,24 +242,37 @@ typedef struct rf_project {
 
 enum { RF_MAX_BUCKET_FACTORS = 16 };
 
-/* Angular LSH (Kitaev et al. 2020, section 2; Andoni et al. 2015), with factorised buckets.
+typedef enum rf_hash_kind { RF_HASH_ANGULAR, RF_HASH_HYPERPLANE } rf_hash_kind;
+/* Columns of the rotations of one round: the sum over the factors of n / 2, or of log2(n). */
+int64_t rf_hash_columns(rf_hash_kind kind, const int64_t *factors, int count);
+
+/* Locality-sensitive hashing (Kitaev et al. 2020, section 2), with factorised buckets.
  *   query      [batch, length, heads, width] real
- *   rotations  [all_heads, width, rounds, columns] f32, columns = sum(factors) / 2; absent: element
- * (h, i, r, j) is rf_random_normal(key, ((h * width + i) * rounds + r) * columns + j), h counted
- * over all heads of the layer key_mask   optional [batch, length] u8: where 0, the bucket is the
- * product of the factors (one extra, last bucket) buckets    [batch, heads, rounds, length] i32,
- * written Per factor n: argmax over concat(p, -p) of the next n / 2 products p = query . rotation
- * (lowest index wins ties); bucket = the mixed-radix number with the first factor as least
- * significant digit. Products are summed in f32. With a bf16
- * query a back end may round the rotations to bf16 too. */
+ *   rotations  [all_heads, width, rounds, columns] f32, columns = rf_hash_columns; absent: element
+ *              (h, i, r, j) is rf_random_normal(key, ((h * width + i) * rounds + r) * columns + j),
+ *              h counted over all heads of the layer
+ *   key_mask   optional [batch, length] u8: where 0, the bucket is the product of the factors
+ *   buckets    [batch, heads, rounds, length] i32, written
+ * A factor n has a digit of its own columns' products p = query . rotation:
+ *   ANGULAR (Andoni et al. 2015)  argmax over concat(p, -p) of n / 2 products, lowest index of ties
+ *   HYPERPLANE (Charikar 2002)    n = 2^b: the sum of 2^j over those of b products where p_j < 0
+ * and the bucket is the mixed-radix number of the digits, the first factor's the least significant.
+ * Products are summed in f32. With a bf16 query a back end may round the rotations to bf16 too.
+ * With a probability above 0 component i of head h (of all) of token t of row b is hashed as 0
+ * unless rf_random_uniform(dropout_key, (((first_sample + b) * length + t) * all_heads + h) * width
+ * + i) >= probability. What is kept is not scaled: a bucket does not depend on a query's length. */
 typedef struct rf_bucket_hash {
     rf_tensor query, rotations, key_mask;
     rf_random_key key;
     int64_t first_head; /* of this group within the layer */
     int64_t rounds;
     int factor_count;
-    int64_t factors[RF_MAX_BUCKET_FACTORS]; /* each even */
+    int64_t factors[RF_MAX_BUCKET_FACTORS]; /* each even; HYPERPLANE: powers of 2 */
     rf_tensor buckets;
+    rf_hash_kind kind;
+    float probability; /* of dropout: 0 <= probability < 1 */
+    rf_random_key dropout_key;
+    int64_t first_sample, all_heads; /* of the layer; with dropout only */
 } rf_bucket_hash;
 
 /* Stable counting sort of the tokens of each (batch, head, round) by bucket, or by (segment,
@@ -572,7 +585,7 @@ typedef struct rf_cache_append {
     rf_layer_cache cache;
     rf_tensor state;
     rf_tensor query, key, value;
-    rf_bucket_hash hash; /* with lists: rotations, rounds, factors; the rest is unused */
+    rf_bucket_hash hash; /* with lists: kind, rotations, rounds, factors; the rest is unused */
 } rf_cache_append;
 
 /* Attend from the step's token, which has been appended: over the tokens that docs/generation.md

@@ -39,11 +39,8 @@ static double pairs_of(const rf_attention_plan *plan)
 
 static double hash_flops(const rf_bucket_hash *hash)
 {
-    double columns = 0.0;
-    for (int i = 0; i < hash->factor_count; i++) {
-        columns += 0.5 * (double)hash->factors[i];
-    }
-    return 2.0 * (double)rf_tensor_count(&hash->query) * (double)hash->rounds * columns;
+    const int64_t columns = rf_hash_columns(hash->kind, hash->factors, hash->factor_count);
+    return 2.0 * (double)rf_tensor_count(&hash->query) * (double)hash->rounds * (double)columns;
 }
 
 double rf_op_flops(rf_op op, const void *arguments)

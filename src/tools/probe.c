@@ -181,7 +181,7 @@ static rf_status look_at_heads(probe *p, rf_error *error)
     RF_TRY(rf_allocate((size_t)p->options.queries * sizeof *p->queries, "sampled queries", &memory,
                        error));
     p->queries = memory;
-    RF_TRY(rf_allocate_zeroed((size_t)(config->layers * config->heads) * sizeof *p->heads,
+    RF_TRY(rf_allocate_zeroed((size_t)config->layers * (size_t)config->heads * sizeof *p->heads,
                               "figures of heads", &memory, error));
     p->heads = memory;
     for (int64_t window = 0; window < p->windows; window++) {
@@ -189,7 +189,7 @@ static rf_status look_at_heads(probe *p, rf_error *error)
         sample_queries(p, window);
         RF_TRY(rf_model_visit_attention(p->model, &batch, p->options.seed, &visitor, error));
         rf_log_write(&p->options.log, RF_LOG_INFO, "looked at the heads in window %lld of %lld",
-                     (long long)(window + 1), (long long)p->windows);
+                     (long long)window + 1, (long long)p->windows);
     }
     return RF_OK;
 }

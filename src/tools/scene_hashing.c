@@ -1,6 +1,6 @@
-/* Scenes `hyperplane` and `angular`: how points of the plane get their buckets (Kitaev et al. 2020,
- * section 2 and figure 1; Andoni et al. 2015). The buckets are those of the operation that models
- * hash with; a sign of a projection is its bucket of two. */
+/* Scenes `hyperplane` and `angular`: how points of the plane get their buckets (Charikar 2002;
+ * Kitaev et al. 2020, section 2 and figure 1; Andoni et al. 2015). The buckets are those of the
+ * operation that models hash with, in its two kinds. */
 #include "tools/scene.h"
 
 #include <math.h>
@@ -26,15 +26,12 @@ static point on_circle(double degrees, double radius)
                    (float)(radius * sin(degrees * RADIANS))};
 }
 
-/* buckets [rounds, count] of points [count] by rotations [2, rounds, columns] and factors that sum
- * to 2 columns; all on the host. */
+/* buckets [rounds, count] of points [count] by rotations [2, rounds, columns of
+ * the factors]; all on the host. */
 static rf_status hash(const rf_scene_context *context, point *points, int64_t count,
                       float *rotations, rf_bucket_hash *how, int32_t *buckets, rf_error *error)
 {
-    int64_t columns = 0;
-    for (int i = 0; i < how->factor_count; i++) {
-        columns += how->factors[i] / 2;
-    }
+    const int64_t columns = rf_hash_columns(how->kind, how->factors, how->factor_count);
     how->query = rf_tensor_4(points, RF_F32, 1, count, 1, 2);
     how->rotations = rf_tensor_4(rotations, RF_F32, 1, 2, how->rounds, columns);
     how->buckets = rf_tensor_4(buckets, RF_I32, 1, 1, how->rounds, count);
@@ -186,7 +183,8 @@ static rf_status draw_hyperplane(const rf_scene_context *context, rf_drawing *dr
                                  json_t *numbers, rf_error *error)
 {
     planes p = {0};
-    rf_bucket_hash how = {.rounds = 1, .factor_count = PLANES, .factors = {2, 2, 2}};
+    rf_bucket_hash how = {
+        .rounds = 1, .factor_count = 1, .factors = {1 << PLANES}, .kind = RF_HASH_HYPERPLANE};
     draw_planes(context, &p);
     RF_TRY(hash(context, p.points, POINTS, p.normals, &how, p.buckets, error));
     choose_colours(&p);

@@ -153,6 +153,31 @@ static rf_status buckets(void *user, int64_t layer, int64_t first_head, const rf
     return status;
 }
 
+/* Of hyperplanes: over the bits that differ, the cosine of the query and the plane's direction. */
+static double plane_margin(const rf_verify_state *state, const float *query, const float *rotations,
+                           int64_t given)
+{
+    const rf_config *config = &state->model->config;
+    const int64_t columns = rf_config_rotation_columns(config);
+    double worst = 0.0;
+    for (int64_t c = 0; c < columns; c++) {
+        double product = 0.0;
+        double lengths[2] = {0.0, 0.0};
+        for (int64_t i = 0; i < config->head_width; i++) {
+            const double x = (double)query[i];
+            const double y = (double)rotations[i * state->rounds * columns + c];
+            product += x * y;
+            lengths[0] += x * x;
+            lengths[1] += y * y;
+        }
+        const bool differs = (product < 0.0) != ((given >> c & 1) != 0);
+        const double length = sqrt(lengths[0] * lengths[1]);
+        const double cosine = length > 0.0 ? fabs(product) / length : 0.0;
+        worst = differs && cosine > worst ? cosine : worst;
+    }
+    return worst;
+}
+
 /* How far from a tie a differing bucket is: over the factors, (best product - product of the file's
  * choice) / best. */
 static double margin(const rf_verify_state *state, const float *query, const float *rotations,
@@ -236,7 +261,9 @@ static rf_status attention(void *user, int64_t layer, int64_t first_head, const 
         const float *rotations =
             state->rotations +
             ((lsh * config->heads + first_head + head) * width * state->rounds + round) * columns;
-        double m = margin(state, vector, rotations, given);
+        double m = config->hash_kind == RF_HASH_HYPERPLANE
+                       ? plane_margin(state, vector, rotations, given)
+                       : margin(state, vector, rotations, given);
         state->margins[layer] = m > state->margins[layer] ? m : state->margins[layer];
     }
     return RF_OK;

@@ -80,7 +80,7 @@ static void test_misuse(void **state)
         {"train", "book.txt", "'book.txt' is not expected here: train takes options only"},
         {"bench", "step step",
          "'step' is not expected here: bench takes "
-         "step|memory|attention|generate|reversal|scaling"},
+         "step|memory|attention|generate|reversal|scaling|collisions"},
         {"plan", "--length 16,x",
          "--length is '16,x', expected integers with commas between them from 2 to 2147483647"},
     };
@@ -116,11 +116,10 @@ static void test_rules(void **state)
         {"plan", "-l 16",
          "plan needs a model: --model DIR, or --config FILE with a \"model\" section (or the name "
          "of a preset)"},
-        {"bench", "-m m", "bench needs step|memory|attention|generate|reversal|scaling"},
+        {"bench", "-m m", "bench needs step|memory|attention|generate|reversal|scaling|collisions"},
         {"bench", "-m m stepp",
-         "step|memory|attention|generate|reversal|scaling is 'stepp', expected one of step, "
-         "memory, "
-         "attention, generate, reversal, scaling"},
+         "step|memory|attention|generate|reversal|scaling|collisions is 'stepp', expected one of "
+         "step, memory, attention, generate, reversal, scaling, collisions"},
         {"completion", "fish", "bash|zsh is 'fish', expected one of bash, zsh"},
         {"manual", "", "manual needs DIR"},
     };

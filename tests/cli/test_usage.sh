@@ -40,8 +40,8 @@ misuse "eval needs --model DIR" eval --data x
 misuse "verify needs --reference FILE" verify --model x
 misuse "plan needs --length N, or --fit SIZE to search the longest" plan --config quickstart
 misuse "--length is '16,,32', expected integers with commas between them from 2 to 2147483647" plan --length 16,,32
-misuse "bench needs step|memory|attention|generate|reversal|scaling" bench --model x
-misuse "step|memory|attention|generate|reversal|scaling is 'leap', expected one of step, memory, attention, generate, reversal, scaling" bench leap --model x
+misuse "bench needs step|memory|attention|generate|reversal|scaling|collisions" bench --model x
+misuse "step|memory|attention|generate|reversal|scaling|collisions is 'leap', expected one of step, memory, attention, generate, reversal, scaling, collisions" bench leap --model x
 misuse "--model is an option of bench step" bench attention --model x
 misuse "--chunk is an option of bench attention" bench step --chunk 32 --model x
 misuse "--chunk is an option of bench attention" bench generate --chunk 32 --model x

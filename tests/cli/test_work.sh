@@ -136,6 +136,18 @@ says err "--longest is an option of bench scaling"
 expect 0 bench scaling --longest 2048 --tokens 2048 --heads 1 --hidden 16 --head-width 16 --repeats 1 --warmup 0 --output "$work/pictures"
 says out "time of a sequence grows as length^"
 for name in scaling.json scaling-time.svg scaling-memory.svg; do test -s "$work/pictures/$name" || fault "no $name"; done
+expect 0 bench collisions --draws 1024 --head-width 4 --seed 2 --output "$work/pictures"
+says out "1024 draws; no share is further than"
+for name in collisions.json collisions-angular.svg collisions-hyperplane.svg collisions-rounds.svg; do test -s "$work/pictures/$name" || fault "no $name"; done
+expect 2 bench collisions --draws 1500
+says err "draws 1500"
+expect 2 bench collisions --rounds 2
+says err "--rounds is an option of bench attention"
+# Full attention in the place of LSH, and other rounds.
+expect 0 eval --model "$work/a" --data "$work/text" --attention full --num-hashes 3
+expect 0 generate --model "$work/a" --prompt x --tokens 4 --attention full
+expect 2 eval --model "$work/a" --data "$work/text" --attention most
+says err "expected one of as-is, full, lsh"
 # More positions than trained.
 expect 0 convert --model "$work/a" --output "$work/stretched" --extend-positions 100
 expect 0 plan --model "$work/stretched" --length 100 --inference

@@ -24,7 +24,7 @@ rf_model *create_small_model(const small_model *shape, const char *stream, int t
                         "\"local_num_chunks_before\": %d,"
                         " \"initializer_range\": 0.3, \"axial_norm_std\": 1.0%s}",
                         strstr(shape->layers, "full") != NULL ||
-                                (shape->more != NULL && strstr(shape->more, "standard") != NULL)
+                                (shape->more != NULL && strstr(shape->more, "reformer_c") != NULL)
                             ? "reformer_c"
                             : "reformer",
                         shape->vocabulary, shape->layers, shape->buckets, shape->rounds,

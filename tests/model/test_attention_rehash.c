@@ -5,24 +5,27 @@
 #include "base/memory.h"
 #include "model/attention_weights.h"
 
+#include <stdio.h>
 #include <string.h>
 
-enum { LAYERS = 3, HEADS = 2, WIDTH = 8, LENGTH = 61, ROUNDS = 3, MORE = 7, BUCKETS = 6 };
+enum { LAYERS = 3, HEADS = 2, WIDTH = 8, LENGTH = 61, ROUNDS = 3, MORE = 7, BUCKETS = 8 };
 enum { SEED = 11 };
 
 static const char config[] =
     "{\"attn_layers\": [\"lsh\", \"local\", \"lsh\"], \"hidden_size\": 16, "
     "\"num_attention_heads\": 2, \"attention_head_size\": 8, \"feed_forward_size\": 24, "
     "\"vocab_size\": 31, \"local_attn_chunk_length\": 8, \"lsh_attn_chunk_length\": 8, "
-    "\"num_hashes\": 3, \"num_buckets\": 6, \"axial_pos_shape\": [8, 8], \"axial_pos_embds_dim\": "
+    "\"num_hashes\": 3, \"num_buckets\": 8, \"axial_pos_shape\": [8, 8], \"axial_pos_embds_dim\": "
     "[4, 12], \"max_position_embeddings\": 64, \"initializer_range\": 0.4, \"axial_norm_std\": "
-    "0.5, \"is_decoder\": true}";
+    "0.5, \"is_decoder\": true, \"reformer_c\": {\"lsh_hash\": \"%s\"}}";
 
-static rf_model *create(void)
+static rf_model *create(const char *hash)
 {
     rf_model *model = NULL;
+    char text[1024];
     rf_model_options options = {.device = test_device(), .precision = "f32", .threads = 1};
-    assert_ok(rf_model_create(config, 5, "huggingface", &options, &model, error));
+    (void)snprintf(text, sizeof text, config, hash);
+    assert_ok(rf_model_create(text, 5, "huggingface", &options, &model, error));
     return model;
 }
 
@@ -73,11 +76,10 @@ static void check_order(const rf_attention *a, int64_t rounds)
     }
 }
 
-static void buckets_are_those_of_a_pass(void **state)
+static void check_buckets(const char *hash)
 {
-    (void)state;
     int32_t ids[LENGTH];
-    rf_model *model = create();
+    rf_model *model = create(hash);
     rf_device *cpu = NULL;
     rf_runner *runner = NULL;
     rf_outcome outcome;
@@ -110,6 +112,13 @@ static void buckets_are_those_of_a_pass(void **state)
     rf_device_destroy(cpu);
     rf_runner_destroy(runner);
     rf_model_destroy(model);
+}
+
+static void buckets_are_those_of_a_pass(void **state)
+{
+    (void)state;
+    check_buckets("angular");
+    check_buckets("hyperplane");
 }
 
 /* ---- visits ------------------------------------------------------------------------------ */
@@ -152,7 +161,7 @@ static void every_head_is_visited_once(void **state)
     rf_attention_place places[LAYERS * HEADS];
     visits v = {.seen = 0};
     rf_error said = {0};
-    rf_model *model = create();
+    rf_model *model = create("angular");
     const rf_batch batch = batch_of(ids);
     const rf_attention_visitor visitor = {.head = see_head, .user = &v};
     for (int64_t i = 0; i < (int64_t)LAYERS * HEADS; i++) {

@@ -20,25 +20,32 @@ typedef struct shape {
     bool causal;
     int64_t length;
     int chunk, before, after, rounds;
-    int64_t kept; /* tokens from here on are masked; 0: no mask */
-    bool nothing; /* the first half is masked instead: local rows without a key */
+    int64_t kept;        /* tokens from here on are masked; 0: no mask */
+    bool nothing;        /* the first half is masked instead: local rows without a key */
+    const char *options; /* of lsh layers; NULL: none */
 } shape;
 
 static const shape shapes[] = {
-    {"causal", true, 100, 16, 1, 0, 2, 0, false},
-    {"both sides, four rounds", false, 93, 8, 1, 1, 4, 0, false},
-    {"masked", false, 77, 16, 1, 1, 2, 60, false},
-    {"causal and masked", true, 64, 8, 1, 0, 1, 50, false},
-    {"nothing to see", false, 96, 8, 0, 0, 2, 0, true},
-    {"no neighbours", true, 50, 8, 0, 0, 3, 0, false},
-    {"two chunks that see each other twice", false, 32, 16, 1, 1, 2, 0, false},
-    {"one chunk", true, 13, 16, 1, 0, 2, 0, false},
-    {"wide", true, 120, 8, 3, 2, 2, 0, false},
+    {"causal", true, 100, 16, 1, 0, 2, 0, false, NULL},
+    {"both sides, four rounds", false, 93, 8, 1, 1, 4, 0, false, NULL},
+    {"masked", false, 77, 16, 1, 1, 2, 60, false, NULL},
+    {"causal and masked", true, 64, 8, 1, 0, 1, 50, false, NULL},
+    {"nothing to see", false, 96, 8, 0, 0, 2, 0, true, NULL},
+    {"no neighbours", true, 50, 8, 0, 0, 3, 0, false, NULL},
+    {"two chunks that see each other twice", false, 32, 16, 1, 1, 2, 0, false, NULL},
+    {"one chunk", true, 13, 16, 1, 0, 2, 0, false, NULL},
+    {"wide", true, 120, 8, 3, 2, 2, 0, false, NULL},
+    {"paper", true, 100, 16, 1, 0, 3, 0, false, "\"lsh_semantics\": \"paper\""},
+    {"paper, both sides, masked", false, 93, 8, 1, 1, 2, 85, false, "\"lsh_semantics\": \"paper\""},
+    {"paper, whole buckets", true, 100, 16, 1, 0, 2, 0, false,
+     "\"lsh_semantics\": \"paper\", \"lsh_whole_buckets\": true"},
+    {"corrected alone", true, 100, 16, 1, 0, 3, 0, false, "\"lsh_duplicates\": \"corrected\""},
+    {"same bucket alone", true, 100, 16, 1, 0, 2, 0, false, "\"lsh_same_bucket\": true"},
 };
 
 static rf_model *create(const shape *s)
 {
-    char text[1024];
+    char text[1200];
     (void)snprintf(
         text, sizeof text,
         "{\"attn_layers\": [\"local\", \"lsh\", \"full\", \"full_shared\"], \"hidden_size\": %d, "
@@ -49,9 +56,10 @@ static rf_model *create(const shape *s)
         "\"lsh_num_chunks_after\": %d, \"num_hashes\": %d, \"num_buckets\": 6, "
         "\"hash_seed\": 3, \"axial_pos_shape\": [8, 16], \"axial_pos_embds_dim\": [4, "
         "8], \"max_position_embeddings\": 128, \"initializer_range\": 0.4, "
-        "\"axial_norm_std\": 0.5, \"is_decoder\": %s}",
+        "\"axial_norm_std\": 0.5, \"is_decoder\": %s, \"reformer_c\": {%s}}",
         HIDDEN, HEADS, WIDTH, VOCABULARY, s->chunk, s->chunk, s->before, s->causal ? 0 : s->after,
-        s->before, s->causal ? 0 : s->after, s->rounds, s->causal ? "true" : "false");
+        s->before, s->causal ? 0 : s->after, s->rounds, s->causal ? "true" : "false",
+        s->options != NULL ? s->options : "");
     rf_model *model = NULL;
     rf_model_options options = {.device = test_device(),
                                 .precision = "f32",
@@ -70,6 +78,7 @@ typedef struct witness {
     rf_attention_plan plan; /* order is copied below */
     int32_t order[HEADS * MOST_ROUNDS * MOST_SLOTS];
     bool has_order;
+    double buckets[HEADS * MOST_ROUNDS * LONGEST];
     float merged[LONGEST * HEADS * WIDTH];
     double exact[LONGEST * HEADS * WIDTH];
     int seen;
@@ -127,17 +136,32 @@ static void attend_exactly(witness *w, const rf_tensor *query, const rf_tensor *
                            .width = WIDTH,
                            .order = w->has_order ? order : NULL,
                            .key_mask = w->mask != NULL ? mask : NULL,
+                           .bucket = plan->same_bucket ? w->buckets : NULL,
                            .query = q,
                            .key = k,
                            .value = v};
     oracle_block_attention(&in, output, norms);
     rf_combine_rounds combine = {
-        .output = rf_tensor_5(NULL, RF_F32, 1, parts, plan->length, HEADS, WIDTH)};
+        .output = rf_tensor_5(NULL, RF_F32, 1, parts, plan->length, HEADS, WIDTH),
+        .rounding = plan->rounding};
     oracle_combine_rounds(&combine, output, norms, w->exact, norm);
     double *all[] = {order, mask, output, norms, norm, q, k, v};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         test_free(all[i]);
     }
+}
+
+static rf_status see_buckets(witness *w, const rf_tensor *buckets, rf_error *error)
+{
+    int32_t found[HEADS * MOST_ROUNDS * LONGEST];
+    if (rf_tensor_is_absent(buckets)) {
+        return RF_OK;
+    }
+    RF_TRY(rf_device_download(w->device, found, buckets->data, rf_tensor_size(buckets), error));
+    for (int64_t i = 0; i < rf_tensor_count(buckets); i++) {
+        w->buckets[i] = (double)found[i];
+    }
+    return RF_OK;
 }
 
 /* The operations of the model on the tensors that it is about to use. */
@@ -146,7 +170,6 @@ static rf_status see_vectors(void *user, int64_t layer, int64_t first_head, cons
                              rf_error *error)
 {
     witness *w = user;
-    (void)buckets;
     if (layer != w->layer) {
         return RF_OK;
     }
@@ -161,7 +184,7 @@ static rf_status see_vectors(void *user, int64_t layer, int64_t first_head, cons
     int64_t of_norms[4] = {1, HEADS, plan->parts, plan->length};
     int64_t of_norm[3] = {1, HEADS, plan->length};
     rf_block_attention attention = {.plan = *plan, .query = *query, .key = *key, .value = *value};
-    rf_combine_rounds combine = {0};
+    rf_combine_rounds combine = {.rounding = plan->rounding};
     RF_TRY(rf_workspace_take(&workspace, "o", RF_F32, 5, of_output, &attention.output, error));
     RF_TRY(rf_workspace_take(&workspace, "n", RF_F32, 4, of_norms, &attention.log_norm, error));
     RF_TRY(rf_workspace_take(&workspace, "m", RF_F32, 3, of_norm, &combine.norm, error));
@@ -172,6 +195,7 @@ static rf_status see_vectors(void *user, int64_t layer, int64_t first_head, cons
     RF_TRY(rf_op_combine_rounds(&context, &combine, error));
     RF_TRY(rf_device_download(w->device, w->merged, combine.merged.data,
                               rf_tensor_size(&combine.merged), error));
+    RF_TRY(see_buckets(w, buckets, error));
     attend_exactly(w, query, key, value);
     w->seen++;
     rf_workspace_clear(&workspace);
@@ -218,7 +242,9 @@ static bool attends(const witness *w, int64_t head, int64_t query, int64_t key)
         return false;
     }
     for (int64_t i = 0; i < plan->parts * plan->slots; i++) {
-        if (token_in(w, head, i / plan->slots, i % plan->slots) != query) {
+        const double *buckets = w->buckets + (head * plan->parts + i / plan->slots) * plan->length;
+        if (token_in(w, head, i / plan->slots, i % plan->slots) != query ||
+            (plan->same_bucket && buckets[query] != buckets[key])) {
             continue;
         }
         for (int64_t j = 0; j < plan->parts * plan->slots; j++) {

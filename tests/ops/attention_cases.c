@@ -61,7 +61,12 @@ static attention_case random_bf16_case(int index, char *name)
     return plan;
 }
 
-enum { BF16_CASES = 30, SEGMENT_CASES = 36, PAPER_CASES = 45 + ATTENTION_PAPER };
+enum {
+    BF16_CASES = 30,
+    SEGMENT_CASES = 36,
+    PAPER_CASES = 45 + ATTENTION_PAPER,
+    DRAWN_END = ATTENTION_CASES - ATTENTION_FULL
+};
 
 /* Other random plans, whose tokens are of two to five segments: half of them in f32. */
 static attention_case random_segments_case(int index, char *name)
@@ -110,16 +115,19 @@ attention_case attention_case_at(int index, char *name)
     if (index < ATTENTION_WRITTEN) {
         return attention_written[index];
     }
-    if (index >= ATTENTION_CASES - ATTENTION_PAPER) {
-        return attention_paper[index - (ATTENTION_CASES - ATTENTION_PAPER)];
+    if (index >= DRAWN_END) {
+        return attention_full[index - DRAWN_END];
     }
-    if (index >= ATTENTION_CASES - PAPER_CASES) {
+    if (index >= DRAWN_END - ATTENTION_PAPER) {
+        return attention_paper[index - (DRAWN_END - ATTENTION_PAPER)];
+    }
+    if (index >= DRAWN_END - PAPER_CASES) {
         return random_paper_case(index, name);
     }
-    if (index >= ATTENTION_CASES - PAPER_CASES - SEGMENT_CASES) {
+    if (index >= DRAWN_END - PAPER_CASES - SEGMENT_CASES) {
         return random_segments_case(index, name);
     }
-    return index < ATTENTION_CASES - PAPER_CASES - SEGMENT_CASES - BF16_CASES
+    return index < DRAWN_END - PAPER_CASES - SEGMENT_CASES - BF16_CASES
                ? random_case(index, name)
                : random_bf16_case(index, name);
 }
@@ -223,6 +231,14 @@ static void fill_mask(const check_state *check, double *values, int64_t count)
     }
 }
 
+static void fill_segments(const check_state *check, double *values, int64_t count)
+{
+    const attention_case *plan = check->which->parameters;
+    for (int64_t i = 0; i < count && plan->documents; i++) {
+        values[i] = (double)(i % plan->length * plan->segments / plan->length);
+    }
+}
+
 void attention_add_inputs(check_state *check)
 {
     const attention_case *plan = check->which->parameters;
@@ -264,13 +280,13 @@ void attention_add_inputs(check_state *check)
     check_buffer inverse = bucket;
     inverse.name = "inverse";
     inverse.fill = fill_inverse;
-    check_add(check,
-              &(check_buffer){.name = "segments",
-                              .role = CHECK_INPUT,
-                              .dtype = RF_I32,
-                              .rank = 2,
-                              .shape = {plan->batch, plan->length},
-                              .high = (double)(plan->segments > 0 ? plan->segments - 1 : 0)});
+    check_add(check, &(check_buffer){.name = "segments",
+                                     .role = CHECK_INPUT,
+                                     .dtype = RF_I32,
+                                     .rank = 2,
+                                     .shape = {plan->batch, plan->length},
+                                     .high = (double)(plan->segments > 0 ? plan->segments - 1 : 0),
+                                     .fill = fill_segments});
     check_add(check, &bucket);
     check_add(check, &order);
     check_add(check, &inverse);

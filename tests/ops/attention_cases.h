@@ -34,17 +34,26 @@ typedef struct attention_case {
     bool f32_results; /* but for outputs and gradients */
     float probability;
     int64_t segments;    /* how many, at random; 0: the plan has none */
+    bool documents;      /* segments stand one behind the other */
     bucket_kind buckets; /* with these the plan has same_bucket */
     bool whole, corrected, zero_rows, exact;
 } attention_case;
 
-enum { ATTENTION_WRITTEN = 50, ATTENTION_PAPER = 18, ATTENTION_CASES = 250 };
+enum {
+    ATTENTION_WRITTEN = 50,
+    ATTENTION_PAPER = 20,
+    ATTENTION_FULL = 12,
+    ATTENTION_CASES = 252 + ATTENTION_FULL
+};
 
 /* Hand-written: the shapes that hurt. */
 extern const attention_case attention_written[ATTENTION_WRITTEN];
 extern const attention_case attention_paper[ATTENTION_PAPER];
+/* The last ones: full attention with masks, segments and dropout. */
+extern const attention_case attention_full[ATTENTION_FULL];
 
-/* Case `index` of ATTENTION_CASES: written by hand first, then drawn at random from the index.
+/* Case `index` of ATTENTION_CASES: written by hand first, then drawn at random from the index,
+ * then full attention.
  * `name` [32] is for those. */
 attention_case attention_case_at(int index, char *name);
 /* The type of outputs and gradients. */

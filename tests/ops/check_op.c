@@ -12,7 +12,7 @@
 enum {
     CANARY_BYTES = 256,
     SCRATCH_CANARY_BYTES = 4096,
-    MAX_TESTS = 256,
+    MAX_TESTS = 320,
     MAX_DIFFERENCES = 3000, /* inputs that are differentiated one by one */
     MAX_WORK = 10000000 /* and so many times the numbers in all buffers; above, along a direction */
 };

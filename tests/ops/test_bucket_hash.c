@@ -15,6 +15,8 @@ typedef struct shape {
     int64_t factors[RF_MAX_BUCKET_FACTORS];
     bool rotations, mask;
     bool bf16; /* queries */
+    rf_hash_kind kind;
+    bool drops;
 } shape;
 
 static rf_bucket_hash call_of(const shape *s)
@@ -27,11 +29,17 @@ static rf_bucket_hash call_of(const shape *s)
         .rounds = s->rounds,
         .factor_count = s->factor_count,
         .buckets = rf_tensor_4(NULL, RF_I32, s->batch, s->heads, s->rounds, s->length)};
-    int64_t columns = 0;
+    hash.kind = s->kind;
     for (int i = 0; i < s->factor_count; i++) {
         hash.factors[i] = s->factors[i];
-        columns += s->factors[i] / 2;
     }
+    if (s->drops) {
+        hash.probability = 0.3F;
+        hash.dropout_key = (rf_random_key){.seed = 11, .purpose = RF_PURPOSE_HASH_DROPOUT};
+        hash.first_sample = 2;
+        hash.all_heads = s->first_head + s->heads + 2;
+    }
+    const int64_t columns = rf_hash_columns(s->kind, s->factors, s->factor_count);
     if (s->rotations) {
         hash.rotations =
             rf_tensor_4(NULL, RF_F32, s->first_head + s->heads + 1, s->width, s->rounds, columns);
@@ -108,27 +116,65 @@ static void oracle(const check_state *check, double *const *values)
 }
 
 static const shape shapes[] = {
-    {1, 1, 1, 1, 1, 0, 1, {2}, true, false, false},
-    {2, 70, 3, 5, 2, 1, 2, {4, 6}, true, false, false},
-    {2, 65, 2, 8, 3, 0, 1, {64}, true, true, false},
-    {1, 40, 1, 16, 2, 2, 3, {2, 340, 6}, true, false, false},
-    {1, 20, 1, 3, 1, 0, 1, {1200}, true, true, false},
-    {1, 33, 2, 7, 2, 0, 16, {2, 2, 2, 2, 2, 4, 2, 2, 4, 2, 2, 2, 2, 2, 4, 2}, true, false, false},
-    {0, 5, 1, 4, 1, 0, 1, {4}, true, false, false},
-    {2, 0, 1, 4, 1, 0, 1, {4}, true, true, false},
-    {2, 67, 2, 6, 2, 3, 2, {8, 16}, false, true, false},
-    {1, 30, 2, 9, 1, 0, 1, {10}, false, false, false},
-    {2, 65, 2, 8, 3, 0, 1, {64}, true, true, true},
-    {1, 300, 2, 64, 4, 1, 1, {32}, true, false, true},
-    {1, 150, 1, 128, 2, 0, 2, {16, 34}, true, true, true},
-    {1, 40, 1, 16, 2, 2, 3, {2, 340, 6}, true, false, true},
-    {1, 20, 1, 3, 1, 0, 1, {1200}, true, true, true},
-    {1, 33, 2, 7, 2, 0, 16, {2, 2, 2, 2, 2, 4, 2, 2, 4, 2, 2, 2, 2, 2, 4, 2}, true, false, true},
-    {2, 0, 1, 8, 1, 0, 1, {4}, true, true, true},
-    {1, 40, 2, 16, 2, 3, 1, {8}, false, false, true},
-    {1, 140, 2, 40, 2, 1, 2, {6, 20}, true, true, true},
-    {2, 70, 1, 256, 1, 0, 1, {24}, true, false, true},
-    {1, 150, 1, 96, 3, 0, 2, {200, 4}, true, false, true},
+    {1, 1, 1, 1, 1, 0, 1, {2}, true, false, false, RF_HASH_ANGULAR, false},
+    {2, 70, 3, 5, 2, 1, 2, {4, 6}, true, false, false, RF_HASH_ANGULAR, false},
+    {2, 65, 2, 8, 3, 0, 1, {64}, true, true, false, RF_HASH_ANGULAR, false},
+    {1, 40, 1, 16, 2, 2, 3, {2, 340, 6}, true, false, false, RF_HASH_ANGULAR, false},
+    {1, 20, 1, 3, 1, 0, 1, {1200}, true, true, false, RF_HASH_ANGULAR, false},
+    {1,
+     33,
+     2,
+     7,
+     2,
+     0,
+     16,
+     {2, 2, 2, 2, 2, 4, 2, 2, 4, 2, 2, 2, 2, 2, 4, 2},
+     true,
+     false,
+     false,
+     RF_HASH_ANGULAR,
+     false},
+    {0, 5, 1, 4, 1, 0, 1, {4}, true, false, false, RF_HASH_ANGULAR, false},
+    {2, 0, 1, 4, 1, 0, 1, {4}, true, true, false, RF_HASH_ANGULAR, false},
+    {2, 67, 2, 6, 2, 3, 2, {8, 16}, false, true, false, RF_HASH_ANGULAR, false},
+    {1, 30, 2, 9, 1, 0, 1, {10}, false, false, false, RF_HASH_ANGULAR, false},
+    {2, 65, 2, 8, 3, 0, 1, {64}, true, true, true, RF_HASH_ANGULAR, false},
+    {1, 300, 2, 64, 4, 1, 1, {32}, true, false, true, RF_HASH_ANGULAR, false},
+    {1, 150, 1, 128, 2, 0, 2, {16, 34}, true, true, true, RF_HASH_ANGULAR, false},
+    {1, 40, 1, 16, 2, 2, 3, {2, 340, 6}, true, false, true, RF_HASH_ANGULAR, false},
+    {1, 20, 1, 3, 1, 0, 1, {1200}, true, true, true, RF_HASH_ANGULAR, false},
+    {1,
+     33,
+     2,
+     7,
+     2,
+     0,
+     16,
+     {2, 2, 2, 2, 2, 4, 2, 2, 4, 2, 2, 2, 2, 2, 4, 2},
+     true,
+     false,
+     true,
+     RF_HASH_ANGULAR,
+     false},
+    {2, 0, 1, 8, 1, 0, 1, {4}, true, true, true, RF_HASH_ANGULAR, false},
+    {1, 40, 2, 16, 2, 3, 1, {8}, false, false, true, RF_HASH_ANGULAR, false},
+    {1, 140, 2, 40, 2, 1, 2, {6, 20}, true, true, true, RF_HASH_ANGULAR, false},
+    {2, 70, 1, 256, 1, 0, 1, {24}, true, false, true, RF_HASH_ANGULAR, false},
+    {1, 150, 1, 96, 3, 0, 2, {200, 4}, true, false, true, RF_HASH_ANGULAR, false},
+    {2, 70, 3, 5, 2, 1, 2, {4, 16}, true, false, false, RF_HASH_HYPERPLANE, false},
+    {2, 65, 2, 8, 3, 0, 1, {64}, true, true, false, RF_HASH_HYPERPLANE, false},
+    {1, 30, 2, 9, 40, 0, 2, {128, 64}, true, false, false, RF_HASH_HYPERPLANE, false},
+    {1, 5, 1, 3, 1, 0, 1, {1 << 24}, false, true, false, RF_HASH_HYPERPLANE, false},
+    {2, 300, 2, 64, 4, 1, 1, {32}, true, true, true, RF_HASH_HYPERPLANE, false},
+    {1, 150, 2, 128, 3, 0, 3, {128, 512, 2}, true, false, true, RF_HASH_HYPERPLANE, false},
+    {1, 140, 2, 40, 2, 1, 2, {8, 4}, true, true, true, RF_HASH_HYPERPLANE, false},
+    {1, 40, 1, 7, 2, 0, 1, {16}, true, false, true, RF_HASH_HYPERPLANE, false},
+    {2, 70, 1, 256, 1, 0, 1, {32}, true, false, true, RF_HASH_HYPERPLANE, false},
+    {2, 70, 3, 5, 2, 1, 2, {4, 6}, true, true, false, RF_HASH_ANGULAR, true},
+    {1, 70, 2, 600, 2, 0, 1, {16}, true, false, false, RF_HASH_HYPERPLANE, true},
+    {2, 300, 2, 64, 4, 1, 1, {32}, true, false, true, RF_HASH_ANGULAR, true},
+    {1, 90, 2, 40, 2, 1, 2, {8, 4}, true, true, true, RF_HASH_HYPERPLANE, true},
+    {1, 40, 1, 7, 2, 0, 1, {16}, true, false, true, RF_HASH_ANGULAR, true},
 };
 static const char *const names[] = {"one token",
                                     "two factors, other heads' rotations",
@@ -150,7 +196,21 @@ static const char *const names[] = {"one token",
                                     "bf16, rotations from the key",
                                     "bf16, odd columns, heads of 40",
                                     "bf16, heads of 256",
-                                    "bf16, a long and a short factor"};
+                                    "bf16, a long and a short factor",
+                                    "hyperplanes, two factors",
+                                    "hyperplanes, mask",
+                                    "hyperplanes, columns in several blocks",
+                                    "hyperplanes, rotations from the key, 24 bits",
+                                    "hyperplanes, bf16",
+                                    "hyperplanes, bf16, 17 bits of three factors, heads of 128",
+                                    "hyperplanes, bf16, mask, heads of 40",
+                                    "hyperplanes, bf16, odd heads",
+                                    "hyperplanes, bf16, heads of 256",
+                                    "dropout",
+                                    "dropout, hyperplanes, wide heads",
+                                    "dropout, bf16",
+                                    "dropout, bf16, hyperplanes",
+                                    "dropout, bf16, odd heads"};
 enum { CASES = sizeof shapes / sizeof shapes[0] };
 
 static void test_rejected(void **state)
@@ -162,19 +222,55 @@ static void test_rejected(void **state)
     hash = call_of(&shapes[1]);
     hash.rotations.shape[3]++;
     check_rejected(RF_OP_BUCKET_HASH, &hash, RF_ERR_ARGUMENT, "rotations");
+    hash = call_of(&shapes[1]);
+    hash.kind = RF_HASH_HYPERPLANE;
+    check_rejected(RF_OP_BUCKET_HASH, &hash, RF_ERR_ARGUMENT, "6 is no power of 2");
+    hash = call_of(&shapes[1]);
+    hash.probability = 0.5F;
+    hash.all_heads = 3;
+    check_rejected(RF_OP_BUCKET_HASH, &hash, RF_ERR_ARGUMENT, "first_head + heads");
+}
+
+/* Hyperplanes are the angular hash of as many factors of 2 as there are bits, however the number of
+ * buckets is cut. */
+static void test_hyperplanes_are_angular_of_two(void **state)
+{
+    (void)state;
+    enum { LENGTH = 200, HEADS = 2, WIDTH = 12, ROUNDS = 3, BITS = 7, COUNT = LENGTH * HEADS };
+    float query[COUNT * WIDTH];
+    int32_t angular[COUNT * ROUNDS], planes[COUNT * ROUNDS], cut[COUNT * ROUNDS];
+    rf_random_normals(&(rf_random_key){.seed = 5, .purpose = RF_PURPOSE_TEST}, 0, query,
+                      COUNT * WIDTH);
+    shape s = {1,     LENGTH, HEADS, WIDTH,           ROUNDS, 0, BITS, {2, 2, 2, 2, 2, 2, 2},
+               false, false,  false, RF_HASH_ANGULAR, false};
+    rf_bucket_hash hash = call_of(&s);
+    hash.query.data = query;
+    hash.buckets.data = angular;
+    check_run(RF_OP_BUCKET_HASH, &hash, 2);
+    hash.kind = RF_HASH_HYPERPLANE;
+    hash.factor_count = 1;
+    hash.factors[0] = 1 << BITS;
+    hash.buckets.data = planes;
+    check_run(RF_OP_BUCKET_HASH, &hash, 2);
+    hash.factor_count = 2;
+    hash.factors[0] = 8;
+    hash.factors[1] = 16;
+    hash.buckets.data = cut;
+    check_run(RF_OP_BUCKET_HASH, &hash, 2);
+    assert_memory_equal(angular, planes, sizeof planes);
+    assert_memory_equal(cut, planes, sizeof planes);
 }
 
 /* A slice of heads hashes as it would within all heads. */
-static void test_head_slices(void **state)
+static void check_head_slices(rf_hash_kind kind)
 {
-    (void)state;
     enum { LENGTH = 50, WIDTH = 8, HEADS = 3 };
     float query[LENGTH * HEADS * WIDTH], slice[LENGTH * WIDTH];
     int32_t all[HEADS * 2 * LENGTH], one[2 * LENGTH];
     rf_random_normals(&(rf_random_key){.seed = 3, .purpose = RF_PURPOSE_TEST}, 0, query,
                       LENGTH * HEADS * WIDTH);
     rf_bucket_hash hash =
-        call_of(&(shape){1, LENGTH, HEADS, WIDTH, 2, 0, 1, {16}, false, false, false});
+        call_of(&(shape){1, LENGTH, HEADS, WIDTH, 2, 0, 1, {16}, false, false, false, kind, true});
     hash.query.data = query;
     hash.buckets.data = all;
     check_run(RF_OP_BUCKET_HASH, &hash, 2);
@@ -190,13 +286,21 @@ static void test_head_slices(void **state)
     }
 }
 
+static void test_head_slices(void **state)
+{
+    (void)state;
+    check_head_slices(RF_HASH_ANGULAR);
+    check_head_slices(RF_HASH_HYPERPLANE);
+}
+
 /* Numbers that are none still give a bucket that exists. */
 static void test_not_a_number(void **state)
 {
     (void)state;
     float query[4] = {NAN, 1.0F, INFINITY, NAN};
     int32_t buckets[1] = {-1};
-    rf_bucket_hash hash = call_of(&(shape){1, 1, 1, 4, 1, 0, 2, {8, 6}, false, false, false});
+    rf_bucket_hash hash =
+        call_of(&(shape){1, 1, 1, 4, 1, 0, 2, {8, 6}, false, false, false, RF_HASH_ANGULAR, false});
     hash.query.data = query;
     hash.buckets.data = buckets;
     check_run(RF_OP_BUCKET_HASH, &hash, 1);
@@ -209,8 +313,8 @@ int main(int argc, char **argv)
     for (int i = 0; i < CASES; i++) {
         cases[i] = (check_case){names[i], (uint64_t)i + 1U, build, run, oracle, &shapes[i]};
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rejected),
-                                       cmocka_unit_test(test_head_slices),
-                                       cmocka_unit_test(test_not_a_number)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rejected), cmocka_unit_test(test_hyperplanes_are_angular_of_two),
+        cmocka_unit_test(test_head_slices), cmocka_unit_test(test_not_a_number)};
     return check_main(argc, argv, cases, CASES, tests, sizeof tests / sizeof tests[0]);
 }

@@ -3,12 +3,21 @@
 
 #include "oracle/attention.h"
 
+#include <string.h>
+
 enum { STATE, QUERY, VALUE, ROWS, LISTS, ROTATIONS };
+
+/* The cases that say so hash by hyperplanes. */
+static rf_hash_kind kind_of(const check_state *check)
+{
+    const bool planes = strncmp(check->which->name, "hyperplanes", strlen("hyperplanes")) == 0;
+    return planes ? RF_HASH_HYPERPLANE : RF_HASH_ANGULAR;
+}
 
 static void build(check_state *check)
 {
     const decode_shape *s = check->which->parameters;
-    int64_t columns = (s->factors[0] + s->factors[1]) / 2;
+    int64_t columns = rf_hash_columns(kind_of(check), s->factors, s->factors[1] > 0 ? 2 : 1);
     check_buffer state = decode_state(s);
     check_buffer query = decode_tokens(s, "query", CHECK_INPUT);
     check_buffer value = decode_tokens(s, "value", CHECK_INPUT);
@@ -52,6 +61,7 @@ static rf_status run(rf_context *context, const check_state *check, rf_error *er
         append.query = check_tensor(check, QUERY);
         append.cache.lists = check_tensor(check, LISTS);
         append.hash = hash_of(s);
+        append.hash.kind = kind_of(check);
         append.hash.rotations = check_tensor(check, ROTATIONS);
     } else {
         append.key = check_tensor(check, QUERY);
@@ -82,6 +92,7 @@ static void oracle(const check_state *check, double *const *values)
     (void)rf_lists_layout_of(decode_buckets(s), s->capacity, &layout);
     double buckets[4096];
     rf_bucket_hash hash = hash_of(s);
+    hash.kind = kind_of(check);
     oracle_bucket_hash(&hash, values[QUERY], values[ROTATIONS], NULL, buckets);
     for (int64_t list = 0; list < s->batch * s->heads * s->rounds; list++) {
         oracle_lists_append(&layout, (int64_t)buckets[list], decode_token(s, decode_row(s, list)),
@@ -118,6 +129,8 @@ static const decode_shape shapes[] = {
     {1, 1, 20, 2, 20, 1, 8, 1, 0, {2, 1026}, false, 0, 1, 0, 0, RF_F32, 0, 0},
     {3, 2, 16, 2, 200, 150, 8, 1, 0, {6, 4}, false, 4, 1, 0, 0, RF_F32, 0, 70},
     {3, 2, 16, 1, 64, 41, 8, 1, 0, {0}, false, 0, 2, 0, 0, RF_F32, 0, 17},
+    {2, 2, 64, 3, 300, 299, 8, 1, 0, {16, 32}, false, 0, 1, 0, 0, RF_F32, 0, 0},
+    {3, 2, 33, 2, 400, 301, 8, 1, 0, {64, 0}, false, 5, 1, 0, 0, RF_F32, 0, 70},
 };
 static const check_case cases[] = {
     {"local", 1, build, run, oracle, &shapes[0]},
@@ -128,6 +141,8 @@ static const check_case cases[] = {
     {"more columns than threads", 6, build, run, oracle, &shapes[5]},
     {"rows of different lengths", 7, build, run, oracle, &shapes[6]},
     {"local, of different lengths", 8, build, run, oracle, &shapes[7]},
+    {"hyperplanes, two factors", 9, build, run, oracle, &shapes[8]},
+    {"hyperplanes, masked tokens, odd width", 10, build, run, oracle, &shapes[9]},
 };
 
 int main(int argc, char **argv)

@@ -38,6 +38,26 @@ void oracle_linear(int64_t rows, int64_t in, int64_t out, const double *x, const
     }
 }
 
+/* The paper's options; whole buckets are one block, of which other buckets' pairs are left out. */
+static void apply_options(const oracle_model *m, bool hashed, rf_attention_plan *plan)
+{
+    const rf_lsh_options *options = &m->config->lsh_options;
+    if (hashed) {
+        plan->wrap = options->across_rounds ? RF_WRAP_ALL_PARTS : RF_WRAP_NONE;
+        plan->same_bucket = options->same_bucket;
+        plan->duplicates = options->corrected ? RF_DUPLICATES_CORRECTED : RF_DUPLICATES_COUNTED;
+    }
+    if (hashed && options->whole_buckets) {
+        plan->block = plan->slots;
+        plan->before = 0;
+        plan->after = 0;
+    }
+    if (options->paper && plan->wrap == RF_WRAP_NONE) {
+        plan->empty_row = RF_EMPTY_ROW_ZERO;
+        plan->rounding = RF_ROUNDING_EXACT;
+    }
+}
+
 static rf_attention_plan plan_of(const oracle_model *m, int64_t layer)
 {
     const rf_config *config = m->config;
@@ -62,12 +82,16 @@ static rf_attention_plan plan_of(const oracle_model *m, int64_t layer)
                               .scale = shared ? 1.0F : 1.0F / sqrtf((float)config->head_width),
                               .all_heads = config->heads};
     plan.wrap = !chunked ? RF_WRAP_NONE : lsh ? RF_WRAP_ALL_PARTS : RF_WRAP_PART;
+    if (lsh) {
+        apply_options(m, chunked, &plan);
+    }
     return plan;
 }
 
-/* Order of the tokens by (round, bucket, position): [batch, heads, rounds, slots]. */
+/* Order of the tokens by (round, bucket, position): [batch, heads, rounds, slots]; and their
+ * buckets [batch, heads, rounds, length], owned too. */
 static double *order_of(const oracle_model *m, int64_t layer, const rf_attention_plan *plan,
-                        const double *query)
+                        const double *query, double **kept)
 {
     const rf_config *config = m->config;
     int64_t count = m->batch * config->heads * m->rounds;
@@ -95,7 +119,10 @@ static double *order_of(const oracle_model *m, int64_t layer, const rf_attention
     double *order = oracle_fresh(count * plan->slots);
     sort.segment_count = m->length;
     oracle_bucket_sort(&sort, buckets, m->segments, order, NULL);
-    free(own);
+    if (buckets != own) {
+        memcpy(own, buckets, (size_t)(count * m->length) * sizeof(double));
+    }
+    *kept = own;
     return order;
 }
 
@@ -113,7 +140,8 @@ static void attend(const oracle_model *m, const oracle_attention *attention, dou
             .output = rf_tensor_5(NULL, RF_F32, plan->batch, plan->parts, plan->length, plan->heads,
                                   attention->width),
             .log_norm =
-                rf_tensor_4(NULL, RF_F32, plan->batch, plan->heads, plan->parts, plan->length)};
+                rf_tensor_4(NULL, RF_F32, plan->batch, plan->heads, plan->parts, plan->length),
+            .rounding = plan->rounding};
         oracle_block_attention(attention, output, norms);
         oracle_combine_rounds(&combine, output, norms, merged, norm);
         free(output);
@@ -137,6 +165,7 @@ void oracle_attention_half(const oracle_model *m, int64_t layer, const double *c
     double *value = oracle_fresh(rows * all);
     double *merged = oracle_fresh(rows * all);
     double *order = NULL;
+    double *bucket = NULL;
     oracle_layer_norm(rows, hidden, context, 0, NULL,
                       oracle_parameter(m, RF_PARAMETER_ATTENTION_NORM_GAIN, layer, 0),
                       oracle_parameter(m, RF_PARAMETER_ATTENTION_NORM_BIAS, layer, 0),
@@ -150,13 +179,14 @@ void oracle_attention_half(const oracle_model *m, int64_t layer, const double *c
                       key);
     }
     rf_attention_plan plan = plan_of(m, layer);
-    if (lsh && plan.slots > plan.block) {
-        order = order_of(m, layer, &plan, query);
+    if (lsh && plan.slots > config->lsh.chunk_length) {
+        order = order_of(m, layer, &plan, query, &bucket);
     }
     attend(m,
            &(oracle_attention){.plan = &plan,
                                .width = config->head_width,
                                .order = order,
+                               .bucket = bucket,
                                .key_mask = m->mask,
                                .segments = m->segments,
                                .query = query,
@@ -168,7 +198,7 @@ void oracle_attention_half(const oracle_model *m, int64_t layer, const double *c
     for (int64_t i = 0; i < rows * hidden; i++) {
         accumulator[i] += x[i];
     }
-    double *const blocks[] = {x, query, key, value, merged, order};
+    double *const blocks[] = {x, query, key, value, merged, order, bucket};
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
         free(blocks[i]);
     }

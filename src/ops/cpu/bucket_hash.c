@@ -1,14 +1,15 @@
-/* Angular locality-sensitive hashing (Kitaev et al. 2020, section 2): products of the queries with
- * random rotations, then a signed argmax per factor. The columns of all rounds and factors stand
- * side by side, so that a block of them is one matrix product, however few columns a factor has; a
- * running best carries a factor over several blocks. Time 2 x length x width x rounds x columns;
- * scratch the rotations (where they are drawn here) and one block of products per thread, and of
- * queries where these are bf16. */
+/* Locality-sensitive hashing (Kitaev et al. 2020, section 2): products of the queries with random
+ * rotations, then a signed argmax per factor (angular), or the signs (hyperplanes). The columns of
+ * all rounds and factors stand side by side, so that a block of them is one matrix product, however
+ * few columns a factor has; a running best carries a factor over several blocks. Time 2 x length x
+ * width x rounds x columns; scratch the rotations (where they are drawn here) and one block of
+ * products per thread, and of queries where these are bf16 or behind dropout. */
 #include "ops/cpu/cpu.h"
 #include "ops/cpu/gemm_tile.h"
 
 #include <math.h>
 #include <omp.h>
+#include <string.h>
 
 enum { BLOCK_ROWS = 64, BLOCK_COLUMNS = 256 };
 
@@ -35,11 +36,7 @@ typedef struct cursor {
 
 static int64_t columns_of(const rf_bucket_hash *hash)
 {
-    int64_t columns = 0;
-    for (int i = 0; i < hash->factor_count; i++) {
-        columns += hash->factors[i] / 2;
-    }
-    return columns;
+    return rf_hash_columns(hash->kind, hash->factors, hash->factor_count);
 }
 
 /* The largest (sign 1) or the negated smallest (sign -1) of count products. */
@@ -180,23 +177,79 @@ static void read_products(const rf_bucket_hash *hash, const row_block *block, wo
     }
 }
 
-/* The block's queries as f32: where they stand, or widened to `queries` [rows, width]. */
+/* The same of hyperplanes: columns [first, first + count) of all rounds, a bit each. */
+static void read_signs(const rf_bucket_hash *hash, const row_block *block, workplace *place,
+                       int64_t first, int64_t count)
+{
+    const int64_t bits = columns_of(hash);
+    for (int64_t j = 0; j < count; j++) {
+        const int64_t bit = (first + j) % bits;
+        for (int64_t i = 0; i < block->rows; i++) {
+            const int64_t before = bit == 0 ? 0 : place->buckets[i];
+            const bool is_below = place->products[i * BLOCK_COLUMNS + j] < 0.0F;
+            place->buckets[i] = before | (is_below ? INT64_C(1) << bit : 0);
+        }
+        if (bit == bits - 1) {
+            write_buckets(hash, block, (first + j) / bits, INT64_C(1) << bits, place->buckets);
+        }
+    }
+}
+
+/* Whether queries are read from a copy of our own. */
+static bool copies_queries(const rf_bucket_hash *hash)
+{
+    return hash->query.dtype == RF_BF16 || hash->probability > 0.0F;
+}
+
+/* Dropout on a token's query [width]. */
+static void drop_query(const rf_bucket_hash *hash, const row_block *block, int64_t row,
+                       float *query)
+{
+    enum { RUN = 256 };
+    const int64_t *shape = hash->query.shape; /* [batch, length, heads, width] */
+    const uint32_t keep_from = rf_cpu_keep_from(hash->probability);
+    const int64_t token = (hash->first_sample + block->batch) * shape[1] + block->row + row;
+    const int64_t first = (token * hash->all_heads + hash->first_head + block->head) * shape[3];
+    uint32_t bits[RUN];
+    for (int64_t at = 0; at < shape[3]; at += RUN) {
+        const int64_t run = shape[3] - at < RUN ? shape[3] - at : RUN;
+        rf_cpu_random_bits(&hash->dropout_key, (uint64_t)(first + at), run, bits);
+        for (int64_t i = 0; i < run; i++) {
+            query[at + i] = (bits[i] >> 8) >= keep_from ? query[at + i] : 0.0F;
+        }
+    }
+}
+
+/* A token's query, at `first` of the tensor, as f32: to [width]. */
+static void copy_query(const rf_bucket_hash *hash, int64_t first, float *to)
+{
+    const int64_t width = hash->query.shape[3];
+    if (hash->query.dtype == RF_F32) {
+        memcpy(to, (const float *)hash->query.data + first, (size_t)width * sizeof *to);
+        return;
+    }
+    for (int64_t i = 0; i < width; i++) {
+        to[i] = rf_bf16_to_f32(((const uint16_t *)hash->query.data)[first + i]);
+    }
+}
+
+/* The block's queries as f32: where they stand, or copied to `queries` [rows, width]. */
 static void find_queries(const rf_bucket_hash *hash, const row_block *block, float *queries,
                          rf_cpu_tile *tile)
 {
     const int64_t *shape = hash->query.shape; /* [batch, length, heads, width] */
+    const int64_t leading = shape[2] * shape[3];
     const int64_t first_row = block->batch * shape[1] + block->row;
-    const int64_t first = (first_row * shape[2] + block->head) * shape[3];
-    if (hash->query.dtype == RF_F32) {
+    const int64_t first = first_row * leading + block->head * shape[3];
+    if (!copies_queries(hash)) {
         tile->a = (const float *)hash->query.data + first;
-        tile->a_leading = shape[2] * shape[3];
+        tile->a_leading = leading;
         return;
     }
     for (int64_t row = 0; row < block->rows; row++) {
-        const uint16_t *from =
-            (const uint16_t *)hash->query.data + first + row * shape[2] * shape[3];
-        for (int64_t i = 0; i < shape[3]; i++) {
-            queries[row * shape[3] + i] = rf_bf16_to_f32(from[i]);
+        copy_query(hash, first + row * leading, queries + row * shape[3]);
+        if (hash->probability > 0.0F) {
+            drop_query(hash, block, row, queries + row * shape[3]);
         }
     }
     tile->a = queries;
@@ -220,7 +273,11 @@ static void hash_rows(const rf_bucket_hash *hash, const row_block *block, const 
         tile.n = left < BLOCK_COLUMNS ? left : BLOCK_COLUMNS;
         tile.b = rotations + column;
         rf_cpu_gemm_tile(&tile);
-        read_products(hash, block, place, tile.n, &at);
+        if (hash->kind == RF_HASH_HYPERPLANE) {
+            read_signs(hash, block, place, column, tile.n);
+        } else {
+            read_products(hash, block, place, tile.n, &at);
+        }
     }
 }
 
@@ -245,16 +302,16 @@ static size_t rotations_size(const rf_bucket_hash *hash)
     return rf_tensor_is_absent(&hash->rotations) ? (size_t)count * sizeof(float) : 0;
 }
 
-/* Queries that one thread widens at once. */
-static int64_t widened_count(const rf_bucket_hash *hash)
+/* Numbers of the queries that one thread copies at once. */
+static int64_t copied_count(const rf_bucket_hash *hash)
 {
-    return hash->query.dtype == RF_BF16 ? BLOCK_ROWS * hash->query.shape[3] : 0;
+    return copies_queries(hash) ? BLOCK_ROWS * hash->query.shape[3] : 0;
 }
 
 size_t rf_cpu_bucket_hash_scratch_size(const rf_device *device, const void *arguments)
 {
-    const size_t widened = (size_t)widened_count(arguments) * sizeof(float);
-    return (size_t)device->threads * (sizeof(workplace) + widened) + rotations_size(arguments);
+    const size_t copied = (size_t)copied_count(arguments) * sizeof(float);
+    return (size_t)device->threads * (sizeof(workplace) + copied) + rotations_size(arguments);
 }
 
 rf_status rf_cpu_bucket_hash(rf_device *device, const void *arguments, void *scratch,
@@ -266,7 +323,7 @@ rf_status rf_cpu_bucket_hash(rf_device *device, const void *arguments, void *scr
     const int64_t all_columns = hash->rounds * columns_of(hash);
     workplace *places = scratch;
     float *queries = (float *)(void *)(places + device->threads);
-    float *drawn = queries + device->threads * widened_count(hash);
+    float *drawn = queries + device->threads * copied_count(hash);
     const float *rotations = drawn;
     if (rf_tensor_is_absent(&hash->rotations)) {
         draw_rotations(device, hash, all_columns, drawn);
@@ -284,7 +341,7 @@ rf_status rf_cpu_bucket_hash(rf_device *device, const void *arguments, void *scr
         block.rows = rf_cpu_block_length(shape[1], BLOCK_ROWS, index % row_blocks);
         const int thread = omp_get_thread_num();
         hash_rows(hash, &block, rotations + block.head * shape[3] * all_columns,
-                  queries + thread * widened_count(hash), places + thread);
+                  queries + thread * copied_count(hash), places + thread);
     }
     return RF_OK;
 }

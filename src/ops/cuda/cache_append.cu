@@ -1,6 +1,7 @@
 /* One more token into a cache. One block a (sequence, head, round): the block of round 0 stores key
  * and value; each block hashes for its round (products of the query with the rotations, 256 columns
- * at a time, a thread a column; then per factor the argmax of concat(p, -p) over the block) and
+ * at a time, a thread a column; then per factor the argmax of concat(p, -p) over the block; of
+ * hyperplanes a bit a thread) and
  * puts the token into its bucket, the tree's entries a lane each. Traffic: the rotations of the
  * round, width x columns floats a block. Kitaev et al. 2020, section 2. */
 #include "ops/cuda/bucket_lists.cuh"
@@ -19,6 +20,7 @@ struct appending {
     const float *rotations;   /* [heads, width, rounds, columns] */
     int64_t heads, rounds, places, width, columns;
     bool is_lsh;
+    bool is_signs; /* hyperplanes */
     int factor_count;
     int factors[RF_MAX_BUCKET_FACTORS];
 };
@@ -77,6 +79,21 @@ __device__ __forceinline__ float product(const appending &call, const float *que
     return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
+/* The bucket of hyperplanes, whose columns are at most the lanes of the first warp; every thread
+ * gets it. */
+__device__ int hash_signs(const appending &call, const float *query, const float *rotations)
+{
+    __shared__ int bits;
+    const int thread = static_cast<int>(threadIdx.x);
+    const bool is_below = thread < call.columns && product(call, query, rotations + thread) < 0.0F;
+    const unsigned votes = __ballot_sync(0xFFFFFFFFU, is_below ? 1 : 0);
+    if (thread == 0) {
+        bits = static_cast<int>(votes);
+    }
+    __syncthreads();
+    return bits;
+}
+
 /* The bucket of the query in one round; every thread gets it. */
 __device__ int hash(const appending &call, const float *query, int64_t head, int64_t round,
                     best *shared)
@@ -85,6 +102,9 @@ __device__ int hash(const appending &call, const float *query, int64_t head, int
         call.rotations + (head * call.width * call.rounds + round) * call.columns;
     int bucket = 0;
     int scale = 1;
+    if (call.is_signs) {
+        return hash_signs(call, query, rotations);
+    }
     for (int f = 0; f < call.factor_count; f++) {
         const int half = call.factors[f] / 2;
         best own = {-INFINITY, call.factors[f]};
@@ -199,6 +219,7 @@ appending call_of(const rf_cache_append *append)
     if (call.lists.all != nullptr) {
         call.rotations = static_cast<const float *>(append->hash.rotations.data);
         call.columns = append->hash.rotations.shape[3];
+        call.is_signs = append->hash.kind == RF_HASH_HYPERPLANE;
         call.factor_count = append->hash.factor_count;
         for (int i = 0; i < call.factor_count; i++) {
             call.factors[i] = static_cast<int>(append->hash.factors[i]);

@@ -4,9 +4,10 @@
  * norm) output_r
  *
  * with the norm rounded once, after the sum over all rounds (near -1e5, where float is coarse, the
- * weights visibly do not sum to 1, and the reference's do not either). One thread 16 bytes of a row
- * where these can be moved at once, else an element; threads of a row find the same weights again,
- * which hides behind the memory: per element its size x (parts + 1). */
+ * weights visibly do not sum to 1, and the reference's do not either). Exact sums are divided by
+ * the sum of the weights instead. One thread 16 bytes of a row where these can be moved at once,
+ * else an element; threads of a row find the same weights again, which hides behind the memory: per
+ * element its size x (parts + 1). */
 #include "ops/cuda/cuda.cuh"
 
 namespace
@@ -16,6 +17,7 @@ namespace
 template <typename T> struct combination {
     int64_t count; /* pieces of `Vector` elements in merged */
     int64_t parts, length, heads, width;
+    bool is_exact;         /* weights are divided by their sum */
     const T *output;       /* [batch, parts, length, heads, width] */
     const float *log_norm; /* [batch, heads, parts, length] */
     T *merged;             /* [batch, length, heads, width] */
@@ -27,19 +29,29 @@ template <typename T, int Vector> struct alignas(Vector * sizeof(T)) piece {
     T v[Vector];
 };
 
+/* What the weights exp(log_norm_r - base) x factor are made of, and the norm. */
+struct merge {
+    float norm, base, factor;
+};
+
 /* log_norm [parts] at stride `length`. The last sum may not be contracted with what logf ends with:
- * it is the one rounding. */
-__device__ float merge_norms(const float *__restrict__ log_norm, int64_t parts, int64_t length)
+ * it is the one rounding. Rows that are empty in every part have no weights. */
+__device__ __forceinline__ merge merge_norms(const float *__restrict__ log_norm, int64_t parts,
+                                             int64_t length, bool is_exact)
 {
     float highest = log_norm[0];
     for (int64_t part = 1; part < parts; part++) {
         highest = fmaxf(highest, log_norm[part * length]);
     }
+    if (highest == -INFINITY) {
+        return {highest, 0.0F, 0.0F};
+    }
     float sum = 0.0F;
     for (int64_t part = 0; part < parts; part++) {
         sum += expf(log_norm[part * length] - highest);
     }
-    return __fadd_rn(highest, logf(sum));
+    const float norm = __fadd_rn(highest, logf(sum));
+    return is_exact ? merge{norm, highest, 1.0F / sum} : merge{norm, norm, 1.0F};
 }
 
 /* Piece `index` of merged: columns [column, column + Vector) of one head of one token. */
@@ -53,14 +65,14 @@ __device__ void merge_piece(const combination<T> &of, int64_t index)
     const int64_t batch = row / of.heads / of.length;
     const float *__restrict__ log_norm =
         of.log_norm + (batch * of.heads + head) * of.parts * of.length + token;
-    const float norm = merge_norms(log_norm, of.parts, of.length);
+    const merge all = merge_norms(log_norm, of.parts, of.length, of.is_exact);
     if (column == 0) {
-        of.norm[(batch * of.heads + head) * of.length + token] = norm;
+        of.norm[(batch * of.heads + head) * of.length + token] = all.norm;
     }
     float sums[Vector] = {};
     for (int64_t part = 0; part < of.parts; part++) {
         const int64_t from = ((batch * of.parts + part) * of.length + token) * of.heads + head;
-        const float weight = expf(log_norm[part * of.length] - norm);
+        const float weight = expf(log_norm[part * of.length] - all.base) * all.factor;
         const piece<T, Vector> output =
             *reinterpret_cast<const piece<T, Vector> *>(of.output + from * of.width + column);
 #pragma unroll
@@ -100,6 +112,7 @@ rf_status run(rf_device *device, const rf_combine_rounds *call, rf_error *error)
     of.length = shape[2];
     of.heads = shape[3];
     of.width = shape[4];
+    of.is_exact = call->rounding == RF_ROUNDING_EXACT;
     of.output = static_cast<const T *>(call->output.data);
     of.log_norm = static_cast<const float *>(call->log_norm.data);
     of.merged = static_cast<T *>(call->merged.data);
@@ -138,11 +151,6 @@ rf_status rf_cuda_combine_rounds(rf_device *device, const void *arguments, void 
     const rf_combine_rounds *call = static_cast<const rf_combine_rounds *>(arguments);
     if (rf_tensor_count(&call->merged) == 0) {
         return RF_OK;
-    }
-    if (call->rounding != RF_ROUNDING_REFERENCE && call->output.shape[1] > 1) {
-        return rf_error_set(error, RF_ERR_UNSUPPORTED,
-                            "rounds that are merged exactly are not available on cuda; use the "
-                            "cpu, or lsh_semantics \"hf\"");
     }
     if (call->output.shape[1] == 1) {
         return copy(device, call, error);

@@ -11,6 +11,7 @@
  * Memory traffic per part and tile of n blocks, in bytes a token: owners 4 x width, gradients 8 or
  * 16 x width (read and written), the list 4 x width for each of n + window - 1 blocks; 14 x width
  * operations a pair. Scratch: two numbers a token and head, and its gradients in f32. */
+#include "ops/cuda/block_attention/deltas.cuh"
 #include "ops/cuda/block_attention/fast.cuh"
 
 namespace
@@ -23,9 +24,11 @@ struct backward_call {
     rf_fast_source queries;                                /* and output gradients */
     rf_fast_source keys;                                   /* and values */
     float *query_gradient, *key_gradient, *value_gradient; /* [batch, length, heads, width] */
+    rf_fast_places_source places;
 };
 
-template <int Width, int Owners, int Entries> struct backward_memory {
+template <int Width, int Owners, int Entries, rf_fast_rules Rules>
+struct backward_memory : rf_fast_standing<Rules, Owners, Entries> {
     typedef rf_fast_sizes<Width, Owners, Entries> sizes;
     typename sizes::owner_rows first, second; /* queries and output gradients, or keys and values */
     typename sizes::met_rows met_first[2], met_second[2];
@@ -45,60 +48,80 @@ template <int Width> struct carried {
     float first_sums[Width / 8][4], second_sums[Width / 8][4];
 };
 
-/* deltas = output gradient . output; one warp a row. */
-__global__ void find_deltas(const rf_attention_cut cut, const __nv_bfloat16 *__restrict__ output,
-                            const __nv_bfloat16 *__restrict__ output_gradient,
-                            float *__restrict__ deltas)
+/* Where a pair stands: the owner's row of the tile and of the lane's two, the entry's pair and half
+ * of it, its place in the list; checks: it may be outside of the row's share. */
+struct pair_place {
+    int index, row, pair, half;
+    int32_t place;
+    bool checks;
+};
+
+/* The probability of a pair that is met, by the paper's rules; 0 where it does not exist. */
+template <int Width, int Owners, int Entries, bool OwnQueries>
+__device__ __forceinline__ float
+weigh_paper(const rf_attention_cut &cut, const rf_attention_place &at,
+            const backward_memory<Width, Owners, Entries, RF_FAST_PAPER> &memory, int step,
+            const carried<Width> &own, const pair_place &of, float product)
 {
-    const int lane = static_cast<int>(threadIdx.x) % rf_cuda_warp;
-    const int64_t rows = cut.batch * cut.length * cut.heads;
-    for (int64_t row = rf_cuda_first() / rf_cuda_warp; row < rows;
-         row += rf_cuda_stride() / rf_cuda_warp) {
-        float sum = 0.0F;
-        for (int column = 2 * lane; column < cut.width; column += 2 * rf_cuda_warp) {
-            const int64_t at = row * cut.width + column;
-            const uint32_t gradient = *reinterpret_cast<const uint32_t *>(output_gradient + at);
-            const uint32_t value = *reinterpret_cast<const uint32_t *>(output + at);
-            sum += __uint_as_float(gradient << 16) * __uint_as_float(value << 16);
-            sum += __uint_as_float(gradient & 0xFFFF0000U) * __uint_as_float(value & 0xFFFF0000U);
-        }
-        sum = rf_cuda_warp_sum(sum);
-        if (lane == 0) {
-            const int64_t batch = row / cut.heads / cut.length;
-            deltas[(batch * cut.heads + row % cut.heads) * cut.length +
-                   row / cut.heads % cut.length] = sum;
-        }
+    const rf_fast_entries<Entries> &entries = memory.entries[step % 3];
+    const rf_fast_places &owner_at = memory.owners_at[of.index];
+    const rf_fast_places &met_at = memory.met_at[step % 2][2 * of.pair + of.half];
+    const int32_t met = rf_fast_of(entries.tokens[of.pair], of.half);
+    const int32_t query = OwnQueries ? own.token[of.row] : met;
+    const int32_t key = OwnQueries ? met : own.token[of.row];
+    const int32_t position =
+        OwnQueries ? rf_fast_of(entries.positions[of.pair], of.half) : own.position[of.row];
+    const int32_t part = OwnQueries ? at.part : rf_fast_of(entries.parts[of.pair], of.half);
+    const float norm = OwnQueries ? own.norm[of.row] : rf_fast_of(entries.norms[of.pair], of.half);
+    if (rf_fast_of(entries.segments[of.pair], of.half) != own.segment[of.row]) {
+        return 0.0F;
     }
+    const float score =
+        rf_fast_paper_score(cut, part, product, query, key, position,
+                            OwnQueries ? owner_at : met_at, OwnQueries ? met_at : owner_at);
+    return rf_paper_weight(cut, score, norm, key == query);
 }
 
 /* One pair: product = query . key and gradient = output gradient . value become what the owner's
- * gradient is multiplied with; gives the probability after dropout. place: the entry in the list;
- * checks: it may be outside of the row's share. */
-template <int Width, int Entries, bool OwnQueries, bool Segments>
+ * gradient is multiplied with; gives the probability after dropout. */
+template <int Width, int Owners, int Entries, bool OwnQueries, rf_fast_rules Rules>
 __device__ __forceinline__ float
 differentiate_pair(const rf_attention_cut &cut, const rf_attention_place &at,
-                   const rf_fast_entries<Entries> &entries, const carried<Width> &own, int row,
-                   int pair, int half, int32_t place, bool checks, float product, float &gradient)
+                   const backward_memory<Width, Owners, Entries, Rules> &memory, int step,
+                   const carried<Width> &own, const pair_place &of, float product, float &gradient)
 {
-    const int32_t met = rf_fast_of(entries.tokens[pair], half);
+    const rf_fast_entries<Entries> &entries = memory.entries[step % 3];
+    const int row = of.row;
+    const int32_t met = rf_fast_of(entries.tokens[of.pair], of.half);
     const int32_t query = OwnQueries ? own.token[row] : met;
     const int32_t key = OwnQueries ? met : own.token[row];
     const int32_t position =
-        OwnQueries ? rf_fast_of(entries.positions[pair], half) : own.position[row];
-    const float factor = OwnQueries ? rf_fast_of(entries.factors[pair], half) : own.factor[row];
-    const float norm = OwnQueries ? own.norm[row] : rf_fast_of(entries.norms[pair], half);
-    const float delta = OwnQueries ? own.delta[row] : rf_fast_of(entries.deltas[pair], half);
-    const int32_t column = place - own.begin[row];
+        OwnQueries ? rf_fast_of(entries.positions[of.pair], of.half) : own.position[row];
+    const float factor =
+        OwnQueries ? rf_fast_of(entries.factors[of.pair], of.half) : own.factor[row];
+    const float norm = OwnQueries ? own.norm[row] : rf_fast_of(entries.norms[of.pair], of.half);
+    const float delta = OwnQueries ? own.delta[row] : rf_fast_of(entries.deltas[of.pair], of.half);
+    const int32_t column = of.place - own.begin[row];
     const bool is_met = query >= 0 && key != rf_attention_absent &&
-                        (!checks || (column >= 0 && column < cut.window * cut.block)) &&
-                        (!Segments || rf_fast_of(entries.segments[pair], half) == own.segment[row]);
-    float weight = __expf(rf_attention_score(cut, product * factor, query, key, position) - norm);
-    weight = is_met ? weight : 0.0F;
+                        (!of.checks || (column >= 0 && column < cut.window * cut.block)) &&
+                        (Rules != RF_FAST_SEGMENTS ||
+                         rf_fast_of(entries.segments[of.pair], of.half) == own.segment[row]);
+    float weight = 0.0F;
+    if constexpr (Rules == RF_FAST_PAPER) {
+        if (is_met) {
+            weight = weigh_paper<Width, Owners, Entries, OwnQueries>(cut, at, memory, step, own, of,
+                                                                     product * factor);
+        }
+    } else {
+        weight = __expf(rf_attention_score(cut, product * factor, query, key, position) - norm);
+        weight = is_met ? weight : 0.0F;
+    }
     float keep = 1.0F;
     if (cut.drops && weight != 0.0F) {
-        const int32_t part = OwnQueries ? at.part : rf_fast_of(entries.parts[pair], half);
+        const int32_t part = OwnQueries ? at.part : rf_fast_of(entries.parts[of.pair], of.half);
         const int32_t of_window =
-            OwnQueries ? column : own.slot[row] + (cut.window - 1 - place / cut.block) * cut.block;
+            OwnQueries ? column
+                       : own.slot[row] + (cut.window - 1 - of.place / cut.block) * cut.block;
         keep = rf_attention_keep(cut, at, part, query, of_window);
     }
     const float along =
@@ -124,10 +147,11 @@ __device__ __forceinline__ void find_rows(const uint32_t (&held)[Held][4],
 }
 
 /* Products of the warp's rows with 16 entries: of `first` rows, and of `second` rows. */
-template <int Width, int Owners, int Entries>
+template <int Width, int Owners, int Entries, rf_fast_rules Rules>
 __device__ __forceinline__ void
-find_products(const backward_memory<Width, Owners, Entries> &memory, const carried<Width> &own,
-              int buffer, int first_entry, float (&products)[2][4], float (&gradients)[2][4])
+find_products(const backward_memory<Width, Owners, Entries, Rules> &memory,
+              const carried<Width> &own, int buffer, int first_entry, float (&products)[2][4],
+              float (&gradients)[2][4])
 {
 #pragma unroll
     for (int step = 0; step < Width / 16; step++) {
@@ -163,14 +187,15 @@ __device__ __forceinline__ void add_rows(const float (&weights)[2][4],
 }
 
 /* A step of the list, 16 entries at a time. first: its first entry. */
-template <int Width, int Owners, int Entries, bool OwnQueries, bool Segments>
+template <int Width, int Owners, int Entries, bool OwnQueries, rf_fast_rules Rules>
 __device__ __forceinline__ void
 differentiate_step(const rf_attention_cut &cut, const rf_attention_place &at,
-                   const backward_memory<Width, Owners, Entries> &memory, int step, int32_t first,
-                   const rf_fast_window &window, carried<Width> &own)
+                   const backward_memory<Width, Owners, Entries, Rules> &memory, int step,
+                   int32_t first, const rf_fast_window &window, carried<Width> &own)
 {
     const int quarter = static_cast<int>(threadIdx.x) % 4;
-    const rf_fast_entries<Entries> &entries = memory.entries[step % 3];
+    const int index =
+        static_cast<int>(threadIdx.x) / 32 * 16 + static_cast<int>(threadIdx.x) % 32 / 4;
 #pragma unroll 1
     for (int entry = 0; entry < Entries; entry += 16) {
         const int32_t place = first + entry;
@@ -187,9 +212,10 @@ differentiate_step(const rf_attention_cut &cut, const rf_attention_place &at,
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 const int pair = entry / 2 + 4 * n + quarter;
-                products[n][i] = differentiate_pair<Width, Entries, OwnQueries, Segments>(
-                    cut, at, entries, own, i / 2, pair, i % 2, first + 2 * pair + i % 2, checks,
-                    products[n][i], gradients[n][i]);
+                const pair_place of = {index + i / 2 * 8,        i / 2, pair, i % 2,
+                                       first + 2 * pair + i % 2, checks};
+                products[n][i] = differentiate_pair<Width, Owners, Entries, OwnQueries, Rules>(
+                    cut, at, memory, step, own, of, products[n][i], gradients[n][i]);
             }
         }
         __syncwarp();
@@ -236,10 +262,10 @@ __device__ __forceinline__ void put(float *__restrict__ to, float x, float y, bo
     *two = make_float2(before.x + x, before.y + y);
 }
 
-template <int Width, int Owners, int Entries, bool OwnQueries>
+template <int Width, int Owners, int Entries, bool OwnQueries, rf_fast_rules Rules>
 __device__ __forceinline__ void
 write_gradients(const backward_call &call, const rf_attention_place &at,
-                const backward_memory<Width, Owners, Entries> &memory, carried<Width> &own)
+                const backward_memory<Width, Owners, Entries, Rules> &memory, carried<Width> &own)
 {
     const int quarter = static_cast<int>(threadIdx.x) % 4;
     const bool through_key = !OwnQueries && call.through_key;
@@ -270,9 +296,10 @@ write_gradients(const backward_call &call, const rf_attention_place &at,
 
 /* The tile of this thread block, its owners, and the first steps of its list on their way. Gives
  * the owners' last token if they are queries, the first if keys. */
-template <int Width, int Owners, int Entries, bool OwnQueries>
-__device__ __forceinline__ int32_t begin_tile(const backward_call &call, rf_attention_place &at,
-                                              backward_memory<Width, Owners, Entries> &memory)
+template <int Width, int Owners, int Entries, bool OwnQueries, rf_fast_rules Rules>
+__device__ __forceinline__ int32_t
+begin_tile(const backward_call &call, rf_attention_place &at, rf_fast_share &share,
+           backward_memory<Width, Owners, Entries, Rules> &memory)
 {
     constexpr int threads = rf_fast_sizes<Width, Owners, Entries>::threads;
     const rf_attention_cut &cut = call.cut;
@@ -288,6 +315,7 @@ __device__ __forceinline__ int32_t begin_tile(const backward_call &call, rf_atte
         rf_fast_note(rf_fast_entry_of(cut, at, own, rf_attention_owner(cut, at, thread)), thread,
                      memory.owners);
     }
+    share = rf_fast_share_of<Rules, OwnQueries>(cut, at);
     __syncthreads();
     const int32_t *tokens = rf_fast_tokens(memory.owners);
     int32_t bound = OwnQueries ? rf_attention_empty : rf_attention_unseen;
@@ -297,9 +325,10 @@ __device__ __forceinline__ int32_t begin_tile(const backward_call &call, rf_atte
                                    : bound;
     }
     if (thread < Entries) {
-        rf_fast_note(rf_fast_look_up<OwnQueries>(cut, at, met, bound, thread), thread,
+        const int32_t entry = share.first + thread;
+        rf_fast_note(rf_fast_look_up<OwnQueries>(cut, at, met, bound, entry), thread,
                      memory.entries[0]);
-        rf_fast_note(rf_fast_look_up<OwnQueries>(cut, at, met, bound, Entries + thread), thread,
+        rf_fast_note(rf_fast_look_up<OwnQueries>(cut, at, met, bound, Entries + entry), thread,
                      memory.entries[1]);
     }
     rf_fast_copy<threads, Owners, Width / 8>(cut, at, own.first, tokens, memory.first);
@@ -309,14 +338,19 @@ __device__ __forceinline__ int32_t begin_tile(const backward_call &call, rf_atte
                                               memory.met_first[0]);
     rf_fast_copy<threads, Entries, Width / 8>(
         cut, at, met.second, rf_fast_tokens(memory.entries[0]), memory.met_second[0]);
+    if constexpr (Rules == RF_FAST_PAPER) {
+        rf_fast_copy_places<threads, Owners>(cut, at, call.places, tokens, memory.owners_at);
+        rf_fast_copy_places<threads, Entries>(cut, at, call.places,
+                                              rf_fast_tokens(memory.entries[0]), memory.met_at[0]);
+    }
     return bound;
 }
 
 /* This lane's rows, once the owners' rows are there. */
-template <int Width, int Owners, int Entries>
+template <int Width, int Owners, int Entries, rf_fast_rules Rules>
 __device__ __forceinline__ void
 begin_rows(const rf_attention_cut &cut, const rf_attention_place &at,
-           const backward_memory<Width, Owners, Entries> &memory, carried<Width> &own)
+           const backward_memory<Width, Owners, Entries, Rules> &memory, carried<Width> &own)
 {
     const int first = static_cast<int>(threadIdx.x) / 32 * 16;
 #pragma unroll
@@ -348,12 +382,12 @@ begin_rows(const rf_attention_cut &cut, const rf_attention_place &at,
     }
 }
 
-template <int Width, int Owners, int Entries, bool OwnQueries, bool Segments>
+template <int Width, int Owners, int Entries, bool OwnQueries, rf_fast_rules Rules>
 __global__ void __launch_bounds__(2 * Owners, Width > 64 ? 2 : 3)
     differentiate_fast(const backward_call call)
 {
     extern __shared__ __align__(16) unsigned char shared[];
-    typedef backward_memory<Width, Owners, Entries> memory_type;
+    typedef backward_memory<Width, Owners, Entries, Rules> memory_type;
     memory_type &memory = *reinterpret_cast<memory_type *>(shared);
     constexpr int threads = rf_fast_sizes<Width, Owners, Entries>::threads;
     const rf_attention_cut &cut = call.cut;
@@ -361,29 +395,37 @@ __global__ void __launch_bounds__(2 * Owners, Width > 64 ? 2 : 3)
     const int thread = static_cast<int>(threadIdx.x);
     rf_attention_place at = {};
     carried<Width> own;
-    const int32_t bound = begin_tile<Width, Owners, Entries, OwnQueries>(call, at, memory);
+    rf_fast_share share;
+    const int32_t bound = begin_tile<Width, Owners, Entries, OwnQueries>(call, at, share, memory);
     const rf_fast_window window = rf_fast_window_of(cut, at, thread / 32 * 16);
-    const int32_t entries = (at.blocks + cut.window - 1) * cut.block;
-    for (int32_t first = 0, step = 0; first < entries; first += Entries, step++) {
+    if (Rules == RF_FAST_PAPER && share.first >= share.end) {
+        rf_copy_wait();
+        return; /* no tokens */
+    }
+    for (int32_t first = share.first, step = 0; first < share.end; first += Entries, step++) {
         rf_copy_wait();
         __syncthreads(); /* this step is there, and the one before is read */
         if (step == 0) {
             begin_rows(cut, at, memory, own);
         }
         rf_fast_entry ahead = {};
-        if (first + Entries < entries) {
+        if (first + Entries < share.end) {
             const int32_t *tokens = rf_fast_tokens(memory.entries[(step + 1) % 3]);
             rf_fast_copy<threads, Entries, Width / 8>(cut, at, met.first, tokens,
                                                       memory.met_first[(step + 1) % 2]);
             rf_fast_copy<threads, Entries, Width / 8>(cut, at, met.second, tokens,
                                                       memory.met_second[(step + 1) % 2]);
+            if constexpr (Rules == RF_FAST_PAPER) {
+                rf_fast_copy_places<threads, Entries>(cut, at, call.places, tokens,
+                                                      memory.met_at[(step + 1) % 2]);
+            }
             if (thread < Entries) {
                 ahead =
                     rf_fast_look_up<OwnQueries>(cut, at, met, bound, first + 2 * Entries + thread);
             }
         }
-        differentiate_step<Width, Owners, Entries, OwnQueries, Segments>(cut, at, memory, step,
-                                                                         first, window, own);
+        differentiate_step<Width, Owners, Entries, OwnQueries, Rules>(cut, at, memory, step, first,
+                                                                      window, own);
         if (thread < Entries) {
             rf_fast_note(ahead, thread, memory.entries[(step + 2) % 3]);
         }
@@ -393,7 +435,7 @@ __global__ void __launch_bounds__(2 * Owners, Width > 64 ? 2 : 3)
 
 /* Where scratch is cut. */
 struct scratch_cut {
-    size_t factors, size;                                   /* offsets; deltas come first */
+    size_t factors, places, size;                           /* offsets; deltas come first */
     rf_tensor query_gradient, value_gradient, key_gradient; /* in f32 */
 };
 
@@ -403,7 +445,9 @@ scratch_cut cut_scratch(const rf_block_attention_backward *backward, void *scrat
     const size_t rows = static_cast<size_t>(plan->batch * plan->length * plan->heads);
     scratch_cut cut = {};
     cut.factors = rf_cuda_align(rows * sizeof(float));
-    cut.size = cut.factors + (plan->normalise_keys ? rf_cuda_align(rows * sizeof(float)) : 0);
+    cut.places = cut.factors + (plan->normalise_keys ? rf_cuda_align(rows * sizeof(float)) : 0);
+    cut.size =
+        cut.places + (rf_fast_rules_of(plan) == RF_FAST_PAPER ? rf_fast_places_size(plan) : 0);
     cut.query_gradient = rf_attention_room(&backward->query_gradient, scratch, &cut.size);
     cut.value_gradient = rf_attention_room(&backward->value_gradient, scratch, &cut.size);
     if (!plan->normalise_keys) {
@@ -441,9 +485,10 @@ rf_status prepare(rf_device *device, const rf_block_attention_backward *backward
 {
     const cudaStream_t stream = rf_cuda_stream(device);
     const int64_t rows = call.cut.batch * call.cut.length * call.cut.heads;
-    find_deltas<<<rf_cuda_grid(device, rows * rf_cuda_warp, rf_cuda_threads), rf_cuda_threads, 0,
-                  stream>>>(call.cut, static_cast<const __nv_bfloat16 *>(backward->output.data),
-                            call.queries.second, static_cast<float *>(scratch));
+    rf_fast_find_deltas<<<rf_cuda_grid(device, rows * rf_cuda_warp, rf_cuda_threads),
+                          rf_cuda_threads, 0, stream>>>(
+        call.cut, static_cast<const __nv_bfloat16 *>(backward->output.data), call.queries.second,
+        static_cast<float *>(scratch));
     if (call.through_key) {
         RF_TRY(rf_fast_find_factors(device, &call.cut, call.queries.first,
                                     const_cast<float *>(call.keys.factors), error));
@@ -463,7 +508,7 @@ rf_status round_gradients(rf_device *device, const rf_block_attention_backward *
     return rf_attention_convert(device, &sums.value_gradient, &backward->value_gradient, error);
 }
 
-template <int Width, int Owners, int Entries, bool Segments>
+template <int Width, int Owners, int Entries, rf_fast_rules Rules>
 rf_status run(rf_device *device, const rf_block_attention_backward *backward, void *scratch,
               rf_error *error)
 {
@@ -481,26 +526,25 @@ rf_status run(rf_device *device, const rf_block_attention_backward *backward, vo
         return RF_OK;
     }
     RF_TRY(prepare(device, backward, call, scratch, error));
+    if constexpr (Rules == RF_FAST_PAPER) {
+        call.places = rf_fast_find_places(device, plan, &call.cut,
+                                          static_cast<char *>(scratch) +
+                                              cut_scratch(backward, scratch).places);
+    }
     const cudaStream_t stream = rf_cuda_stream(device);
     constexpr int threads = rf_fast_sizes<Width, Owners, Entries>::threads;
-    constexpr size_t size = sizeof(backward_memory<Width, Owners, Entries>);
+    constexpr size_t size = sizeof(backward_memory<Width, Owners, Entries, Rules>);
     constexpr cudaFuncAttribute most = cudaFuncAttributeMaxDynamicSharedMemorySize;
-    RF_TRY(
-        rf_cuda_status(device,
-                       cudaFuncSetAttribute(
-                           differentiate_fast<Width, Owners, Entries, true, Segments>, most, size),
-                       "block_attention_backward", error));
-    RF_TRY(
-        rf_cuda_status(device,
-                       cudaFuncSetAttribute(
-                           differentiate_fast<Width, Owners, Entries, false, Segments>, most, size),
-                       "block_attention_backward", error));
+    const auto of_queries = differentiate_fast<Width, Owners, Entries, true, Rules>;
+    const auto of_keys = differentiate_fast<Width, Owners, Entries, false, Rules>;
+    RF_TRY(rf_cuda_status(device, cudaFuncSetAttribute(of_queries, most, size),
+                          "block_attention_backward", error));
+    RF_TRY(rf_cuda_status(device, cudaFuncSetAttribute(of_keys, most, size),
+                          "block_attention_backward", error));
     for (int64_t part = 0; part < plan->parts; part++) {
         call.part = static_cast<int32_t>(part);
-        differentiate_fast<Width, Owners, Entries, true, Segments>
-            <<<static_cast<unsigned>(blocks), threads, size, stream>>>(call);
-        differentiate_fast<Width, Owners, Entries, false, Segments>
-            <<<static_cast<unsigned>(blocks), threads, size, stream>>>(call);
+        of_queries<<<static_cast<unsigned>(blocks), threads, size, stream>>>(call);
+        of_keys<<<static_cast<unsigned>(blocks), threads, size, stream>>>(call);
     }
     RF_TRY(rf_cuda_launched(device, "block_attention_backward", error));
     return round_gradients(device, backward, scratch, error);
@@ -513,22 +557,27 @@ size_t rf_fast_backward_scratch_size(const rf_block_attention_backward *backward
     return cut_scratch(backward, nullptr).size;
 }
 
-template <bool Segments>
+template <rf_fast_rules Rules>
 static rf_status run_for_width(rf_device *device, const rf_block_attention_backward *backward,
                                void *scratch, rf_error *error)
 {
     const int64_t width = backward->query.shape[3];
     if (width <= 32) {
-        return run<32, 64, 64, Segments>(device, backward, scratch, error);
+        return run<32, 64, 64, Rules>(device, backward, scratch, error);
     }
-    return width <= 64 ? run<64, 64, 64, Segments>(device, backward, scratch, error)
-                       : run<128, 64, 32, Segments>(device, backward, scratch, error);
+    return width <= 64 ? run<64, 64, 64, Rules>(device, backward, scratch, error)
+                       : run<128, 64, 32, Rules>(device, backward, scratch, error);
 }
 
 rf_status rf_fast_backward(rf_device *device, const rf_block_attention_backward *backward,
                            void *scratch, rf_error *error)
 {
-    return rf_tensor_is_absent(&backward->plan.segments)
-               ? run_for_width<false>(device, backward, scratch, error)
-               : run_for_width<true>(device, backward, scratch, error);
+    switch (rf_fast_rules_of(&backward->plan)) {
+    case RF_FAST_PLAIN:
+        return run_for_width<RF_FAST_PLAIN>(device, backward, scratch, error);
+    case RF_FAST_SEGMENTS:
+        return run_for_width<RF_FAST_SEGMENTS>(device, backward, scratch, error);
+    default:
+        return run_for_width<RF_FAST_PAPER>(device, backward, scratch, error);
+    }
 }

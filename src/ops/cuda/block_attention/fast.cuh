@@ -10,6 +10,7 @@
 #define RF_OPS_CUDA_BLOCK_ATTENTION_FAST_CUH
 
 #include "ops/cuda/block_attention/mma.cuh"
+#include "ops/cuda/block_attention/paper.cuh"
 #include "ops/cuda/block_attention/tile.cuh"
 
 /* Sizes for heads of up to Width, tiles of Owners slots and steps of Entries. */
@@ -33,6 +34,28 @@ template <int Entries> struct rf_fast_entries {
     int2 segments[Entries / 2];  /* where the plan has some */
     float2 factors[Entries / 2]; /* of keys: key = query x factor, 1 where keys are given */
     float2 norms[Entries / 2], deltas[Entries / 2]; /* of queries */
+};
+
+/* Which rules a variant of the kernels knows: those of Hugging Face; segments too; the paper's too.
+ */
+enum rf_fast_rules { RF_FAST_PLAIN, RF_FAST_SEGMENTS, RF_FAST_PAPER };
+
+/* Where a token stands in each part: its bucket, and its block of slots; 0 where the plan does not
+ * ask. Rows are padded so that neighbouring lanes meet no bank twice. */
+constexpr int rf_fast_parts = 8;
+typedef int2 rf_fast_places[rf_fast_parts + 2];
+
+/* The places of a tile's owners, and of the entries of a step and the one ahead. */
+template <rf_fast_rules Rules, int Owners, int Entries> struct rf_fast_standing {
+};
+template <int Owners, int Entries> struct rf_fast_standing<RF_FAST_PAPER, Owners, Entries> {
+    rf_fast_places owners_at[Owners], met_at[2][Entries];
+};
+
+/* Where places come from. */
+struct rf_fast_places_source {
+    const int2 *places; /* [batch, heads, length, parts, made even] */
+    int32_t parts;      /* made even; 0: pairs do not depend on places */
 };
 
 /* Tensors of heads that keys and values, or queries and output gradients, are read from. */
@@ -152,6 +175,74 @@ rf_fast_copy(const rf_attention_cut &cut, const rf_attention_place &at,
     }
 }
 
+/* ---- the paper's attention ---- */
+
+/* Begin to copy the places of tokens [Rows]. */
+template <int Threads, int Rows>
+static __device__ __forceinline__ void
+rf_fast_copy_places(const rf_attention_cut &cut, const rf_attention_place &at,
+                    const rf_fast_places_source &source, const int32_t *tokens,
+                    rf_fast_places *places)
+{
+    const int32_t pieces = source.parts / 2;
+    const int64_t head = (at.batch * cut.heads + at.head) * cut.length;
+    for (int32_t i = static_cast<int32_t>(threadIdx.x); i < Rows * pieces; i += Threads) {
+        const int32_t row = i / pieces;
+        const int32_t part = i % pieces * 2;
+        const int32_t token = tokens[row];
+        rf_copy_16(&places[row][part], source.places + (head + max(token, 0)) * source.parts + part,
+                   token >= 0);
+    }
+}
+
+/* Entries of the list that a tile meets: all, or where buckets are whole those of its buckets. */
+struct rf_fast_share {
+    int32_t first, end;
+};
+
+template <rf_fast_rules Rules, bool OwnQueries>
+static __device__ __forceinline__ rf_fast_share rf_fast_share_of(const rf_attention_cut &cut,
+                                                                 const rf_attention_place &at)
+{
+    rf_fast_share share = {0, (at.blocks + cut.window - 1) * cut.block};
+    if constexpr (Rules == RF_FAST_PAPER) {
+        if (cut.whole_buckets) {
+            rf_paper_narrow<OwnQueries>(cut, at, share.first, share.end);
+        }
+    }
+    return share;
+}
+
+/* The score of a pair that stands in a window of the query's part `part`: -infinity where it does
+ * not exist. */
+static __device__ __forceinline__ float
+rf_fast_paper_score(const rf_attention_cut &cut, int32_t part, float product, int32_t query,
+                    int32_t key, int32_t position, const rf_fast_places &query_at,
+                    const rf_fast_places &key_at)
+{
+    if (cut.same_bucket && (key < 0 || query_at[part].x != key_at[part].x)) {
+        return -INFINITY;
+    }
+    if (cut.last_resort && key == query) {
+        return -1e5F;
+    }
+    if (position > (cut.causal ? query : rf_attention_unseen - 1)) {
+        return cut.has_zero_rows ? -INFINITY : -1e9F;
+    }
+    float score = product * cut.scale;
+    if (cut.corrects) {
+        int32_t times = 0;
+        for (int32_t p = 0; p < cut.parts; p++) {
+            const int2 own = query_at[p];
+            const int2 met = key_at[p];
+            const uint32_t shift = static_cast<uint32_t>(met.y - own.y + cut.before);
+            times += own.x == met.x && shift < static_cast<uint32_t>(cut.window) ? 1 : 0;
+        }
+        score -= __logf(static_cast<float>(times));
+    }
+    return score;
+}
+
 /* ---- host
  * ------------------------------------------------------------------------------------------------------------------
  */
@@ -169,21 +260,6 @@ static inline rf_tensor rf_attention_room(const rf_tensor *tensor, void *scratch
     return copy;
 }
 
-/* Is the plan one of Hugging Face's? */
-RF_MUST_CHECK static inline rf_status rf_attention_supported(const rf_attention_plan *plan,
-                                                             rf_error *error)
-{
-    const bool is_plain = !plan->same_bucket && plan->duplicates == RF_DUPLICATES_COUNTED &&
-                          plan->empty_row == RF_EMPTY_ROW_UNIFORM &&
-                          plan->rounding == RF_ROUNDING_REFERENCE;
-    return is_plain
-               ? RF_OK
-               : rf_error_set(error, RF_ERR_UNSUPPORTED,
-                              "attention by the paper's semantics (same buckets only, corrected "
-                              "duplicates, exact rounding) is not available on cuda; use the "
-                              "cpu, or lsh_semantics \"hf\"");
-}
-
 /* to = from, if they are of different types. */
 RF_MUST_CHECK static inline rf_status rf_attention_convert(rf_device *device, const rf_tensor *from,
                                                            const rf_tensor *to, rf_error *error)
@@ -194,11 +270,33 @@ RF_MUST_CHECK static inline rf_status rf_attention_convert(rf_device *device, co
     return from->dtype == to->dtype ? RF_OK : rf_cuda_cast(device, &cast, nullptr, error);
 }
 
-/* Can the bf16 kernels take heads of this width? */
-static inline bool rf_fast_takes(int64_t width)
+/* Do pairs depend on where tokens stand in the parts? */
+static inline bool rf_fast_asks_places(const rf_attention_plan *plan)
 {
-    return width % 8 == 0 && width >= 8 && width <= 128;
+    return plan->same_bucket || plan->duplicates == RF_DUPLICATES_CORRECTED;
 }
+
+/* Can the bf16 kernels take the plan, and heads of this width? */
+static inline bool rf_fast_takes(const rf_attention_plan *plan, int64_t width)
+{
+    const bool counts_wraps =
+        plan->duplicates == RF_DUPLICATES_CORRECTED && plan->wrap != RF_WRAP_NONE;
+    return width % 8 == 0 && width >= 8 && width <= 128 && !counts_wraps &&
+           (!rf_fast_asks_places(plan) || plan->parts <= rf_fast_parts);
+}
+
+static inline rf_fast_rules rf_fast_rules_of(const rf_attention_plan *plan)
+{
+    if (rf_paper_takes(plan)) {
+        return RF_FAST_PAPER;
+    }
+    return rf_tensor_is_absent(&plan->segments) ? RF_FAST_PLAIN : RF_FAST_SEGMENTS;
+}
+
+/* Places of all tokens (places.cu): their memory, and themselves, in it. */
+size_t rf_fast_places_size(const rf_attention_plan *plan);
+rf_fast_places_source rf_fast_find_places(rf_device *device, const rf_attention_plan *plan,
+                                          const rf_attention_cut *cut, void *memory);
 
 /* RF_OK, or RF_ERR_ARGUMENT where a tensor does not start at a multiple of 16 bytes. */
 RF_MUST_CHECK static inline rf_status rf_fast_check_aligned(const char *operation,

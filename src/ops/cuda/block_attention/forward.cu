@@ -24,9 +24,11 @@ struct forward_call {
     rf_fast_source keys;        /* and values */
     __nv_bfloat16 *output;      /* [batch, parts, length, heads, width] */
     float *log_norm;            /* [batch, heads, parts, length] */
+    rf_fast_places_source places;
 };
 
-template <int Width, int Owners, int Entries> struct forward_memory {
+template <int Width, int Owners, int Entries, rf_fast_rules Rules>
+struct forward_memory : rf_fast_standing<Rules, Owners, Entries> {
     typedef rf_fast_sizes<Width, Owners, Entries> sizes;
     typename sizes::owner_rows queries;
     typename sizes::met_rows keys[2], values[2];
@@ -70,7 +72,7 @@ __device__ __forceinline__ void find_products(const carried<Width> &own,
 
 /* Products become scores; highest [2] of the two rows. first: the step's first entry; checks: some
  * of the entries are outside of a row's window. */
-template <int Width, int Entries, bool Segments>
+template <int Width, int Entries, rf_fast_rules Rules>
 __device__ __forceinline__ void find_scores(const rf_attention_cut &cut,
                                             const rf_fast_entries<Entries> &entries,
                                             const carried<Width> &own, int32_t first, bool checks,
@@ -84,15 +86,17 @@ __device__ __forceinline__ void find_scores(const rf_attention_cut &cut,
         const int2 keys = entries.tokens[4 * n + quarter];
         const int2 positions = entries.positions[4 * n + quarter];
         const float2 factors = entries.factors[4 * n + quarter];
-        const int2 segments = Segments ? entries.segments[4 * n + quarter] : make_int2(0, 0);
+        const int2 segments =
+            Rules == RF_FAST_SEGMENTS ? entries.segments[4 * n + quarter] : make_int2(0, 0);
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             const int row = i / 2;
             const int32_t key = rf_fast_of(keys, i % 2);
             const int32_t place = first + 8 * n + 2 * quarter + i % 2 - own.begin[row];
-            const bool is_met = key != rf_attention_absent &&
-                                (!checks || (place >= 0 && place < cut.window * cut.block)) &&
-                                (!Segments || rf_fast_of(segments, i % 2) == own.segment[row]);
+            const bool is_met =
+                key != rf_attention_absent &&
+                (!checks || (place >= 0 && place < cut.window * cut.block)) &&
+                (Rules != RF_FAST_SEGMENTS || rf_fast_of(segments, i % 2) == own.segment[row]);
             const float product = scores[n][i] * rf_fast_of(factors, i % 2);
             const float score =
                 rf_attention_score(cut, product, own.query[row], key, rf_fast_of(positions, i % 2));
@@ -104,6 +108,48 @@ __device__ __forceinline__ void find_scores(const rf_attention_cut &cut,
     for (int row = 0; row < 2; row++) {
         highest[row] = rf_cuda_warp_max<4>(highest[row]);
     }
+}
+
+/* The same by the paper's rules. */
+template <int Width, int Owners, int Entries>
+__device__ __forceinline__ void
+find_paper_scores(const rf_attention_cut &cut, int32_t part,
+                  const forward_memory<Width, Owners, Entries, RF_FAST_PAPER> &memory, int step,
+                  const carried<Width> &own, int32_t first, float (&scores)[Entries / 8][4],
+                  float (&highest)[2])
+{
+    const rf_fast_entries<Entries> &entries = memory.entries[step % 3];
+    const int own_row =
+        static_cast<int>(threadIdx.x) / 32 * 16 + static_cast<int>(threadIdx.x) % 32 / 4;
+    highest[0] = own.maximum[0];
+    highest[1] = own.maximum[1];
+#pragma unroll
+    for (int n = 0; n < Entries / 8; n++) {
+        const int pair = 4 * n + static_cast<int>(threadIdx.x) % 4;
+        const int2 keys = entries.tokens[pair];
+        const int2 positions = entries.positions[pair];
+        const float2 factors = entries.factors[pair];
+        const int2 segments = entries.segments[pair];
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const int row = i / 2;
+            const int32_t key = rf_fast_of(keys, i % 2);
+            const int32_t place = first + 2 * pair + i % 2 - own.begin[row];
+            float score = -INFINITY;
+            if (key != rf_attention_absent && place >= 0 && place < cut.window * cut.block &&
+                rf_fast_of(segments, i % 2) == own.segment[row]) {
+                score = rf_fast_paper_score(cut, part, scores[n][i] * rf_fast_of(factors, i % 2),
+                                            own.query[row], key, rf_fast_of(positions, i % 2),
+                                            memory.owners_at[own_row + 8 * row],
+                                            memory.met_at[step % 2][2 * pair + i % 2]);
+            }
+            scores[n][i] = score;
+            highest[row] = fmaxf(highest[row], score);
+        }
+    }
+    __syncwarp();
+    highest[0] = rf_cuda_warp_max<4>(highest[0]);
+    highest[1] = rf_cuda_warp_max<4>(highest[1]);
 }
 
 /* Scores become weights relative to the largest so far; what was summed before is brought to it. */
@@ -164,7 +210,7 @@ __device__ __forceinline__ void add_values(const float (&weights)[Entries / 8][4
     }
 }
 
-template <int Width>
+template <int Width, rf_fast_rules Rules>
 __device__ __forceinline__ void write_rows(const forward_call &call, const rf_attention_place &at,
                                            const carried<Width> &own)
 {
@@ -177,7 +223,9 @@ __device__ __forceinline__ void write_rows(const forward_call &call, const rf_at
     for (int row = 0; row < 2; row++) {
         const float sum = rf_cuda_warp_sum<4>(own.sum[row]);
         const float log_norm = __fadd_rn(own.maximum[row], logf(sum)); /* rounded once */
-        const float factor = expf(own.maximum[row] - log_norm);
+        const float factor = Rules == RF_FAST_PAPER
+                                 ? rf_paper_factor(cut, own.maximum[row], sum, log_norm)
+                                 : expf(own.maximum[row] - log_norm);
         if (own.query[row] < 0) {
             continue;
         }
@@ -198,9 +246,10 @@ __device__ __forceinline__ void write_rows(const forward_call &call, const rf_at
 
 /* The tile of this thread block, its tokens, and the first steps of its list on their way. Gives
  * the last token, -1 for none. */
-template <int Width, int Owners, int Entries>
+template <int Width, int Owners, int Entries, rf_fast_rules Rules>
 __device__ __forceinline__ int32_t begin_tile(const forward_call &call, rf_attention_place &at,
-                                              forward_memory<Width, Owners, Entries> &memory)
+                                              rf_fast_share &share,
+                                              forward_memory<Width, Owners, Entries, Rules> &memory)
 {
     constexpr int threads = rf_fast_sizes<Width, Owners, Entries>::threads;
     const rf_attention_cut &cut = call.cut;
@@ -215,15 +264,17 @@ __device__ __forceinline__ int32_t begin_tile(const forward_call &call, rf_atten
         memory.tokens[thread] = slot.token;
         memory.segments[thread] = slot.segment;
     }
+    share = rf_fast_share_of<Rules, true>(cut, at);
     __syncthreads();
     int32_t last = rf_attention_empty;
     for (int row = 0; row < Owners; row++) {
         last = max(last, memory.tokens[row]);
     }
     if (thread < Entries) {
-        rf_fast_note(rf_fast_look_up<true>(cut, at, call.keys, last, thread), thread,
+        const int32_t entry = share.first + thread;
+        rf_fast_note(rf_fast_look_up<true>(cut, at, call.keys, last, entry), thread,
                      memory.entries[0]);
-        rf_fast_note(rf_fast_look_up<true>(cut, at, call.keys, last, Entries + thread), thread,
+        rf_fast_note(rf_fast_look_up<true>(cut, at, call.keys, last, Entries + entry), thread,
                      memory.entries[1]);
     }
     rf_fast_copy<threads, Owners, Width / 8>(cut, at, call.query, memory.tokens, memory.queries);
@@ -232,14 +283,19 @@ __device__ __forceinline__ int32_t begin_tile(const forward_call &call, rf_atten
                                               rf_fast_tokens(memory.entries[0]), memory.keys[0]);
     rf_fast_copy<threads, Entries, Width / 8>(cut, at, call.keys.second,
                                               rf_fast_tokens(memory.entries[0]), memory.values[0]);
+    if constexpr (Rules == RF_FAST_PAPER) {
+        rf_fast_copy_places<threads, Owners>(cut, at, call.places, memory.tokens, memory.owners_at);
+        rf_fast_copy_places<threads, Entries>(cut, at, call.places,
+                                              rf_fast_tokens(memory.entries[0]), memory.met_at[0]);
+    }
     return last;
 }
 
 /* This lane's rows, once the queries are there. */
-template <int Width, int Owners, int Entries>
+template <int Width, int Owners, int Entries, rf_fast_rules Rules>
 __device__ __forceinline__ void
 begin_rows(const rf_attention_cut &cut, const rf_attention_place &at,
-           const forward_memory<Width, Owners, Entries> &memory, carried<Width> &own)
+           const forward_memory<Width, Owners, Entries, Rules> &memory, carried<Width> &own)
 {
     const int first = static_cast<int>(threadIdx.x) / 32 * 16;
 #pragma unroll
@@ -264,34 +320,42 @@ begin_rows(const rf_attention_cut &cut, const rf_attention_place &at,
     }
 }
 
-template <int Width, int Owners, int Entries, bool Segments>
+template <int Width, int Owners, int Entries, rf_fast_rules Rules>
 __global__ void __launch_bounds__(2 * Owners, Width > 64 ? 3 : 2)
     attend_fast(const forward_call call)
 {
     extern __shared__ __align__(16) unsigned char shared[];
-    typedef forward_memory<Width, Owners, Entries> memory_type;
+    typedef forward_memory<Width, Owners, Entries, Rules> memory_type;
     memory_type &memory = *reinterpret_cast<memory_type *>(shared);
     constexpr int threads = rf_fast_sizes<Width, Owners, Entries>::threads;
     const rf_attention_cut &cut = call.cut;
     const int thread = static_cast<int>(threadIdx.x);
     rf_attention_place at = {};
     carried<Width> own;
-    const int32_t last = begin_tile(call, at, memory);
+    rf_fast_share share;
+    const int32_t last = begin_tile(call, at, share, memory);
     const rf_fast_window window = rf_fast_window_of(cut, at, thread / 32 * 16);
-    const int32_t entries = (at.blocks + cut.window - 1) * cut.block;
-    for (int32_t first = 0, step = 0; first < entries; first += Entries, step++) {
+    if (Rules == RF_FAST_PAPER && share.first >= share.end) {
+        rf_copy_wait();
+        return; /* no queries */
+    }
+    for (int32_t first = share.first, step = 0; first < share.end; first += Entries, step++) {
         rf_copy_wait();
         __syncthreads(); /* this step is there, and the one before is read */
         if (step == 0) {
             begin_rows(cut, at, memory, own);
         }
         rf_fast_entry ahead = {};
-        if (first + Entries < entries) {
+        if (first + Entries < share.end) {
             const rf_fast_entries<Entries> &next = memory.entries[(step + 1) % 3];
             rf_fast_copy<threads, Entries, Width / 8>(
                 cut, at, call.keys.first, rf_fast_tokens(next), memory.keys[(step + 1) % 2]);
             rf_fast_copy<threads, Entries, Width / 8>(
                 cut, at, call.keys.second, rf_fast_tokens(next), memory.values[(step + 1) % 2]);
+            if constexpr (Rules == RF_FAST_PAPER) {
+                rf_fast_copy_places<threads, Entries>(cut, at, call.places, rf_fast_tokens(next),
+                                                      memory.met_at[(step + 1) % 2]);
+            }
             if (thread < Entries) {
                 ahead =
                     rf_fast_look_up<true>(cut, at, call.keys, last, first + 2 * Entries + thread);
@@ -303,8 +367,12 @@ __global__ void __launch_bounds__(2 * Owners, Width > 64 ? 3 : 2)
             float highest[2];
             __syncwarp(); /* warp instructions follow what lanes did apart */
             find_products<Width, Entries>(own, memory.keys[step % 2], scores);
-            find_scores<Width, Entries, Segments>(cut, memory.entries[step % 3], own, first, checks,
-                                                  scores, highest);
+            if constexpr (Rules == RF_FAST_PAPER) {
+                find_paper_scores(cut, at.part, memory, step, own, first, scores, highest);
+            } else {
+                find_scores<Width, Entries, Rules>(cut, memory.entries[step % 3], own, first,
+                                                   checks, scores, highest);
+            }
             weigh_scores<Width, Entries>(cut, at, first, highest, scores, own);
             __syncwarp();
             add_values<Width, Entries>(scores, memory.values[step % 2], own);
@@ -313,7 +381,7 @@ __global__ void __launch_bounds__(2 * Owners, Width > 64 ? 3 : 2)
             rf_fast_note(ahead, thread, memory.entries[(step + 2) % 3]);
         }
     }
-    write_rows(call, at, own);
+    write_rows<Width, Rules>(call, at, own);
 }
 
 /* factors = 1 / root mean square / sqrt(width) of each row of query, with Hugging Face's epsilon;
@@ -348,8 +416,15 @@ __global__ void find_factors(const rf_attention_cut cut, const __nv_bfloat16 *__
     }
 }
 
-template <int Width, int Owners, int Entries, bool Segments>
-rf_status run(rf_device *device, const rf_block_attention *attention, float *factors,
+/* Factors of keys, where they are made from queries: they stand first in scratch. */
+size_t factors_size(const rf_attention_plan *plan)
+{
+    const int64_t rows = plan->normalise_keys ? plan->batch * plan->length * plan->heads : 0;
+    return rf_cuda_align(static_cast<size_t>(rows) * sizeof(float));
+}
+
+template <int Width, int Owners, int Entries, rf_fast_rules Rules>
+rf_status run(rf_device *device, const rf_block_attention *attention, void *scratch,
               rf_error *error)
 {
     const rf_attention_plan *plan = &attention->plan;
@@ -358,6 +433,7 @@ rf_status run(rf_device *device, const rf_block_attention *attention, float *fac
     const rf_tensor *tensors[] = {&attention->query, &attention->key, &attention->value,
                                   &attention->output};
     RF_TRY(rf_fast_check_aligned("block_attention", tensors, 4, error));
+    float *factors = static_cast<float *>(scratch);
     forward_call call = {};
     call.cut = rf_attention_cut_of(plan, width, Owners);
     call.query = static_cast<const __nv_bfloat16 *>(attention->query.data);
@@ -375,13 +451,17 @@ rf_status run(rf_device *device, const rf_block_attention *attention, float *fac
     if (plan->normalise_keys) {
         RF_TRY(rf_fast_find_factors(device, &call.cut, call.query, factors, error));
     }
-    constexpr size_t size = sizeof(forward_memory<Width, Owners, Entries>);
+    if constexpr (Rules == RF_FAST_PAPER) {
+        call.places = rf_fast_find_places(device, plan, &call.cut,
+                                          static_cast<char *>(scratch) + factors_size(plan));
+    }
+    constexpr size_t size = sizeof(forward_memory<Width, Owners, Entries, Rules>);
     constexpr int threads = rf_fast_sizes<Width, Owners, Entries>::threads;
     RF_TRY(rf_cuda_status(device,
-                          cudaFuncSetAttribute(attend_fast<Width, Owners, Entries, Segments>,
+                          cudaFuncSetAttribute(attend_fast<Width, Owners, Entries, Rules>,
                                                cudaFuncAttributeMaxDynamicSharedMemorySize, size),
                           "block_attention", error));
-    attend_fast<Width, Owners, Entries, Segments>
+    attend_fast<Width, Owners, Entries, Rules>
         <<<static_cast<unsigned>(blocks), threads, size, stream>>>(call);
     return rf_cuda_launched(device, "block_attention", error);
 }
@@ -408,27 +488,31 @@ rf_status rf_fast_find_factors(rf_device *device, const rf_attention_cut *cut,
 size_t rf_fast_forward_scratch_size(const rf_block_attention *attention)
 {
     const rf_attention_plan *plan = &attention->plan;
-    const int64_t rows = plan->normalise_keys ? plan->batch * plan->length * plan->heads : 0;
-    return static_cast<size_t>(rows) * sizeof(float);
+    return factors_size(plan) +
+           (rf_fast_rules_of(plan) == RF_FAST_PAPER ? rf_fast_places_size(plan) : 0);
 }
 
-template <bool Segments>
+template <rf_fast_rules Rules>
 static rf_status run_for_width(rf_device *device, const rf_block_attention *attention,
-                               float *factors, rf_error *error)
+                               void *scratch, rf_error *error)
 {
     const int64_t width = attention->query.shape[3];
     if (width <= 32) {
-        return run<32, 128, 64, Segments>(device, attention, factors, error);
+        return run<32, 128, 64, Rules>(device, attention, scratch, error);
     }
-    return width <= 64 ? run<64, 128, 64, Segments>(device, attention, factors, error)
-                       : run<128, 64, 32, Segments>(device, attention, factors, error);
+    return width <= 64 ? run<64, 128, 64, Rules>(device, attention, scratch, error)
+                       : run<128, 64, 32, Rules>(device, attention, scratch, error);
 }
 
 rf_status rf_fast_forward(rf_device *device, const rf_block_attention *attention, void *scratch,
                           rf_error *error)
 {
-    float *factors = static_cast<float *>(scratch);
-    return rf_tensor_is_absent(&attention->plan.segments)
-               ? run_for_width<false>(device, attention, factors, error)
-               : run_for_width<true>(device, attention, factors, error);
+    switch (rf_fast_rules_of(&attention->plan)) {
+    case RF_FAST_PLAIN:
+        return run_for_width<RF_FAST_PLAIN>(device, attention, scratch, error);
+    case RF_FAST_SEGMENTS:
+        return run_for_width<RF_FAST_SEGMENTS>(device, attention, scratch, error);
+    default:
+        return run_for_width<RF_FAST_PAPER>(device, attention, scratch, error);
+    }
 }

@@ -9,204 +9,29 @@
  * would need five and sums that many thread blocks share. Thread blocks with most to do start
  * first.
  *
+ * With a key mask or segments each meets the tiles that are marked as having pairs. A query that
+ * sees no key gives all values of its segment the same share and takes no gradient.
+ *
  * Keys that are made from queries are the queries' rows and a factor; their gradients, pushed
  * through to the queries, wait in scratch in f32 for the second kernel to add. */
-#include "ops/cuda/block_attention/full.cuh"
+#include "ops/cuda/block_attention/full_backward.cuh"
 
 namespace
 {
 
-struct backward_call {
-    rf_attention_cut cut;
-    bool shared;                                                /* keys are made from queries */
-    const __nv_bfloat16 *query, *key, *value, *output_gradient; /* [batch, length, heads, width] */
-    const rf_walk_numbers *numbers;                             /* [batch, heads, length] */
-    __nv_bfloat16 *query_gradient, *key_gradient, *value_gradient;
-    float *through_key; /* [batch, length, heads, width], where shared */
-};
-
-/* Two tensors of the tiles that are met, and the numbers of their tokens. */
-template <int Width> struct backward_memory {
-    typedef __nv_bfloat16 rows[rf_full_tile][Width + 8];
-    rows first[2], second[2];
-    rf_walk_numbers numbers[2][rf_full_tile];
-    int32_t tokens[2][rf_full_tile], own_tokens[rf_full_tile];
-};
-
-/* Begin to copy tile `first` of two tensors. */
-template <int Width>
-__device__ __forceinline__ void copy_tile(const backward_call &call, const rf_full_head &head,
-                                          const __nv_bfloat16 *from, const __nv_bfloat16 *second,
-                                          int32_t first, int slot, backward_memory<Width> &memory)
-{
-    rf_full_copy_rows<Width>(call.cut, head, first, from, memory.first[slot]);
-    rf_full_copy_rows<Width>(call.cut, head, first, second, memory.second[slot]);
-    if (threadIdx.x < rf_full_tile) {
-        const int32_t token = first + static_cast<int32_t>(threadIdx.x);
-        const bool is_there = token < call.cut.length;
-        memory.tokens[slot][threadIdx.x] = is_there ? token : rf_attention_empty;
-        rf_copy_16(&memory.numbers[slot][threadIdx.x],
-                   call.numbers + head.number + (is_there ? token : 0), is_there);
-    }
-}
-
-/* ---- gradients of keys and values ---- */
-
-/* This lane's keys begin. */
-template <int Width>
-__device__ __forceinline__ void begin_keys(const backward_call &call, const rf_full_head &head,
-                                           int32_t first, rf_walk_key_lane<Width> &own)
-{
-#pragma unroll
-    for (int row = 0; row < 2; row++) {
-        const int32_t token = first + rf_walk_lane_row() + 8 * row;
-        const bool is_there = token < call.cut.length;
-        own.position[row] = is_there ? token : rf_attention_unseen;
-        own.factor[row] = is_there ? call.numbers[head.number + token].factor : 1.0F;
-        own.along[row] = 0.0F;
-    }
-    rf_walk_clear(own.keys);
-    rf_walk_clear(own.values);
-}
-
-/* The warp's 16 keys meet queries [first, first + Share) of a tile. */
-template <int Width, int Share>
-__device__ __forceinline__ void
-meet_queries(const backward_call &call, const rf_walk_step_view<Width> &view, int first,
-             const uint32_t (&keys)[1][Width / 16][4], const uint32_t (&values)[1][Width / 16][4],
-             rf_walk_key_lane<Width> &own)
-{
-    const int query = first + static_cast<int>(threadIdx.x) % 4 * 2;
-    float weights[1][Share / 8][4];
-    float gradients[1][Share / 8][4];
-    rf_full_find_products<Width, 1, Share>(keys, view.queries, first, weights);
-    rf_full_find_products<Width, 1, Share>(values, view.gradients, first, gradients);
-#pragma unroll
-    for (int n = 0; n < Share / 8; n++) {
-        if (view.has_rules) {
-            rf_walk_differentiate_pairs<Width, false, true>(call.cut, view, query + 8 * n, own,
-                                                            weights[0][n], gradients[0][n]);
-        } else {
-            rf_walk_differentiate_pairs<Width, false, false>(call.cut, view, query + 8 * n, own,
-                                                             weights[0][n], gradients[0][n]);
-        }
-    }
-    uint32_t packed[Share / 16][4];
-    rf_walk_pack<Share>(weights[0], packed);
-    rf_walk_add_rows<Width, Share / 16>(packed, view.gradients, first, own.values);
-    rf_walk_pack<Share>(gradients[0], packed);
-    rf_walk_add_rows<Width, Share / 16>(packed, view.queries, first, own.keys);
-}
-
-/* The gradient of keys that are queries, in f32 for the other kernel. */
-template <int Width>
-__device__ __forceinline__ void
-write_through_key(const backward_call &call, const rf_full_head &head, const int32_t (&tokens)[2],
-                  const rf_walk_key_lane<Width> &own)
-{
-    const int column = static_cast<int>(threadIdx.x) % 4 * 2;
-    const int64_t stride = call.cut.heads * call.cut.width;
-#pragma unroll
-    for (int row = 0; row < 2; row++) {
-        float *to = call.through_key + head.element + max(tokens[row], 0) * stride + column;
-#pragma unroll
-        for (int n = 0; n < Width / 8; n++) {
-            if (tokens[row] >= 0 && 8 * n < call.cut.width) {
-                *reinterpret_cast<float2 *>(to + 8 * n) =
-                    make_float2(own.keys[n][2 * row], own.keys[n][2 * row + 1]);
-            }
-        }
-    }
-}
-
-template <int Width>
-__device__ __forceinline__ void finish_keys(const backward_call &call, const rf_full_head &head,
-                                            int32_t first, backward_memory<Width> &memory,
-                                            rf_walk_key_lane<Width> &own)
-{
-    rf_attention_place at = {};
-    at.batch = head.batch;
-    at.head = head.head;
-    int32_t tokens[2];
-#pragma unroll
-    for (int row = 0; row < 2; row++) {
-        tokens[row] =
-            own.position[row] != rf_attention_unseen ? own.position[row] : rf_attention_empty;
-    }
-    rf_walk_write(call.cut, at, call.value_gradient, 0, tokens, own.values);
-    if (!call.shared) {
-        rf_walk_write(call.cut, at, call.key_gradient, 0, tokens, own.keys);
-        return;
-    }
-    __syncthreads(); /* the last tile is read */
-    rf_full_copy_rows<Width>(call.cut, head, first, call.key, memory.first[0]);
-    rf_copy_wait();
-    __syncthreads();
-    rf_walk_push_through_key<Width>(memory.first[0], own);
-    write_through_key(call, head, tokens, own);
-}
-
-template <int Width, int Share>
-__global__ void __launch_bounds__(rf_full_threads, Width > 64 ? 2 : 3)
-    differentiate_keys(const backward_call call)
-{
-    extern __shared__ __align__(16) unsigned char shared[];
-    backward_memory<Width> &memory = *reinterpret_cast<backward_memory<Width> *>(shared);
-    const rf_attention_cut &cut = call.cut;
-    const int64_t heads = cut.batch * cut.heads;
-    const int32_t first_key = static_cast<int32_t>(blockIdx.x / heads) * rf_full_tile;
-    const rf_full_head head = rf_full_head_of(cut, blockIdx.x % heads);
-    const int32_t length = static_cast<int32_t>(cut.length);
-    const int32_t warp_key = first_key + static_cast<int32_t>(threadIdx.x) / rf_cuda_warp * 16;
-    int32_t first = cut.causal ? first_key : 0;
-    copy_tile(call, head, call.query, call.output_gradient, first, 0, memory);
-    if (threadIdx.x < rf_full_tile) {
-        const int32_t token = first_key + static_cast<int32_t>(threadIdx.x);
-        memory.own_tokens[threadIdx.x] = token < length ? token : rf_attention_absent;
-    }
-    uint32_t keys[1][Width / 16][4];
-    uint32_t values[1][Width / 16][4];
-    rf_full_load_operands<Width>(cut, head, warp_key, call.key, keys[0]);
-    rf_full_load_operands<Width>(cut, head, warp_key, call.value, values[0]);
-    rf_walk_key_lane<Width> own;
-    begin_keys(call, head, first_key, own);
-    for (int slot = 0; first < length; first += rf_full_tile, slot ^= 1) {
-        rf_copy_wait();
-        __syncthreads(); /* this tile is there, and the one before is read */
-        if (first + rf_full_tile < length) {
-            copy_tile(call, head, call.query, call.output_gradient, first + rf_full_tile, slot ^ 1,
-                      memory);
-        }
-        rf_walk_step_view<Width> view = {};
-        view.queries = memory.first[slot];
-        view.gradients = memory.second[slot];
-        view.numbers = memory.numbers[slot];
-        view.tokens = memory.tokens[slot];
-        view.key_tokens = memory.own_tokens;
-        view.floor = cut.causal ? INT32_MIN : rf_attention_unseen - 1;
-        view.has_rules = cut.last_resort && first == first_key;
-        __syncwarp();
-#pragma unroll
-        for (int share = 0; share < rf_full_tile; share += Share) {
-            meet_queries<Width, Share>(call, view, share, keys, values, own);
-        }
-    }
-    finish_keys(call, head, first_key, memory, own);
-}
-
-/* ---- gradients of queries ---- */
-
 /* Rows g and g + 8 of each 16 of a warp. */
 template <int Width, int Blocks> struct query_lane {
     int32_t token[Blocks][2];
+    int32_t segment[Blocks][2]; /* unused where plain */
     float minus_norm[Blocks][2], delta[Blocks][2];
     uint32_t queries[Blocks][Width / 16][4], gradients[Blocks][Width / 16][4];
     float sums[Blocks][Width / 8][4];
 };
 
-template <int Width, int Blocks>
-__device__ __forceinline__ void begin_queries(const backward_call &call, const rf_full_head &head,
-                                              int32_t first, query_lane<Width, Blocks> &own)
+template <int Width, int Blocks, rf_full_rules Rules>
+__device__ __forceinline__ void begin_queries(const rf_full_backward_call &call,
+                                              const rf_full_head &head, int32_t first,
+                                              query_lane<Width, Blocks> &own)
 {
     const int lane = static_cast<int>(threadIdx.x) % rf_cuda_warp;
 #pragma unroll
@@ -223,29 +48,74 @@ __device__ __forceinline__ void begin_queries(const backward_call &call, const r
             own.token[block][row] = is_there ? token : rf_attention_empty;
             own.minus_norm[block][row] = is_there ? of->minus_norm : 0.0F;
             own.delta[block][row] = is_there ? of->delta : 0.0F;
+            if constexpr (Rules != RF_FULL_PLAIN) {
+                own.segment[block][row] = rf_full_segment(call.cut, head, token);
+            }
         }
         rf_walk_clear(own.sums[block]);
+    }
+}
+
+/* A tile of keys that a thread block's queries meet. */
+template <int Width, rf_full_rules Rules> struct key_tile {
+    const rf_full_backward_memory<Width, Rules> &memory;
+    int slot;
+    int32_t first; /* token */
+};
+
+/* Does a rule set the score of the pair, or is there none? */
+template <rf_full_rules Rules>
+__device__ __forceinline__ bool is_set(const rf_attention_cut &cut, int32_t query, int32_t segment,
+                                       int32_t key, int32_t key_position, int32_t key_segment)
+{
+    const int32_t last = static_cast<int32_t>(cut.length) - 1;
+    const bool is_itself = cut.last_resort && key == query;
+    if constexpr (Rules == RF_FULL_PLAIN) {
+        return key > (cut.causal ? min(query, last) : last) || is_itself;
+    }
+    return key_position > (cut.causal ? query : rf_attention_unseen - 1) || is_itself ||
+           key_segment != segment;
+}
+
+/* Gradients of the output and values, after dropout. column: of the tile. */
+template <int Width, int Blocks, int Columns, rf_full_rules Rules>
+__device__ __forceinline__ void
+drop_gradients(const rf_full_backward_call &call, const rf_full_head &head, int32_t first,
+               const query_lane<Width, Blocks> &own, float (&gradients)[Blocks][Columns / 8][4])
+{
+    if constexpr (Rules == RF_FULL_DROPPED) {
+#pragma unroll
+        for (int block = 0; block < Blocks; block++) {
+            const uint32_t kept =
+                rf_full_draw_kept<Columns>(call.cut, head, own.token[block], first);
+#pragma unroll
+            for (int i = 0; i < Columns / 2; i++) {
+                gradients[block][i / 4][i % 4] *= rf_full_keep(call.cut, kept, i);
+            }
+        }
+        __syncwarp();
     }
 }
 
 /* products [Blocks][Columns / 8][4] of the queries and keys column ... of a tile, gradients those
  * of the output gradients and values: products become the gradients of the products. A pair whose
  * score a rule sets has none. */
-template <int Width, int Blocks, int Columns, bool HasRules>
+template <int Width, int Blocks, int Columns, bool HasRules, rf_full_rules Rules>
 __device__ __forceinline__ void
-differentiate_products(const rf_attention_cut &cut, const rf_walk_numbers *keys, int32_t first,
+differentiate_products(const rf_attention_cut &cut, const key_tile<Width, Rules> &tile, int column,
                        const query_lane<Width, Blocks> &own,
                        const float (&gradients)[Blocks][Columns / 8][4],
                        float (&products)[Blocks][Columns / 8][4])
 {
     const int quarter = static_cast<int>(threadIdx.x) % 4;
-    const int32_t last = static_cast<int32_t>(cut.length) - 1;
 #pragma unroll
     for (int n = 0; n < Columns / 8; n++) {
+        const int at = column + 8 * n + 2 * quarter; /* in the tile */
+        const rf_full_pair pair = rf_full_pair_of<HasRules>(tile.memory, tile.slot, at / 2);
         float scaled[2];
 #pragma unroll
         for (int i = 0; i < 2; i++) {
-            scaled[i] = keys[8 * n + 2 * quarter + i].factor * cut.scale;
+            scaled[i] = tile.memory.numbers[tile.slot][at + i].factor * cut.scale;
         }
 #pragma unroll
         for (int block = 0; block < Blocks; block++) {
@@ -255,11 +125,12 @@ differentiate_products(const rf_attention_cut &cut, const rf_walk_numbers *keys,
                     rf_mma_exp2(fmaf(products[block][n][i], scaled[i % 2] * rf_mma_log2_e,
                                      own.minus_norm[block][i / 2]));
                 if constexpr (HasRules) {
-                    const int32_t key = first + 8 * n + 2 * quarter + i % 2;
-                    const int32_t query = own.token[block][i / 2];
-                    const bool is_set = key > (cut.causal ? min(query, last) : last) ||
-                                        (cut.last_resort && key == query);
-                    weight = is_set ? 0.0F : weight;
+                    weight =
+                        is_set<Rules>(cut, own.token[block][i / 2], own.segment[block][i / 2],
+                                      tile.first + at + i % 2, rf_fast_of(pair.positions, i % 2),
+                                      rf_fast_of(pair.segments, i % 2))
+                            ? 0.0F
+                            : weight;
                 }
                 products[block][n][i] =
                     weight * scaled[i % 2] * (gradients[block][n][i] - own.delta[block][i / 2]);
@@ -268,27 +139,57 @@ differentiate_products(const rf_attention_cut &cut, const rf_walk_numbers *keys,
     }
 }
 
-template <int Width, int Blocks, int Columns, bool HasRules>
-__device__ __forceinline__ void meet_keys(const rf_attention_cut &cut,
-                                          const backward_memory<Width> &memory, int slot,
-                                          int32_t first, query_lane<Width, Blocks> &own)
+template <int Width, int Blocks, int Columns, bool HasRules, rf_full_rules Rules>
+__device__ __forceinline__ void
+meet_keys(const rf_full_backward_call &call, const rf_full_head &head,
+          const key_tile<Width, Rules> &tile, query_lane<Width, Blocks> &own)
 {
 #pragma unroll
     for (int column = 0; column < rf_full_tile; column += Columns) {
         float products[Blocks][Columns / 8][4];
         float gradients[Blocks][Columns / 8][4];
-        rf_full_find_products<Width, Blocks, Columns>(own.queries, memory.first[slot], column,
-                                                      products);
-        rf_full_find_products<Width, Blocks, Columns>(own.gradients, memory.second[slot], column,
+        rf_full_find_products<Width, Blocks, Columns>(own.queries, tile.memory.first[tile.slot],
+                                                      column, products);
+        rf_full_find_products<Width, Blocks, Columns>(own.gradients, tile.memory.second[tile.slot],
+                                                      column, gradients);
+        drop_gradients<Width, Blocks, Columns, Rules>(call, head, tile.first + column, own,
                                                       gradients);
-        differentiate_products<Width, Blocks, Columns, HasRules>(
-            cut, memory.numbers[slot] + column, first + column, own, gradients, products);
-        rf_full_add_rows<Width, Blocks, Columns>(products, memory.first[slot], column, own.sums);
+        differentiate_products<Width, Blocks, Columns, HasRules, Rules>(call.cut, tile, column, own,
+                                                                        gradients, products);
+        rf_full_add_rows<Width, Blocks, Columns>(products, tile.memory.first[tile.slot], column,
+                                                 own.sums);
+    }
+}
+
+/* The warp's queries, from token `warp_first` on, meet a tile of keys. */
+template <int Width, int Blocks, int Columns, rf_full_rules Rules>
+__device__ __forceinline__ void
+meet_tile(const rf_full_backward_call &call, const rf_full_head &head, const rf_full_sight &sight,
+          const key_tile<Width, Rules> &tile, int32_t warp_first, query_lane<Width, Blocks> &own)
+{
+    const rf_attention_cut &cut = call.cut;
+    const bool is_before = tile.first + rf_full_tile <= warp_first;
+    const bool is_behind = tile.first >= warp_first + 16 * Blocks;
+    bool has_rules = tile.first + rf_full_tile > cut.length || (cut.causal && !is_before) ||
+                     (cut.last_resort && !is_before && !is_behind);
+    if constexpr (Rules != RF_FULL_PLAIN) {
+        const rf_full_mark mark = sight.marks[tile.first / rf_full_tile];
+        has_rules = has_rules || mark.keys < rf_full_tile || !rf_full_is_one_segment(sight, mark);
+    }
+    __syncwarp();
+    if (cut.causal && is_behind) {
+        return;
+    }
+    if (has_rules) {
+        meet_keys<Width, Blocks, Columns, true, Rules>(call, head, tile, own);
+    } else {
+        meet_keys<Width, Blocks, Columns, false, Rules>(call, head, tile, own);
     }
 }
 
 template <int Width, int Blocks>
-__device__ __forceinline__ void write_queries(const backward_call &call, const rf_full_head &head,
+__device__ __forceinline__ void write_queries(const rf_full_backward_call &call,
+                                              const rf_full_head &head,
                                               query_lane<Width, Blocks> &own)
 {
     rf_attention_place at = {};
@@ -319,12 +220,13 @@ __device__ __forceinline__ void write_queries(const backward_call &call, const r
     }
 }
 
-template <int Width, int Blocks, int Columns>
+template <int Width, int Blocks, int Columns, rf_full_rules Rules>
 __global__ void __launch_bounds__(rf_full_threads, 2)
-    differentiate_queries(const backward_call call, int32_t tiles)
+    differentiate_queries(const rf_full_backward_call call, int32_t tiles)
 {
     extern __shared__ __align__(16) unsigned char shared[];
-    backward_memory<Width> &memory = *reinterpret_cast<backward_memory<Width> *>(shared);
+    typedef rf_full_backward_memory<Width, Rules> memory_type;
+    memory_type &memory = *reinterpret_cast<memory_type *>(shared);
     const rf_attention_cut &cut = call.cut;
     const int64_t heads = cut.batch * cut.heads;
     const int32_t tile = tiles - 1 - static_cast<int32_t>(blockIdx.x / heads);
@@ -334,27 +236,26 @@ __global__ void __launch_bounds__(rf_full_threads, 2)
     const int32_t end = cut.causal ? min(first_query + rf_full_rows<Blocks>, length) : length;
     const int32_t own_first =
         first_query + static_cast<int32_t>(threadIdx.x) / rf_cuda_warp * 16 * Blocks;
+    rf_full_sight sight = {};
+    if constexpr (Rules != RF_FULL_PLAIN) {
+        sight = rf_full_sight_of(cut, call.marks, head.batch, first_query, rf_full_rows<Blocks>);
+    }
     query_lane<Width, Blocks> own;
-    copy_tile(call, head, call.key, call.value, 0, 0, memory);
-    begin_queries(call, head, own_first, own);
-    for (int32_t first = 0, slot = 0; first < end; first += rf_full_tile, slot ^= 1) {
+    int32_t first = rf_full_next<Rules, true>(sight, 0, end);
+    if (Rules == RF_FULL_PLAIN || first < end) {
+        rf_full_copy_tile(call, head, call.key, call.value, first, 0, memory);
+    }
+    begin_queries<Width, Blocks, Rules>(call, head, own_first, own);
+    for (int slot = 0; first < end; slot ^= 1) {
+        const int32_t next = rf_full_next<Rules, true>(sight, first + rf_full_tile, end);
         rf_copy_wait();
         __syncthreads(); /* this tile is there, and the one before is read */
-        if (first + rf_full_tile < end) {
-            copy_tile(call, head, call.key, call.value, first + rf_full_tile, slot ^ 1, memory);
+        if (next < end) {
+            rf_full_copy_tile(call, head, call.key, call.value, next, slot ^ 1, memory);
         }
-        const bool is_before = first + rf_full_tile <= own_first;
-        const bool is_behind = first >= own_first + 16 * Blocks;
-        __syncwarp();
-        if (cut.causal && is_behind) {
-            continue;
-        }
-        if (first + rf_full_tile > length || (cut.causal && !is_before) ||
-            (cut.last_resort && !is_before && !is_behind)) {
-            meet_keys<Width, Blocks, Columns, true>(cut, memory, slot, first, own);
-        } else {
-            meet_keys<Width, Blocks, Columns, false>(cut, memory, slot, first, own);
-        }
+        meet_tile<Width, Blocks, Columns, Rules>(call, head, sight, {memory, slot, first},
+                                                 own_first, own);
+        first = next;
     }
     write_queries(call, head, own);
 }
@@ -362,7 +263,7 @@ __global__ void __launch_bounds__(rf_full_threads, 2)
 /* ---- host ---- */
 
 struct scratch_cut {
-    size_t through_key, size; /* numbers come first */
+    size_t through_key, marks, size; /* numbers come first */
 };
 
 scratch_cut cut_scratch(const rf_block_attention_backward *backward)
@@ -371,36 +272,39 @@ scratch_cut cut_scratch(const rf_block_attention_backward *backward)
     const size_t rows = static_cast<size_t>(plan->batch * plan->length * plan->heads);
     scratch_cut cut = {};
     cut.through_key = rf_cuda_align(rows * sizeof(rf_walk_numbers));
-    cut.size = cut.through_key;
+    cut.marks = cut.through_key;
     if (plan->normalise_keys) {
-        cut.size +=
+        cut.marks +=
             rf_cuda_align(rows * static_cast<size_t>(backward->query.shape[3]) * sizeof(float));
     }
+    cut.size = cut.marks + rf_full_marks_size(plan);
     return cut;
 }
 
-template <int Width, int Blocks, int Share>
-rf_status launch(rf_device *device, const backward_call &call, rf_error *error)
+template <int Width, int Blocks, int Share, rf_full_rules Rules>
+rf_status launch(rf_device *device, const rf_full_backward_call &call, rf_error *error)
 {
-    constexpr size_t size = sizeof(backward_memory<Width>);
+    constexpr size_t size = sizeof(rf_full_backward_memory<Width, Rules>);
     constexpr cudaFuncAttribute most = cudaFuncAttributeMaxDynamicSharedMemorySize;
     const rf_attention_cut &cut = call.cut;
     const cudaStream_t stream = rf_cuda_stream(device);
     const int64_t heads = cut.batch * cut.heads;
-    const int64_t key_tiles = rf_cuda_blocks(cut.length, rf_full_tile);
     const int64_t tiles = rf_cuda_blocks(cut.length, rf_full_rows<Blocks>);
-    RF_TRY(rf_cuda_status(device,
-                          cudaFuncSetAttribute(differentiate_keys<Width, Share>, most, size),
-                          "block_attention_backward", error));
     RF_TRY(rf_cuda_status(
-        device, cudaFuncSetAttribute(differentiate_queries<Width, Blocks, Share>, most, size),
+        device,
+        cudaFuncSetAttribute(differentiate_queries<Width, Blocks, Share, Rules>, most, size),
         "block_attention_backward", error));
-    differentiate_keys<Width, Share>
-        <<<static_cast<unsigned>(heads * key_tiles), rf_full_threads, size, stream>>>(call);
-    differentiate_queries<Width, Blocks, Share>
+    differentiate_queries<Width, Blocks, Share, Rules>
         <<<static_cast<unsigned>(heads * tiles), rf_full_threads, size, stream>>>(
             call, static_cast<int32_t>(tiles));
     return rf_cuda_launched(device, "block_attention_backward", error);
+}
+
+template <rf_full_rules Rules>
+rf_status launch_for_width(rf_device *device, const rf_full_backward_call &call, rf_error *error)
+{
+    return call.cut.width <= 64 ? launch<64, 2, 32, Rules>(device, call, error)
+                                : launch<128, 1, 32, Rules>(device, call, error);
 }
 
 } // namespace
@@ -425,7 +329,7 @@ rf_status rf_full_backward(rf_device *device, const rf_block_attention_backward 
         return RF_OK;
     }
     char *memory = static_cast<char *>(scratch);
-    backward_call call = {};
+    rf_full_backward_call call = {};
     call.cut = rf_attention_cut_of(plan, width, rf_full_tile);
     call.shared = plan->normalise_keys;
     call.query = static_cast<const __nv_bfloat16 *>(backward->query.data);
@@ -440,6 +344,20 @@ rf_status rf_full_backward(rf_device *device, const rf_block_attention_backward 
                            ? reinterpret_cast<float *>(memory + cut_scratch(backward).through_key)
                            : nullptr;
     rf_walk_find_numbers(device, backward, &call.cut, static_cast<rf_walk_numbers *>(scratch));
-    return width <= 64 ? launch<64, 2, 32>(device, call, error)
-                       : launch<128, 1, 32>(device, call, error);
+    const rf_full_rules rules = rf_full_rules_of(plan);
+    if (rules != RF_FULL_PLAIN) {
+        rf_full_mark *marks =
+            reinterpret_cast<rf_full_mark *>(memory + cut_scratch(backward).marks);
+        rf_full_find_marks(device, &call.cut, call.numbers, marks);
+        call.marks = marks;
+    }
+    RF_TRY(rf_full_differentiate_keys(device, &call, rules, error));
+    switch (rules) {
+    case RF_FULL_PLAIN:
+        return launch_for_width<RF_FULL_PLAIN>(device, call, error);
+    case RF_FULL_MARKED:
+        return launch_for_width<RF_FULL_MARKED>(device, call, error);
+    default:
+        return launch_for_width<RF_FULL_DROPPED>(device, call, error);
+    }
 }

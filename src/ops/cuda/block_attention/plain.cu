@@ -12,6 +12,7 @@
  * arithmetic this kernel is bound by them (and by shared memory, which feeds 4 x 4 products a
  * thread with 8 reads of 16 bytes). */
 #include "ops/cuda/block_attention/full.cuh"
+#include "ops/cuda/block_attention/paper.cuh"
 
 namespace
 {
@@ -29,6 +30,7 @@ template <int Width, int Tile> struct forward_memory {
     typename rf_attention_tile<Width, Tile>::scores weights;
     int32_t query_tokens[Tile], query_segments[Tile];
     int32_t tokens[Tile], positions[Tile], segments[Tile]; /* of the list's entries */
+    int32_t query_buckets[Tile], buckets[Tile];            /* of the paper's attention */
 };
 
 /* What a thread carries along the list, for its rows. */
@@ -40,10 +42,11 @@ template <int Width, int Tile> struct running {
 
 /* One row of products becomes scores in place; gives the largest of the whole row. column: where
  * the first staged entry stands in the row's window; negative before it. */
-template <int Width, int Tile>
+template <int Width, int Tile, bool Paper>
 __device__ __forceinline__ float
-score_row(const rf_attention_cut &cut, const forward_memory<Width, Tile> &memory, int row,
-          int32_t column, float (&scores)[rf_attention_tile<Width, Tile>::each])
+score_row(const rf_attention_cut &cut, const rf_attention_place &at,
+          const forward_memory<Width, Tile> &memory, int row, int32_t column,
+          float (&scores)[rf_attention_tile<Width, Tile>::each])
 {
     const int32_t query = memory.query_tokens[row];
     const int32_t segment = memory.query_segments[row];
@@ -55,8 +58,17 @@ score_row(const rf_attention_cut &cut, const forward_memory<Width, Tile> &memory
         const bool is_met = key != rf_attention_absent && column + entry >= 0 &&
                             column + entry < cut.window * cut.block &&
                             (cut.segments == nullptr || memory.segments[entry] == segment);
-        scores[j] = is_met ? rf_attention_score(cut, scores[j], query, key, memory.positions[entry])
-                           : -INFINITY;
+        const int32_t position = memory.positions[entry];
+        if constexpr (Paper) {
+            const bool is_same =
+                !cut.same_bucket || memory.buckets[entry] == memory.query_buckets[row];
+            scores[j] = is_met && is_same && query >= 0
+                            ? rf_paper_score(cut, at, scores[j], query, key, position)
+                            : -INFINITY;
+        } else {
+            scores[j] =
+                is_met ? rf_attention_score(cut, scores[j], query, key, position) : -INFINITY;
+        }
         highest = fmaxf(highest, scores[j]);
     }
     return rf_cuda_warp_max<rf_attention_side>(highest);
@@ -64,7 +76,7 @@ score_row(const rf_attention_cut &cut, const forward_memory<Width, Tile> &memory
 
 /* Scores of the staged entries become weights in shared memory, relative to the largest score so
  * far, and are summed; what was summed before is brought to the new maximum. */
-template <int Width, int Tile>
+template <int Width, int Tile, bool Paper>
 __device__ __forceinline__ void weigh_rows(
     const rf_attention_cut &cut, const rf_attention_place &at, int32_t first,
     forward_memory<Width, Tile> &memory,
@@ -80,7 +92,8 @@ __device__ __forceinline__ void weigh_rows(
         const int32_t column =
             first - (at.first_row + row) / cut.block * cut.block; /* of the window, for entry 0 */
         const float highest =
-            fmaxf(sums.maximum[i], score_row(cut, memory, row, column, scores[i]));
+            fmaxf(sums.maximum[i],
+                  score_row<Width, Tile, Paper>(cut, at, memory, row, column, scores[i]));
         const float base = highest == -INFINITY ? 0.0F : highest; /* nothing met so far */
         const float factor = expf(sums.maximum[i] - base);
         sums.maximum[i] = highest;
@@ -102,7 +115,7 @@ __device__ __forceinline__ void weigh_rows(
     }
 }
 
-template <int Width, int Tile>
+template <int Width, int Tile, bool Paper>
 __device__ __forceinline__ void write_rows(const forward_call &call, const rf_attention_place &at,
                                            const forward_memory<Width, Tile> &memory,
                                            const running<Width, Tile> &sums)
@@ -119,7 +132,8 @@ __device__ __forceinline__ void write_rows(const forward_call &call, const rf_at
         const float sum = rf_cuda_warp_sum<rf_attention_side>(sums.sum[i]);
         const float log_norm = __fadd_rn(
             sums.maximum[i], logf(sum)); /* rounded once: not contracted with what logf ends with */
-        const float factor = expf(sums.maximum[i] - log_norm);
+        const float factor = Paper ? rf_paper_factor(cut, sums.maximum[i], sum, log_norm)
+                                   : expf(sums.maximum[i] - log_norm);
         if (query < 0) {
             continue;
         }
@@ -147,7 +161,7 @@ template <int Tile> __device__ __forceinline__ int32_t last_of(const int32_t (&t
 
 /* Entries [first, first + Tile) of the list: their tokens, then, unless none of them counts, their
  * keys and values. False, in all threads, where none counts. */
-template <int Width, int Tile>
+template <int Width, int Tile, bool Paper>
 __device__ __forceinline__ bool gather_keys(const forward_call &call, const rf_attention_place &at,
                                             int32_t first, int32_t last,
                                             forward_memory<Width, Tile> &memory)
@@ -160,6 +174,9 @@ __device__ __forceinline__ bool gather_keys(const forward_call &call, const rf_a
         memory.tokens[entry] = slot.token;
         memory.positions[entry] = slot.position;
         memory.segments[entry] = slot.segment;
+        if constexpr (Paper) {
+            memory.buckets[entry] = rf_paper_bucket(cut, at, at.part, slot.token);
+        }
         const bool is_masked = slot.token < 0 || (cut.causal && slot.token > last);
         is_idle = slot.token == rf_attention_absent || (cut.may_skip && is_masked);
     }
@@ -177,7 +194,7 @@ __device__ __forceinline__ bool gather_keys(const forward_call &call, const rf_a
     return true;
 }
 
-template <int Width, int Tile>
+template <int Width, int Tile, bool Paper>
 __global__ void __launch_bounds__(rf_attention_threads, 2) attend(const forward_call call)
 {
     extern __shared__ __align__(16) unsigned char shared[];
@@ -195,6 +212,9 @@ __global__ void __launch_bounds__(rf_attention_threads, 2) attend(const forward_
             rf_attention_owner(cut, at, static_cast<int32_t>(threadIdx.x));
         memory.query_tokens[threadIdx.x] = slot.token;
         memory.query_segments[threadIdx.x] = slot.segment;
+        if constexpr (Paper) {
+            memory.query_buckets[threadIdx.x] = rf_paper_bucket(cut, at, at.part, slot.token);
+        }
     }
     __syncthreads();
     const int32_t last = last_of(memory.query_tokens);
@@ -206,21 +226,27 @@ __global__ void __launch_bounds__(rf_attention_threads, 2) attend(const forward_
     for (int i = 0; i < tile::each; i++) {
         sums.maximum[i] = -INFINITY;
     }
-    const int32_t entries = (at.blocks + cut.window - 1) * cut.block;
-    for (int32_t first = 0; first < entries; first += Tile) {
-        if (gather_keys(call, at, first, last, memory)) {
+    int32_t first = 0;
+    int32_t entries = (at.blocks + cut.window - 1) * cut.block;
+    if constexpr (Paper) {
+        if (cut.whole_buckets) {
+            rf_paper_narrow<true>(cut, at, first, entries);
+        }
+    }
+    for (; first < entries; first += Tile) {
+        if (gather_keys<Width, Tile, Paper>(call, at, first, last, memory)) {
             float scores[tile::each][tile::each];
             rf_attention_multiply<Width, Tile>(cut, memory.queries, memory.keys, scores);
-            weigh_rows(cut, at, first, memory, scores, sums);
+            weigh_rows<Width, Tile, Paper>(cut, at, first, memory, scores, sums);
             __syncwarp(); /* half a warp wrote the weights that it reads */
             rf_attention_weigh<Width, Tile>(memory.weights, memory.values, sums.values);
             __syncthreads(); /* before the next entries come */
         }
     }
-    write_rows(call, at, memory, sums);
+    write_rows<Width, Tile, Paper>(call, at, memory, sums);
 }
 
-template <int Width, int Tile>
+template <int Width, int Tile, bool Paper>
 rf_status run_forward(rf_device *device, const rf_block_attention *attention, rf_error *error)
 {
     const rf_attention_plan *plan = &attention->plan;
@@ -243,10 +269,10 @@ rf_status run_forward(rf_device *device, const rf_block_attention *attention, rf
     const cudaStream_t stream = rf_cuda_stream(device);
     constexpr size_t size = sizeof(forward_memory<Width, Tile>);
     RF_TRY(rf_cuda_status(device,
-                          cudaFuncSetAttribute(attend<Width, Tile>,
+                          cudaFuncSetAttribute(attend<Width, Tile, Paper>,
                                                cudaFuncAttributeMaxDynamicSharedMemorySize, size),
                           "block_attention", error));
-    attend<Width, Tile>
+    attend<Width, Tile, Paper>
         <<<static_cast<unsigned>(blocks), rf_attention_threads, size, stream>>>(call);
     return rf_cuda_launched(device, "block_attention", error);
 }
@@ -257,7 +283,7 @@ rf_status run_forward(rf_device *device, const rf_block_attention *attention, rf
 static bool is_fast(const rf_device *device, const rf_block_attention *attention)
 {
     return !device->plain_kernels && attention->output.dtype == RF_BF16 &&
-           rf_fast_takes(attention->query.shape[3]);
+           rf_fast_takes(&attention->plan, attention->query.shape[3]);
 }
 
 /* The call in f32: copies stand in scratch where tensors are bf16. */
@@ -275,28 +301,29 @@ size_t rf_cuda_block_attention_scratch_size(const rf_device *device, const void 
 {
     const rf_block_attention *attention = static_cast<const rf_block_attention *>(arguments);
     if (is_fast(device, attention)) {
-        return rf_fast_forward_scratch_size(attention);
+        return rf_full_takes(&attention->plan) ? rf_full_forward_scratch_size(attention)
+                                               : rf_fast_forward_scratch_size(attention);
     }
     size_t used = 0;
     (void)in_f32(attention, nullptr, &used);
     return used;
 }
 
+template <bool Paper>
 static rf_status run_wide(rf_device *device, const rf_block_attention *wide, rf_error *error)
 {
     const int64_t width = wide->query.shape[3];
     if (width <= 64) {
-        return run_forward<64, 64>(device, wide, error);
+        return run_forward<64, 64, Paper>(device, wide, error);
     }
-    return width <= 128 ? run_forward<128, 32>(device, wide, error)
-                        : run_forward<256, 16>(device, wide, error);
+    return width <= 128 ? run_forward<128, 32, Paper>(device, wide, error)
+                        : run_forward<256, 16, Paper>(device, wide, error);
 }
 
 rf_status rf_cuda_block_attention(rf_device *device, const void *arguments, void *scratch,
                                   rf_error *error)
 {
     const rf_block_attention *given = static_cast<const rf_block_attention *>(arguments);
-    RF_TRY(rf_attention_supported(&given->plan, error));
     if (is_fast(device, given)) {
         if (rf_full_takes(&given->plan)) {
             return rf_full_forward(device, given, scratch, error);
@@ -309,6 +336,7 @@ rf_status rf_cuda_block_attention(rf_device *device, const void *arguments, void
     RF_TRY(rf_attention_convert(device, &given->query, &wide.query, error));
     RF_TRY(rf_attention_convert(device, &given->value, &wide.value, error));
     RF_TRY(rf_attention_convert(device, &given->key, &wide.key, error));
-    RF_TRY(run_wide(device, &wide, error));
+    RF_TRY(rf_paper_takes(&wide.plan) ? run_wide<true>(device, &wide, error)
+                                      : run_wide<false>(device, &wide, error));
     return rf_attention_convert(device, &wide.output, &given->output, error);
 }

@@ -11,6 +11,7 @@
  *
  * Scratch: output gradient . output, one number a token and head. */
 #include "ops/cuda/block_attention/full.cuh"
+#include "ops/cuda/block_attention/paper.cuh"
 
 namespace
 {
@@ -33,6 +34,7 @@ template <int Width, int Tile> struct side_memory {
     int32_t tokens[Tile], segments[Tile];
     int32_t positions[Tile];         /* of keys */
     int32_t parts[Tile];             /* of queries */
+    int32_t buckets[Tile];           /* of the paper's attention: in the part of the queries */
     float norms[Tile], deltas[Tile]; /* of queries */
     float factors[Tile];             /* key = query x factor */
 };
@@ -64,7 +66,7 @@ __global__ void find_deltas(const rf_attention_cut cut, const float *__restrict_
 }
 
 /* One slot's numbers. */
-template <int Width, int Tile>
+template <int Width, int Tile, bool OwnQueries, bool Paper>
 __device__ __forceinline__ void note_slot(const backward_call &call, const rf_attention_place &at,
                                           const rf_attention_slot &slot, int entry,
                                           side_memory<Width, Tile> &side)
@@ -76,6 +78,10 @@ __device__ __forceinline__ void note_slot(const backward_call &call, const rf_at
     side.parts[entry] = slot.part;
     side.norms[entry] = slot.token >= 0 ? call.norm[row] : 0.0F;
     side.deltas[entry] = slot.token >= 0 ? call.deltas[row] : 0.0F;
+    if constexpr (Paper) {
+        const int32_t part = OwnQueries ? at.part : slot.part;
+        side.buckets[entry] = rf_paper_bucket(call.cut, at, part, slot.token);
+    }
 }
 
 /* The rows of noted slots. */
@@ -107,7 +113,7 @@ __device__ __forceinline__ int32_t bound_of(const side_memory<Width, Tile> &owne
 }
 
 /* Entries [first, first + Tile) of the list; false, in all threads, where none of them counts. */
-template <int Width, int Tile, bool OwnQueries>
+template <int Width, int Tile, bool OwnQueries, bool Paper>
 __device__ __forceinline__ bool gather_met(const backward_call &call, const rf_attention_place &at,
                                            int32_t first, int32_t bound,
                                            backward_memory<Width, Tile> &memory)
@@ -118,7 +124,7 @@ __device__ __forceinline__ bool gather_met(const backward_call &call, const rf_a
         const int entry = static_cast<int>(threadIdx.x);
         const rf_attention_slot slot =
             rf_attention_met(cut, at, OwnQueries ? cut.before : cut.after, first + entry);
-        note_slot(call, at, slot, entry, memory.met);
+        note_slot<Width, Tile, OwnQueries, Paper>(call, at, slot, entry, memory.met);
         const bool is_future = cut.causal && (OwnQueries ? slot.token > bound : slot.token < bound);
         const bool is_nothing =
             slot.token < 0 && (!OwnQueries || slot.token == rf_attention_absent);
@@ -143,9 +149,26 @@ __device__ __forceinline__ int32_t column_of(const rf_attention_cut &cut, int32_
                : (block + cut.window - 1 - entry / cut.block) * cut.block + owner_slot % cut.block;
 }
 
+/* Are the query and the key of one bucket, in the query's part? */
+template <int Width, int Tile, bool OwnQueries>
+__device__ __forceinline__ bool share_bucket(const rf_attention_cut &cut,
+                                             const rf_attention_place &at,
+                                             const side_memory<Width, Tile> &queries,
+                                             const side_memory<Width, Tile> &keys, int q, int k)
+{
+    if (!cut.same_bucket) {
+        return true;
+    }
+    const bool is_other_part = !OwnQueries && queries.parts[q] != at.part;
+    const int32_t bucket = is_other_part
+                               ? rf_paper_bucket(cut, at, queries.parts[q], keys.tokens[k])
+                               : keys.buckets[k];
+    return bucket == queries.buckets[q];
+}
+
 /* One pair: product = query . key and gradient = output gradient . value become the gradient of the
  * product; gives the probability after dropout. */
-template <int Width, int Tile, bool OwnQueries>
+template <int Width, int Tile, bool OwnQueries, bool Paper>
 __device__ __forceinline__ float
 differentiate_pair(const rf_attention_cut &cut, const rf_attention_place &at, int32_t first,
                    const backward_memory<Width, Tile> &memory, int row, int entry, float product,
@@ -161,14 +184,22 @@ differentiate_pair(const rf_attention_cut &cut, const rf_attention_place &at, in
     const int32_t query = queries.tokens[q];
     const int32_t key = keys.tokens[k];
     const int32_t position = keys.positions[k];
-    const bool is_other = cut.segments != nullptr && queries.segments[q] != keys.segments[k];
+    bool is_other = cut.segments != nullptr && queries.segments[q] != keys.segments[k];
+    if constexpr (Paper) {
+        is_other = is_other || !share_bucket<Width, Tile, OwnQueries>(cut, at, queries, keys, q, k);
+    }
     if (query < 0 || key == rf_attention_absent || column < 0 || column >= cut.window * cut.block ||
         is_other) {
         gradient = 0.0F;
         return 0.0F;
     }
-    const float weight =
-        expf(rf_attention_score(cut, product, query, key, position) - queries.norms[q]);
+    float weight;
+    if constexpr (Paper) {
+        const float score = rf_paper_score(cut, at, product, query, key, position);
+        weight = rf_paper_weight(cut, score, queries.norms[q], key == query);
+    } else {
+        weight = expf(rf_attention_score(cut, product, query, key, position) - queries.norms[q]);
+    }
     float keep = 1.0F;
     if (cut.drops && weight != 0.0F) {
         keep = rf_attention_keep(cut, at, queries.parts[q], query,
@@ -188,7 +219,7 @@ template <int Width, int Tile> struct gradients {
 };
 
 /* All pairs of the owners and the staged entries. */
-template <int Width, int Tile, bool OwnQueries>
+template <int Width, int Tile, bool OwnQueries, bool Paper>
 __device__ __forceinline__ void
 differentiate_tile(const rf_attention_cut &cut, const rf_attention_place &at, int32_t first,
                    backward_memory<Width, Tile> &memory, gradients<Width, Tile> &sums)
@@ -204,7 +235,7 @@ differentiate_tile(const rf_attention_cut &cut, const rf_attention_place &at, in
 #pragma unroll
         for (int j = 0; j < each; j++) {
             const int entry = rf_attention_lane() + j * rf_attention_side;
-            const float weight = differentiate_pair<Width, Tile, OwnQueries>(
+            const float weight = differentiate_pair<Width, Tile, OwnQueries, Paper>(
                 cut, at, first, memory, first_row + i, entry, products[i][j], of_products[i][j]);
             memory.weights[first_row + i][entry] = OwnQueries ? of_products[i][j] : weight;
         }
@@ -285,7 +316,7 @@ write_gradients(const backward_call &call, const rf_attention_place &at,
     }
 }
 
-template <int Width, int Tile, bool OwnQueries>
+template <int Width, int Tile, bool OwnQueries, bool Paper>
 __global__ void __launch_bounds__(rf_attention_threads, 2) differentiate(const backward_call call)
 {
     extern __shared__ __align__(16) unsigned char shared[];
@@ -300,16 +331,23 @@ __global__ void __launch_bounds__(rf_attention_threads, 2) differentiate(const b
     rf_attention_find_tile(cut, static_cast<int32_t>(blockIdx.x % cut.tiles), Tile, at);
     if (threadIdx.x < Tile) {
         const int row = static_cast<int>(threadIdx.x);
-        note_slot(call, at, rf_attention_owner(cut, at, row), row, memory.owners);
+        note_slot<Width, Tile, OwnQueries, Paper>(call, at, rf_attention_owner(cut, at, row), row,
+                                                  memory.owners);
     }
     __syncthreads();
     stage_side<Width, Tile, OwnQueries>(call, at, memory.owners);
     const int32_t bound = bound_of<Width, Tile, OwnQueries>(memory.owners);
     gradients<Width, Tile> sums = {};
-    const int32_t entries = (at.blocks + cut.window - 1) * cut.block;
-    for (int32_t first = 0; first < entries; first += Tile) {
-        if (gather_met<Width, Tile, OwnQueries>(call, at, first, bound, memory)) {
-            differentiate_tile<Width, Tile, OwnQueries>(cut, at, first, memory, sums);
+    int32_t first = 0;
+    int32_t entries = (at.blocks + cut.window - 1) * cut.block;
+    if constexpr (Paper) {
+        if (cut.whole_buckets) {
+            rf_paper_narrow<OwnQueries>(cut, at, first, entries);
+        }
+    }
+    for (; first < entries; first += Tile) {
+        if (gather_met<Width, Tile, OwnQueries, Paper>(call, at, first, bound, memory)) {
+            differentiate_tile<Width, Tile, OwnQueries, Paper>(cut, at, first, memory, sums);
             __syncthreads(); /* before the next entries come */
         }
     }
@@ -343,7 +381,7 @@ backward_call backward_call_of(const rf_block_attention_backward *backward, int3
     return call;
 }
 
-template <int Width, int Tile>
+template <int Width, int Tile, bool Paper>
 rf_status run_backward(rf_device *device, const rf_block_attention_backward *backward,
                        float *deltas, rf_error *error)
 {
@@ -359,20 +397,20 @@ rf_status run_backward(rf_device *device, const rf_block_attention_backward *bac
     constexpr size_t size = sizeof(backward_memory<Width, Tile>);
     constexpr cudaFuncAttribute most = cudaFuncAttributeMaxDynamicSharedMemorySize;
     RF_TRY(rf_cuda_status(device,
-                          cudaFuncSetAttribute(differentiate<Width, Tile, true>, most, size),
+                          cudaFuncSetAttribute(differentiate<Width, Tile, true, Paper>, most, size),
                           "block_attention_backward", error));
-    RF_TRY(rf_cuda_status(device,
-                          cudaFuncSetAttribute(differentiate<Width, Tile, false>, most, size),
-                          "block_attention_backward", error));
+    RF_TRY(rf_cuda_status(
+        device, cudaFuncSetAttribute(differentiate<Width, Tile, false, Paper>, most, size),
+        "block_attention_backward", error));
     const int64_t rows = plan->batch * plan->length * plan->heads;
     find_deltas<<<rf_cuda_grid(device, rows * rf_cuda_warp, rf_cuda_threads), rf_cuda_threads, 0,
                   stream>>>(call.cut, static_cast<const float *>(backward->output.data),
                             call.output_gradient, deltas);
     for (int64_t part = 0; part < plan->parts; part++) {
         call.part = static_cast<int32_t>(part);
-        differentiate<Width, Tile, true>
+        differentiate<Width, Tile, true, Paper>
             <<<static_cast<unsigned>(blocks), rf_attention_threads, size, stream>>>(call);
-        differentiate<Width, Tile, false>
+        differentiate<Width, Tile, false, Paper>
             <<<static_cast<unsigned>(blocks), rf_attention_threads, size, stream>>>(call);
     }
     return rf_cuda_launched(device, "block_attention_backward", error);
@@ -384,7 +422,7 @@ rf_status run_backward(rf_device *device, const rf_block_attention_backward *bac
 static bool is_fast(const rf_device *device, const rf_block_attention_backward *backward)
 {
     return !device->plain_kernels && backward->output.dtype == RF_BF16 &&
-           rf_fast_takes(backward->query.shape[3]);
+           rf_fast_takes(&backward->plan, backward->query.shape[3]);
 }
 
 /* The call in f32: copies stand in scratch where tensors are bf16. */
@@ -422,15 +460,16 @@ size_t rf_cuda_block_attention_backward_scratch_size(const rf_device *device, co
     return used + static_cast<size_t>(plan->batch * plan->length * plan->heads) * sizeof(float);
 }
 
+template <bool Paper>
 static rf_status run_wide(rf_device *device, const rf_block_attention_backward *wide, float *deltas,
                           rf_error *error)
 {
     const int64_t width = wide->query.shape[3];
     if (width <= 64) {
-        return run_backward<64, 64>(device, wide, deltas, error);
+        return run_backward<64, 64, Paper>(device, wide, deltas, error);
     }
-    return width <= 128 ? run_backward<128, 32>(device, wide, deltas, error)
-                        : run_backward<256, 16>(device, wide, deltas, error);
+    return width <= 128 ? run_backward<128, 32, Paper>(device, wide, deltas, error)
+                        : run_backward<256, 16, Paper>(device, wide, deltas, error);
 }
 
 rf_status rf_cuda_block_attention_backward(rf_device *device, const void *arguments, void *scratch,
@@ -439,7 +478,6 @@ rf_status rf_cuda_block_attention_backward(rf_device *device, const void *argume
     const rf_block_attention_backward *given =
         static_cast<const rf_block_attention_backward *>(arguments);
     const bool has_keys = !given->plan.normalise_keys;
-    RF_TRY(rf_attention_supported(&given->plan, error));
     if (is_fast(device, given)) {
         if (rf_full_takes(&given->plan)) {
             return rf_full_backward(device, given, scratch, error);
@@ -456,8 +494,9 @@ rf_status rf_cuda_block_attention_backward(rf_device *device, const void *argume
     if (has_keys) {
         RF_TRY(rf_attention_convert(device, &given->key, &wide.key, error));
     }
-    RF_TRY(run_wide(device, &wide, reinterpret_cast<float *>(static_cast<char *>(scratch) + used),
-                    error));
+    float *deltas = reinterpret_cast<float *>(static_cast<char *>(scratch) + used);
+    RF_TRY(rf_paper_takes(&wide.plan) ? run_wide<true>(device, &wide, deltas, error)
+                                      : run_wide<false>(device, &wide, deltas, error));
     if (has_keys) {
         RF_TRY(rf_attention_convert(device, &wide.key_gradient, &given->key_gradient, error));
     }

@@ -44,6 +44,10 @@ struct rf_attention_cut {
     const int32_t *order;    /* [batch, heads, parts, slots] or NULL */
     const uint8_t *key_mask; /* [batch, length] or NULL */
     const int32_t *segments; /* [batch, length] or NULL */
+    /* Of the paper's own attention (paper.cuh). */
+    bool same_bucket, whole_buckets, corrects, is_exact;
+    bool has_zero_rows;              /* pairs that are not allowed do not exist */
+    const int32_t *bucket, *inverse; /* [batch, heads, parts, length] or NULL */
 };
 
 /* Which slots a thread block owns. */
@@ -138,7 +142,14 @@ static inline rf_attention_cut rf_attention_cut_of(const rf_attention_plan *plan
     cut.order = rf_cuda_data<const int32_t>(&plan->order);
     cut.key_mask = rf_cuda_data<const uint8_t>(&plan->key_mask);
     cut.segments = rf_cuda_data<const int32_t>(&plan->segments);
-    cut.may_skip = cut.last_resort || cut.key_mask == nullptr;
+    cut.same_bucket = plan->same_bucket;
+    cut.whole_buckets = plan->whole_buckets;
+    cut.corrects = plan->duplicates == RF_DUPLICATES_CORRECTED;
+    cut.is_exact = plan->rounding == RF_ROUNDING_EXACT;
+    cut.has_zero_rows = plan->empty_row == RF_EMPTY_ROW_ZERO;
+    cut.bucket = rf_cuda_data<const int32_t>(&plan->bucket);
+    cut.inverse = rf_cuda_data<const int32_t>(&plan->inverse);
+    cut.may_skip = cut.last_resort || cut.key_mask == nullptr || cut.has_zero_rows;
     return cut;
 }
 

@@ -539,9 +539,9 @@ bool rf_walk_takes(const rf_attention_plan *plan)
     const int64_t blocks = plan->slots / plan->block;
     const bool wraps_around = plan->wrap != RF_WRAP_NONE &&
                               blocks * (plan->wrap == RF_WRAP_ALL_PARTS ? plan->parts : 1) < 2;
-    return rf_tensor_is_absent(&plan->segments) && plan->before == 1 && plan->after == 0 &&
-           plan->block % rf_walk_tile == 0 && plan->block <= rf_walk_sizes<64, false>::list / 3 &&
-           !wraps_around;
+    return rf_tensor_is_absent(&plan->segments) && !rf_paper_takes(plan) && plan->before == 1 &&
+           plan->after == 0 && plan->block % rf_walk_tile == 0 &&
+           plan->block <= rf_walk_sizes<64, false>::list / 3 && !wraps_around;
 }
 
 size_t rf_walk_backward_scratch_size(const rf_device *device,

@@ -1,11 +1,12 @@
-/* Angular locality-sensitive hashing (Kitaev et al. 2020, section 2) of bf16 queries, with
+/* Locality-sensitive hashing (Kitaev et al. 2020, section 2) of bf16 queries, with
  * rotations rounded to bf16 and f32 sums on the tensor cores.
  *
  * A first kernel draws or rounds the rotations once a call, to scratch [heads, columns, Width], the
  * columns of each factor padded with zeros to whole products. Then a warp keeps 32 queries of one
  * (batch, head) in registers and walks the columns of all rounds, of which a block brings 64 at a
  * time to shared memory while the 64 before are multiplied. A lane carries the best of its own
- * columns; the four lanes of a row agree when a factor is complete. Products never leave the
+ * columns; the four lanes of a row agree when a factor is complete. Of hyperplanes it
+ * carries the signs of its columns, whose round is one factor of all bits. Products never leave the
  * registers. Memory: queries once, buckets once, and the rotations of a head once a block of 256
  * tokens, from cache. */
 #include "ops/cuda/bucket_hash/fast.cuh"
@@ -27,8 +28,9 @@ struct hash_call {
     int64_t blocks; /* of a sequence */
     int64_t length, heads;
     int width, rounds, factor_count;
-    int padded; /* columns of a round, with padding */
-    int factors[RF_MAX_BUCKET_FACTORS];
+    int padded;                        /* columns of a round, with padding */
+    int halves[RF_MAX_BUCKET_FACTORS]; /* columns of a factor */
+    rf_query_dropout dropout;
     const __nv_bfloat16 *query;     /* [batch, length, heads, width] */
     const __nv_bfloat16 *rotations; /* [heads, rounds x padded, Width] */
     const uint8_t *key_mask;        /* [batch, length] or NULL */
@@ -43,9 +45,9 @@ struct rotation_source {
     int columns; /* of a round, without padding */
 };
 
-__host__ __device__ constexpr int padded_half(int factor)
+__host__ __device__ constexpr int padded_half(int half)
 {
-    return (factor / 2 + unit - 1) / unit * unit;
+    return (half + unit - 1) / unit * unit;
 }
 
 /* Element (head, padded column, i) of `to` [heads, rounds x padded, full_width]. */
@@ -61,13 +63,13 @@ __global__ void lay_out_rotations(const hash_call call, const rotation_source so
         int place = static_cast<int>(index / full_width % columns % call.padded);
         int column = 0; /* of the round */
         int factor = 0;
-        while (place >= padded_half(call.factors[factor])) {
-            place -= padded_half(call.factors[factor]);
-            column += call.factors[factor] / 2;
+        while (place >= padded_half(call.halves[factor])) {
+            place -= padded_half(call.halves[factor]);
+            column += call.halves[factor];
             factor++;
         }
         float value = 0.0F;
-        if (i < call.width && place < call.factors[factor] / 2) {
+        if (i < call.width && place < call.halves[factor]) {
             const int64_t at =
                 ((head * call.width + i) * call.rounds + round) * source.columns + column + place;
             value = source.given != nullptr ? source.given[at]
@@ -104,6 +106,15 @@ struct row_state {
     int32_t bucket[tiles][2];
 };
 
+/* Two components side by side, behind dropout. */
+__device__ __forceinline__ uint32_t drop_pair(const rf_query_dropout &dropout, uint64_t number,
+                                              uint32_t pair)
+{
+    const uint32_t low = rf_query_is_kept(dropout, number) ? 0xFFFFU : 0U;
+    const uint32_t high = rf_query_is_kept(dropout, number + 1) ? 0xFFFF0000U : 0U;
+    return pair & (low | high);
+}
+
 template <int Width>
 __device__ __forceinline__ void load_queries(const hash_call &call, int64_t batch, int64_t head,
                                              int64_t first, uint32_t (&a)[tiles][Width / 16][4])
@@ -116,11 +127,16 @@ __device__ __forceinline__ void load_queries(const hash_call &call, int64_t batc
             const int64_t token = first + 16 * t + lane / 4 + part % 2 * 8;
             const __nv_bfloat16 *row =
                 call.query + ((batch * call.length + token) * call.heads + head) * call.width;
+            const uint64_t number = rf_query_number(call.dropout, batch, token, head);
 #pragma unroll
             for (int k = 0; k < Width / 16; k++) {
                 const int column = 16 * k + lane % 4 * 2 + part / 2 * 8;
                 const bool is_there = token < call.length && column < call.width;
                 a[t][k][part] = is_there ? *reinterpret_cast<const uint32_t *>(row + column) : 0U;
+                if (call.dropout.drops) {
+                    a[t][k][part] = drop_pair(call.dropout, number + static_cast<uint64_t>(column),
+                                              a[t][k][part]);
+                }
             }
         }
     }
@@ -141,8 +157,9 @@ __device__ __forceinline__ void bring(const __nv_bfloat16 *__restrict__ rotation
     }
 }
 
-/* A unit's products [32 queries, 16 columns] into the rows' best. rows: the unit's columns. */
-template <int Width>
+/* A unit's products [32 queries, 16 columns] into the rows' best, or their signs into the rows'
+ * buckets. rows: the unit's columns. */
+template <int Width, bool Signs>
 __device__ __forceinline__ void meet_unit(const uint32_t (&a)[tiles][Width / 16][4],
                                           const __nv_bfloat16 (*rows)[Width + 8], int first,
                                           const cursor &at, int half, row_state &state)
@@ -166,8 +183,10 @@ __device__ __forceinline__ void meet_unit(const uint32_t (&a)[tiles][Width / 16]
             const int column = at.column + 8 * n + 2 * quarter + i % 2;
 #pragma unroll
             for (int t = 0; t < tiles; t++) {
-                if (column < half) {
-                    const float product = c[t][n][i];
+                const float product = c[t][n][i];
+                if (column < half && Signs) {
+                    state.bucket[t][i / 2] |= product < 0.0F ? 1 << column : 0;
+                } else if (column < half) {
                     take_in(state.found[t][i / 2], fabsf(product),
                             product < 0.0F ? half + column : column);
                 }
@@ -192,6 +211,22 @@ __device__ __forceinline__ void finish_factor(const cursor &at, row_state &state
             }
             state.bucket[t][row] += at.scale * found.index;
             found = {-1.0F, 0};
+        }
+    }
+}
+
+/* The same of signs: the four lanes put their bits together. */
+__device__ __forceinline__ void finish_signs(row_state &state)
+{
+#pragma unroll
+    for (int t = 0; t < tiles; t++) {
+#pragma unroll
+        for (int row = 0; row < 2; row++) {
+#pragma unroll
+            for (int distance = 1; distance < 4; distance *= 2) {
+                state.bucket[t][row] |=
+                    __shfl_xor_sync(0xFFFFFFFFU, state.bucket[t][row], distance);
+            }
         }
     }
 }
@@ -229,7 +264,8 @@ __device__ __forceinline__ unsigned find_masked(const hash_call &call, int64_t b
     return is_masked;
 }
 
-template <int Width> __global__ void __launch_bounds__(threads) hash_fast(const hash_call call)
+template <int Width, bool Signs>
+__global__ void __launch_bounds__(threads) hash_fast(const hash_call call)
 {
     __shared__ __align__(16) __nv_bfloat16 rows[2][step][Width + 8];
     const int64_t sequence = blockIdx.x / call.blocks; /* (batch, head) */
@@ -259,15 +295,19 @@ template <int Width> __global__ void __launch_bounds__(threads) hash_fast(const 
             bring<Width>(rotations, done + step, columns, rows[1 - turn]);
         }
         for (int u = 0; u < step && done + u < columns; u += unit) {
-            const int half = call.factors[at.factor] / 2;
-            meet_unit<Width>(a, rows[turn], u, at, half, state);
+            const int half = call.halves[at.factor];
+            meet_unit<Width, Signs>(a, rows[turn], u, at, half, state);
             at.column += unit;
             if (at.column < half) {
                 continue;
             }
-            finish_factor(at, state);
+            if (Signs) {
+                finish_signs(state);
+            } else {
+                finish_factor(at, state);
+            }
             at.column = 0;
-            at.scale *= 2 * half;
+            at.scale = Signs ? 1 << half : at.scale * 2 * half;
             at.factor++;
             if (at.factor == call.factor_count) {
                 finish_round(call, at, first, is_masked, buckets, state);
@@ -283,6 +323,16 @@ int full_width_of(const rf_bucket_hash *hash)
     return hash->query.shape[3] <= 64 ? 64 : most_width;
 }
 
+template <bool Signs>
+void launch(const hash_call &call, int full_width, unsigned blocks, cudaStream_t stream)
+{
+    if (full_width == 64) {
+        hash_fast<64, Signs><<<blocks, threads, 0, stream>>>(call);
+    } else {
+        hash_fast<most_width, Signs><<<blocks, threads, 0, stream>>>(call);
+    }
+}
+
 hash_call call_of(const rf_bucket_hash *hash, void *scratch)
 {
     const int64_t *shape = hash->query.shape;
@@ -292,11 +342,15 @@ hash_call call_of(const rf_bucket_hash *hash, void *scratch)
     call.heads = shape[2];
     call.width = static_cast<int>(shape[3]);
     call.rounds = static_cast<int>(hash->rounds);
-    call.factor_count = hash->factor_count;
-    for (int i = 0; i < hash->factor_count; i++) {
-        call.factors[i] = static_cast<int>(hash->factors[i]);
-        call.padded += padded_half(call.factors[i]);
+    const bool signs = hash->kind == RF_HASH_HYPERPLANE;
+    call.factor_count = signs ? 1 : hash->factor_count;
+    for (int i = 0; i < call.factor_count; i++) {
+        call.halves[i] =
+            static_cast<int>(signs ? rf_hash_columns(hash->kind, hash->factors, hash->factor_count)
+                                   : hash->factors[i] / 2);
+        call.padded += padded_half(call.halves[i]);
     }
+    call.dropout = rf_query_dropout_of(hash);
     call.query = static_cast<const __nv_bfloat16 *>(hash->query.data);
     call.rotations = static_cast<const __nv_bfloat16 *>(scratch);
     call.key_mask = rf_cuda_data<const uint8_t>(&hash->key_mask);
@@ -335,8 +389,8 @@ rf_status rf_fast_hash(rf_device *device, const rf_bucket_hash *hash, void *scra
     const cudaStream_t stream = rf_cuda_stream(device);
     rotation_source source = {rf_cuda_data<const float>(&hash->rotations), hash->key,
                               hash->first_head, 0};
-    for (int i = 0; i < hash->factor_count; i++) {
-        source.columns += call.factors[i] / 2;
+    for (int i = 0; i < call.factor_count; i++) {
+        source.columns += call.halves[i];
     }
     const int64_t count = call.heads * call.rounds * call.padded * full_width;
     const unsigned blocks = static_cast<unsigned>(hash->query.shape[0] * call.heads * call.blocks);
@@ -345,10 +399,10 @@ rf_status rf_fast_hash(rf_device *device, const rf_bucket_hash *hash, void *scra
     }
     lay_out_rotations<<<rf_cuda_grid(device, count, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(
         call, source, full_width, static_cast<__nv_bfloat16 *>(scratch));
-    if (full_width == 64) {
-        hash_fast<64><<<blocks, threads, 0, stream>>>(call);
+    if (hash->kind == RF_HASH_HYPERPLANE) {
+        launch<true>(call, full_width, blocks, stream);
     } else {
-        hash_fast<most_width><<<blocks, threads, 0, stream>>>(call);
+        launch<false>(call, full_width, blocks, stream);
     }
     return rf_cuda_launched(device, "bucket_hash", error);
 }

@@ -1,6 +1,6 @@
-/* Angular locality-sensitive hashing (Kitaev et al. 2020, section 2): products of the queries with
- * random rotations, then per factor the argmax of concat(p, -p), and from the digits of a round its
- * bucket.
+/* Locality-sensitive hashing (Kitaev et al. 2020, section 2): products of the queries with random
+ * rotations, then per factor the argmax of concat(p, -p), and from the digits of a round its
+ * bucket; or, of hyperplanes, the signs of a round as the bits of its bucket.
  *
  * One block a tile of 64 tokens of one (batch, head). The columns of all rounds and factors stand
  * side by side, so the block walks them 64 at a time: a 64 x 64 tile of products (4 x 4 a thread,
@@ -26,8 +26,10 @@ template <typename T> struct hashing {
     int64_t tiles; /* of a sequence */
     int64_t length, heads, width, rounds;
     int64_t all_columns; /* rounds x columns */
+    bool is_signs;       /* hyperplanes: one factor of all bits */
     int factor_count;
-    int factors[RF_MAX_BUCKET_FACTORS];
+    int columns[RF_MAX_BUCKET_FACTORS]; /* of a factor */
+    rf_query_dropout dropout;
     const T *query;          /* [batch, length, heads, width] */
     const float *rotations;  /* [heads, width, all_columns]: those of the group's heads */
     const uint8_t *key_mask; /* [batch, length] or NULL */
@@ -101,10 +103,10 @@ __device__ __forceinline__ best merge_walkers(best found)
 }
 
 /* Stage columns [k, k + depth) of the queries and rows [k, k + depth) of the rotations' columns
- * [column, column + tile); 0 beyond the ends. query: the first token's row; rotations [width,
- * all_columns]: those of the head. */
+ * [column, column + tile); 0 beyond the ends. query: the first token's row, whose first component
+ * has the dropout's `number`; rotations [width, all_columns]: those of the head. */
 template <typename T>
-__device__ void stage(const hashing<T> &call, const T *__restrict__ query,
+__device__ void stage(const hashing<T> &call, const T *__restrict__ query, uint64_t number,
                       const float *__restrict__ rotations, int64_t tokens, int64_t column,
                       int64_t k, hash_memory &memory)
 {
@@ -112,7 +114,10 @@ __device__ void stage(const hashing<T> &call, const T *__restrict__ query,
     for (int i = thread; i < tile * depth; i += threads) {
         const int token = i / depth;
         const int64_t at = k + i % depth;
-        const bool is_there = token < tokens && at < call.width;
+        const bool is_there =
+            token < tokens && at < call.width &&
+            rf_query_is_kept(call.dropout,
+                             number + static_cast<uint64_t>(token * call.dropout.token_step + at));
         memory.queries[token][i % depth] =
             is_there ? rf_cuda_load(query[token * call.heads * call.width + at], 1.0F) : 0.0F;
     }
@@ -155,7 +160,7 @@ static_assert(each == 4, "a thread's columns are one float4");
 /* memory.products [tile][tile] = queries x rotations' columns [column, column + tile). All threads
  * call; ends with a barrier. */
 template <typename T>
-__device__ void find_products(const hashing<T> &call, const T *__restrict__ query,
+__device__ void find_products(const hashing<T> &call, const T *__restrict__ query, uint64_t number,
                               const float *__restrict__ rotations, int64_t tokens, int64_t column,
                               hash_memory &memory)
 {
@@ -164,7 +169,7 @@ __device__ void find_products(const hashing<T> &call, const T *__restrict__ quer
     float sums[each][each] = {};
     for (int64_t k = 0; k < call.width; k += depth) {
         __syncthreads(); /* what was staged before is read */
-        stage(call, query, rotations, tokens, column, k, memory);
+        stage(call, query, number, rotations, tokens, column, k, memory);
         __syncthreads();
         multiply_staged(memory, row, first, sums);
     }
@@ -177,17 +182,32 @@ __device__ void find_products(const hashing<T> &call, const T *__restrict__ quer
     __syncthreads();
 }
 
-/* The factor at the cursor is complete: its digit goes to the bucket, and the bucket of a complete
- * round to `to` [rounds, length] (of this token; NULL: not this thread's to write). */
-template <typename T>
-__device__ __forceinline__ void finish_factor(const hashing<T> &call, int32_t half, bool is_masked,
-                                              int32_t *__restrict__ to, cursor &at)
+/* The bits of a token's walkers together. */
+__device__ __forceinline__ int32_t merge_bits(int32_t bits)
 {
-    const best found = merge_walkers(at.found);
-    const int32_t digit =
-        found.largest >= -found.smallest ? found.largest_column : half + found.smallest_column;
-    at.bucket += at.scale * digit;
-    at.scale *= 2 * half;
+    for (int distance = walkers / 2; distance > 0; distance /= 2) {
+        bits |= __shfl_xor_sync(0xFFFFFFFFU, bits, distance);
+    }
+    return bits;
+}
+
+/* The factor of `columns` at the cursor is complete: its digit goes to the bucket, and the bucket
+ * of a complete round to `to` [rounds, length] (of this token; NULL: not this thread's to write).
+ */
+template <typename T>
+__device__ __forceinline__ void finish_factor(const hashing<T> &call, int32_t columns,
+                                              bool is_masked, int32_t *__restrict__ to, cursor &at)
+{
+    if (call.is_signs) {
+        at.bucket = merge_bits(at.bucket);
+        at.scale <<= columns;
+    } else {
+        const best found = merge_walkers(at.found);
+        const int32_t digit = found.largest >= -found.smallest ? found.largest_column
+                                                               : columns + found.smallest_column;
+        at.bucket += at.scale * digit;
+        at.scale *= 2 * columns;
+    }
     at.column = 0;
     at.factor++;
     at.found = nothing_found();
@@ -210,15 +230,19 @@ __device__ __forceinline__ void read_products(const hashing<T> &call,
 {
     const int walker = static_cast<int>(threadIdx.x) % walkers;
     for (int done = 0; done < count;) {
-        const int32_t half = call.factors[at.factor] / 2;
-        const int take = min(half - at.column, count - done);
+        const int32_t columns = call.columns[at.factor];
+        const int take = min(columns - at.column, count - done);
         for (int i = walker; i < take; i += walkers) {
-            take_in(at.found, products[done + i], at.column + i);
+            if (call.is_signs) {
+                at.bucket |= products[done + i] < 0.0F ? 1 << (at.column + i) : 0;
+            } else {
+                take_in(at.found, products[done + i], at.column + i);
+            }
         }
         done += take;
         at.column += take;
-        if (at.column == half) {
-            finish_factor(call, half, is_masked, to, at);
+        if (at.column == columns) {
+            finish_factor(call, columns, is_masked, to, at);
         }
     }
 }
@@ -231,6 +255,7 @@ template <typename T> __global__ void __launch_bounds__(threads) hash_tokens(con
     const int64_t batch = sequence / call.heads;
     const int64_t head = sequence % call.heads;
     const T *query = call.query + ((batch * call.length + first) * call.heads + head) * call.width;
+    const uint64_t number = rf_query_number(call.dropout, batch, first, head);
     const float *rotations = call.rotations + head * call.width * call.all_columns;
     const int64_t tokens = min(call.length - first, static_cast<int64_t>(tile));
     const int token = static_cast<int>(threadIdx.x) / walkers;
@@ -244,7 +269,7 @@ template <typename T> __global__ void __launch_bounds__(threads) hash_tokens(con
     for (int64_t column = 0; column < call.all_columns; column += tile) {
         const int count =
             static_cast<int>(min(call.all_columns - column, static_cast<int64_t>(tile)));
-        find_products(call, query, rotations, tokens, column, memory);
+        find_products(call, query, number, rotations, tokens, column, memory);
         read_products(call, memory.products[token], count, is_masked, to, at);
     }
 }
@@ -260,11 +285,7 @@ __global__ void draw_rotations(const rf_random_key key, int64_t first, int64_t c
 
 int64_t columns_of(const rf_bucket_hash *hash)
 {
-    int64_t columns = 0;
-    for (int i = 0; i < hash->factor_count; i++) {
-        columns += hash->factors[i] / 2;
-    }
-    return columns;
+    return rf_hash_columns(hash->kind, hash->factors, hash->factor_count);
 }
 
 /* Of the group's heads. */
@@ -283,10 +304,15 @@ template <typename T> hashing<T> hashing_of(const rf_bucket_hash *hash)
     call.width = shape[3];
     call.rounds = hash->rounds;
     call.all_columns = hash->rounds * columns_of(hash);
-    call.factor_count = hash->factor_count;
+    call.is_signs = hash->kind == RF_HASH_HYPERPLANE;
+    call.factor_count = call.is_signs ? 1 : hash->factor_count;
     for (int i = 0; i < hash->factor_count; i++) {
-        call.factors[i] = static_cast<int>(hash->factors[i]);
+        call.columns[i] = static_cast<int>(hash->factors[i] / 2);
     }
+    if (call.is_signs) {
+        call.columns[0] = static_cast<int>(columns_of(hash));
+    }
+    call.dropout = rf_query_dropout_of(hash);
     call.query = static_cast<const T *>(hash->query.data);
     call.key_mask = rf_cuda_data<const uint8_t>(&hash->key_mask);
     call.buckets = static_cast<int32_t *>(hash->buckets.data);
