@@ -1,5 +1,5 @@
-/* Measurements of the parts that a model is made of, beside those in tools.h. Reports are JSON text,
- * released with rf_text_release. */
+/* Measurements of the parts that a model is made of, beside those in tools.h. Reports are JSON
+ * text, released with rf_text_release. */
 #ifndef REFORMER_BENCH_H
 #define REFORMER_BENCH_H
 

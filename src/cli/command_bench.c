@@ -477,8 +477,7 @@ static rf_status check(const rf_settings *settings, rf_error *error)
 
 const rf_command rf_command_bench = {
     .name = "bench",
-    .purpose =
-        "Time steps, attention or decoded tokens; curves by length, depth and angle",
+    .purpose = "Time steps, attention or decoded tokens; curves by length, depth and angle",
     .examples = {"bench step --config quickstart --length 2048 --batch 4",
                  "bench generate --config enwik8 --length 8192 --repeats 256 --warmup 8"},
     .positional = "step|memory|attention|generate|reversal|scaling|collisions",

@@ -157,6 +157,9 @@ static rf_status create_workspace(prefill *of, rf_error *error)
     of->context = (rf_context){.device = &of->dry, .workspace = &of->workspace};
     RF_TRY(take_all(of, error));
     size_t needed = of->workspace.high;
+    if (device->dry) {
+        return RF_OK;
+    }
     rf_workspace_init(&of->workspace, device);
     of->context.device = device;
     RF_TRY(rf_workspace_allocate(&of->workspace, needed, error));
@@ -208,18 +211,41 @@ static rf_status set_state(rf_session *session, const rf_prompt *prompt, rf_erro
     return RF_OK;
 }
 
+static rf_runner_options runner_options(prefill *of)
+{
+    const rf_prompt *prompt = of->prompt;
+    return (rf_runner_options){
+        .batch = prompt_rows(of),
+        .length = prompt->count,
+        .hooks = {.user = of,
+                  .logits_first = prompt->count - 1,
+                  .logits_count = 1,
+                  .attention = of->session->recomputes ? NULL : capture_attention,
+                  .logits = capture_logits,
+                  .rotations = give_rotations}};
+}
+
+rf_status rf_session_plan_text(rf_session *session, int64_t count, size_t *bytes, rf_error *error)
+{
+    const rf_prompt prompt = {.count = count, .rows = 1, .shared = true};
+    prefill of = {.session = session, .prompt = &prompt};
+    const rf_runner_options options = runner_options(&of);
+    rf_memory_plan plan;
+    rf_slices slices;
+    RF_TRY(create_workspace(&of, error));
+    RF_TRY(rf_runner_plan(session->model, &options, &plan, &slices, error));
+    plan.parameters = 0;
+    plan.rounded_parameters = 0;
+    *bytes = of.workspace.high + rf_plan_on_device(&plan, session->model->device);
+    return RF_OK;
+}
+
 static rf_status forward(prefill *of, rf_outcome *outcome, rf_error *error)
 {
     rf_session *session = of->session;
     const rf_prompt *prompt = of->prompt;
     rf_runner *runner = NULL;
-    rf_runner_options options = {.batch = prompt_rows(of), .length = prompt->count};
-    options.hooks = (rf_hooks){.user = of,
-                               .logits_first = prompt->count - 1,
-                               .logits_count = 1,
-                               .attention = session->recomputes ? NULL : capture_attention,
-                               .logits = capture_logits,
-                               .rotations = give_rotations};
+    const rf_runner_options options = runner_options(of);
     rf_batch batch = {
         .batch = options.batch, .length = prompt->count, .ids = prompt->ids, .mask = prompt->mask};
     RF_TRY(rf_runner_create(session->model, &options, &runner, error));

@@ -174,6 +174,9 @@ static rf_status create_block(rf_session *session, rf_error *error)
     rf_workspace_init(&session->block, &session->dry);
     RF_TRY(take_block(session, error));
     size_t needed = session->block.high;
+    if (device->dry) { /* a session that is only planned */
+        return RF_OK;
+    }
     rf_workspace_init(&session->block, device);
     RF_TRY(rf_workspace_allocate(&session->block, needed, error));
     RF_TRY(take_block(session, error));
@@ -284,6 +287,9 @@ static rf_status create_workspace(rf_session *session, rf_error *error)
     }
     RF_TRY(rf_op_sample(&session->context, &session->sample, error));
     size_t needed = session->workspace.high;
+    if (session->model->device->dry) {
+        return RF_OK;
+    }
     rf_workspace_init(&session->workspace, session->model->device);
     session->context.device = session->model->device;
     return rf_workspace_allocate(&session->workspace, needed, error);
@@ -363,4 +369,27 @@ void rf_session_destroy(rf_session *session)
         rf_workspace_clear(&session->spare);
     }
     rf_release(session);
+}
+
+rf_status rf_session_plan(const rf_model *model, int64_t prompt, int64_t capacity, size_t *bytes,
+                          rf_error *error)
+{
+    enum { TABLES = 16384 }; /* objects whose size does not depend on the text */
+    rf_device dry = *model->device;
+    rf_model planned = *model;
+    rf_session *session = NULL;
+    size_t pass = 0;
+    dry.dry = true;
+    planned.device = &dry;
+    *bytes = 0;
+    RF_TRY(
+        rf_session_create(&planned, &(rf_session_options){.capacity = capacity}, &session, error));
+    const int64_t longest = session->recomputes ? capacity : prompt;
+    rf_status status = rf_session_plan_text(session, longest, &pass, error);
+    *bytes = session->block.high + session->workspace.high + pass;
+    if (model->device->table->host_readable) { /* texts, and scores as they are drawn from */
+        *bytes += TABLES + (size_t)(16 * (capacity + model->config.vocabulary));
+    }
+    rf_session_destroy(session);
+    return status;
 }

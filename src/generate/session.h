@@ -96,6 +96,14 @@ RF_MUST_CHECK rf_status rf_session_advance(rf_session *session, int32_t *tokens,
 RF_MUST_CHECK rf_status rf_session_reorder(rf_session *session, const int32_t *sources,
                                            int64_t alike, rf_error *error);
 
+/* What generation takes on the device at most, beside the model: a session of one sequence of
+ * `capacity` tokens that begins with a prompt of `prompt`, the first pass included; on the CPU the
+ * host's part too. The model's blocks need not exist. */
+RF_MUST_CHECK rf_status rf_session_plan(const rf_model *model, int64_t prompt, int64_t capacity,
+                                        size_t *bytes, rf_error *error);
+/* Of that, what a pass over the first `count` tokens takes for its time. */
+RF_MUST_CHECK rf_status rf_session_plan_text(rf_session *session, int64_t count, size_t *bytes,
+                                             rf_error *error);
 /* Run a checked prompt through the training kernels and fill caches and logits of its rows. */
 RF_MUST_CHECK rf_status rf_session_prefill(rf_session *session, const rf_prompt *prompt,
                                            rf_error *error);

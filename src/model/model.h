@@ -141,7 +141,7 @@ typedef struct rf_runner_options {
     size_t memory_budget; /* bytes that rf_plan_on_device should stay within, by cutting the work
                              finer than `slices` say; 0: no bound */
     rf_hooks hooks;
-    rf_op_times *times; /* borrowed; NULL: not measured */
+    rf_op_times *times;   /* borrowed; NULL: not measured */
     const bool *left_out; /* [layers], borrowed, may change between passes: the attention of these
                              layers adds nothing. NULL: none. Not with gradients */
 } rf_runner_options;

@@ -15,7 +15,7 @@
 
 enum { SHORTEST = 1024, MOST_POINTS = 21, MOST_BESIDE = 7, PLAN_LENGTH = 2048, MOST_LAYERS = 64 };
 
-static const double GIB = 1073741824.0;
+static const double gib_bytes = 1073741824.0;
 
 typedef struct kind {
     const char *name, *kind;
@@ -80,7 +80,7 @@ static rf_status measure(const rf_bench_scaling_options *options, const kind *of
     c->milliseconds[c->count] = number_of(json_object_get(report, key), "median");
     c->sequence[c->count] = c->milliseconds[c->count] / (double)bench.batch;
     c->bytes[c->count] = number_of(report, "peak_bytes");
-    c->gib[c->count] = c->bytes[c->count] / GIB;
+    c->gib[c->count] = c->bytes[c->count] / gib_bytes;
     c->count++;
     c->taken[1] = c->taken[0];
     c->taken[0] = rf_clock_seconds() - start;
@@ -177,7 +177,7 @@ static rf_status read_point(const char *path, const json_t *point, curve *c, rf_
     c->lengths[c->count] = length;
     c->milliseconds[c->count] = milliseconds;
     const json_t *bytes = json_object_get(point, "peak_bytes");
-    c->gib[c->count++] = json_is_number(bytes) ? json_number_value(bytes) / GIB : (double)NAN;
+    c->gib[c->count++] = json_is_number(bytes) ? json_number_value(bytes) / gib_bytes : (double)NAN;
     return RF_OK;
 }
 
@@ -309,9 +309,9 @@ static rf_status draw_layers(const json_t *list, const char *folder, rf_error *e
     for (size_t i = 0; i < count; i++) {
         const json_t *row = json_array_get(list, i);
         layers[i] = number_of(row, "layers");
-        values[0][i] = number_of(row, "peak_bytes") / GIB;
-        values[1][i] = number_of(row, "activation_bytes") / GIB;
-        values[2][i] = number_of(row, "stored_bytes") / GIB;
+        values[0][i] = number_of(row, "peak_bytes") / gib_bytes;
+        values[1][i] = number_of(row, "activation_bytes") / gib_bytes;
+        values[2][i] = number_of(row, "stored_bytes") / gib_bytes;
     }
     const rf_chart_series series[3] = {
         {"reversible", layers, values[0], count},

@@ -256,9 +256,10 @@ static rf_status draw(curves *c, rf_error *error)
     rf_chart_series series[PARTS * MOST_RUNS];
     char label[80];
     size_t count = 0;
-    for (size_t i = 0; i < PARTS * c->options->count; i++) {
-        int part = i < c->options->count ? TRAINING : EVALUATION;
-        const run *r = &c->runs[i % c->options->count];
+    const size_t runs = c->options->count;
+    for (size_t i = 0; i < PARTS * runs; i++) {
+        const int part = i < runs ? TRAINING : EVALUATION;
+        const run *r = &c->runs[part == TRAINING ? i : i - runs];
         if (r->lines[part].count > 0) {
             RF_TRY(line_name(c, r, part, &c->names[count], error));
             series[count] = (rf_chart_series){.name = c->names[count],

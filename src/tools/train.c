@@ -3,7 +3,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
-#include "reformer/generate.h"
+#include "generate/session.h"
 #include "train/trainer.h"
 
 /* What the callbacks of a sample need. */
@@ -34,6 +34,16 @@ static int64_t tokens_that_fit(const rf_model *model, const rf_sample_request *r
 {
     int64_t room = rf_model_max_length(model) - (int64_t)request->prompt_size;
     return request->tokens < room ? request->tokens : room;
+}
+
+/* The prompt is no longer in tokens than in bytes. */
+static rf_status plan_sample(void *user, const rf_model *model, const rf_sample_request *request,
+                             size_t *bytes, rf_error *error)
+{
+    (void)user;
+    const int64_t prompt = request->prompt_size > 0 ? (int64_t)request->prompt_size : 1;
+    const int64_t tokens = tokens_that_fit(model, request);
+    return rf_session_plan(model, prompt, prompt + (tokens > 0 ? tokens : 0), bytes, error);
 }
 
 static rf_status write_sample(void *user, rf_model *model, const rf_sample_request *request,
@@ -76,6 +86,7 @@ rf_status rf_train(const rf_train_options *options, rf_train_result *result, rf_
         const rf_train_options *options;
         void *user;
     } borrowed = {.options = options};
-    rf_trainer_hooks hooks = {.user = borrowed.user, .sample = write_sample};
+    rf_trainer_hooks hooks = {
+        .user = borrowed.user, .sample = write_sample, .sample_memory = plan_sample};
     return rf_trainer_run(options, &hooks, result, error);
 }

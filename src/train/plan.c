@@ -12,7 +12,8 @@ static size_t other_bytes(const rf_model *model, const rf_plan_request *request)
 {
     const rf_device_table *table = model->device->table;
     size_t tables = TABLES + (size_t)model->parameters.items_count * TABLE_ROW;
-    return table->own_size + (table->host_readable ? request->beside + tables : 0);
+    return table->own_size + request->meanwhile +
+           (table->host_readable ? request->beside + tables : 0);
 }
 
 rf_status rf_plan_step(rf_model *model, const rf_plan_request *request, rf_step_plan *plan,

@@ -9,8 +9,9 @@
 typedef struct rf_plan_request {
     const rf_runner_options *runner;       /* its memory_budget is not read */
     const rf_optimizer_options *optimizer; /* NULL: no updates */
-    size_t beside;  /* bytes that the caller takes on the host: text, token ids */
-    uint64_t limit; /* bytes; the work is cut finer to stay within; 0: none */
+    size_t beside;    /* bytes that the caller takes on the host: text, token ids */
+    size_t meanwhile; /* bytes on the device that the caller takes while all else is there */
+    uint64_t limit;   /* bytes; the work is cut finer to stay within; 0: none */
 } rf_plan_request;
 
 typedef struct rf_step_plan { /* bytes */

@@ -256,12 +256,11 @@ static rf_status evaluate(rf_trainer *trainer, rf_error *error)
 
 /* ---- samples ----------------------------------------------------------------------------- */
 
-/* A sample that cannot be written is no reason to end a run. */
-static rf_status sample(rf_trainer *trainer, rf_error *error)
+rf_sample_request rf_trainer_sample_request(const rf_trainer *trainer)
 {
     const rf_train_options *options = &trainer->options;
     const char *prompt = options->sample_prompt;
-    size_t held = trainer->valid.size;
+    const size_t held = trainer->valid.size;
     rf_sample_request request = {
         .prompt = prompt != NULL ? (const uint8_t *)prompt : trainer->valid.bytes,
         .prompt_size = prompt != NULL ? strlen(prompt) : (size_t)DEFAULT_PROMPT_BYTES,
@@ -269,15 +268,23 @@ static rf_status sample(rf_trainer *trainer, rf_error *error)
         .temperature = options->sample_temperature,
         .seed = trainer->state.seed + (uint64_t)trainer->state.step,
     };
-    uint8_t *bytes = NULL;
-    size_t size = 0;
-    rf_error reason = {0};
     if (prompt == NULL && held < DEFAULT_PROMPT_BYTES) {
         request.prompt_size = held;
     }
     if (prompt == NULL && !rf_tokenizer_is_bytes(trainer->tokenizer)) {
         request.prompt_size = rf_text_boundary(request.prompt, held, request.prompt_size);
     }
+    return request;
+}
+
+/* A sample that cannot be written is no reason to end a run. */
+static rf_status sample(rf_trainer *trainer, rf_error *error)
+{
+    const rf_train_options *options = &trainer->options;
+    const rf_sample_request request = rf_trainer_sample_request(trainer);
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    rf_error reason = {0};
     rf_status status = trainer->hooks->sample(trainer->hooks->user, trainer->model, &request,
                                               &bytes, &size, &reason);
     if (status == RF_ERR_CANCELLED) {
@@ -297,13 +304,17 @@ static rf_status sample(rf_trainer *trainer, rf_error *error)
     return status;
 }
 
+bool rf_trainer_can_sample(const rf_trainer *trainer, const rf_config *config)
+{
+    return trainer->options.sample_every > 0 && trainer->hooks != NULL &&
+           trainer->hooks->sample != NULL && config->model_class == RF_CLASS_CAUSAL_LM;
+}
+
 static rf_status sample_if_due(rf_trainer *trainer, bool last, rf_error *error)
 {
-    int64_t every = trainer->options.sample_every;
-    bool due = every > 0 && (last || trainer->state.step % every == 0);
-    bool can = trainer->hooks != NULL && trainer->hooks->sample != NULL &&
-               trainer->model->config.model_class == RF_CLASS_CAUSAL_LM;
-    return due && can && !trainer->stop_requested ? sample(trainer, error) : RF_OK;
+    const bool can = rf_trainer_can_sample(trainer, &trainer->model->config);
+    const bool due = can && (last || trainer->state.step % trainer->options.sample_every == 0);
+    return due && !trainer->stop_requested ? sample(trainer, error) : RF_OK;
 }
 
 /* ---- the loop ---------------------------------------------------------------------------- */

@@ -25,6 +25,10 @@ typedef struct rf_trainer_hooks {
      * rf_release. May be NULL. */
     rf_status (*sample)(void *user, rf_model *model, const rf_sample_request *request,
                         uint8_t **bytes, size_t *size, rf_error *error);
+    /* What that takes on the device at most, beside the training run; of the request only
+     * prompt_size and tokens are known. The model has no blocks yet. */
+    rf_status (*sample_memory)(void *user, const rf_model *model, const rf_sample_request *request,
+                               size_t *bytes, rf_error *error);
 } rf_trainer_hooks;
 
 /* As rf_train. hooks may be NULL: no samples. */
@@ -93,6 +97,9 @@ RF_MUST_CHECK rf_status rf_trainer_settle_freeze(rf_trainer *trainer, const json
 RF_MUST_CHECK rf_status rf_trainer_freeze(const rf_trainer *trainer, rf_parameters *parameters,
                                           rf_error *error);
 void rf_trainer_tell_frozen(const rf_trainer *trainer);
+/* Are samples asked for, and can a model of this configuration write them? The next one. */
+bool rf_trainer_can_sample(const rf_trainer *trainer, const rf_config *config);
+rf_sample_request rf_trainer_sample_request(const rf_trainer *trainer);
 
 /* setup_weights.c: class weights, when the examples are encoded; and what the sum of a batch's
  * losses is divided by. */

@@ -44,7 +44,12 @@ static void all_logits(rf_model *model, uint64_t seed, float logits[2][VOCABULAR
 
 static bool differ(const float *a, const float *b)
 {
-    return memcmp(a, b, VOCABULARY * sizeof *a) != 0;
+    for (int i = 0; i < VOCABULARY; i++) {
+        if (a[i] != b[i]) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* A bit a plane is a factor of two a direction. */

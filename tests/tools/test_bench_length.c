@@ -9,8 +9,8 @@
 #include "reformer/tools.h"
 #include "tools/deepen.h"
 
-#include <stdio.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char config[] =

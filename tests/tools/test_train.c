@@ -108,6 +108,32 @@ static void samples_go_on_from_the_prompt(void **state)
     rf_release(output);
 }
 
+/* What a sample takes beside the run is planned, so that a limit holds with samples too. */
+static void samples_are_planned(void **state)
+{
+    (void)state;
+    char *data = path_of("text.txt");
+    char *without_samples = path_of("planned-without");
+    char *with_samples = path_of("planned-with");
+    rf_train_options options = run_options(data, without_samples);
+    rf_train_result result;
+    const size_t before = rf_memory_in_use();
+    options.sample_every = 0;
+    assert_ok(rf_train(&options, &result, error));
+    const uint64_t without = result.planned_bytes;
+    options.output = with_samples;
+    options.sample_every = 2;
+    options.sample_tokens = 40;
+    rf_memory_reset_peak();
+    assert_ok(rf_train(&options, &result, error));
+    assert_true(result.planned_bytes > without + 16384);
+    assert_true(result.peak_bytes - before <= result.planned_bytes);
+    assert_int_equal(rf_memory_in_use(), before);
+    rf_release(data);
+    rf_release(without_samples);
+    rf_release(with_samples);
+}
+
 /* Drawing samples takes nothing from the randomness of training. */
 static void samples_do_not_change_the_run(void **state)
 {
@@ -133,6 +159,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(samples_go_on_from_the_prompt),
+        cmocka_unit_test(samples_are_planned),
         cmocka_unit_test(samples_do_not_change_the_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
