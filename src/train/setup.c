@@ -296,20 +296,6 @@ static size_t pieces_size(const rf_tokens *tokens)
     return tokens->pieces != NULL ? (size_t)tokens->count * sizeof *tokens->pieces : 0;
 }
 
-/* A sample that cannot be written is no reason to end a run: it then takes nothing. */
-static rf_status plan_samples(const rf_trainer *trainer, const rf_model *model, size_t *bytes,
-                              rf_error *error)
-{
-    const rf_trainer_hooks *hooks = trainer->hooks;
-    rf_sample_request request = rf_trainer_sample_request(trainer);
-    if (!rf_trainer_can_sample(trainer, &model->config) || hooks->sample_memory == NULL) {
-        return RF_OK;
-    }
-    rf_error reason = {0};
-    rf_status status = hooks->sample_memory(hooks->user, model, &request, bytes, &reason);
-    return status == RF_ERR_MEMORY ? rf_error_set(error, status, "%s", reason.message) : RF_OK;
-}
-
 /* Count what the run will take before anything of the model's size is allocated, and settle how the
  * work is cut. The text is in memory by now, and an open device has taken its own. */
 static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
@@ -335,7 +321,7 @@ static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
     RF_TRY_DONE(rf_model_open_device(&model, &where, error));
     RF_TRY_DONE(rf_parameters_create(&model.config, &model.parameters, error));
     RF_TRY_DONE(rf_trainer_freeze(trainer, &model.parameters, error));
-    RF_TRY_DONE(plan_samples(trainer, &model, &request.meanwhile, error));
+    RF_TRY_DONE(rf_trainer_plan_samples(trainer, &model, &request.meanwhile, error));
     RF_TRY_DONE(rf_plan_step(&model, &request, &plan, error));
     size_t already = model.device->table->own_size;
     already += model.device->table->host_readable ? text : 0;

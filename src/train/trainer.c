@@ -256,7 +256,7 @@ static rf_status evaluate(rf_trainer *trainer, rf_error *error)
 
 /* ---- samples ----------------------------------------------------------------------------- */
 
-rf_sample_request rf_trainer_sample_request(const rf_trainer *trainer)
+static rf_sample_request sample_request(const rf_trainer *trainer)
 {
     const rf_train_options *options = &trainer->options;
     const char *prompt = options->sample_prompt;
@@ -281,7 +281,7 @@ rf_sample_request rf_trainer_sample_request(const rf_trainer *trainer)
 static rf_status sample(rf_trainer *trainer, rf_error *error)
 {
     const rf_train_options *options = &trainer->options;
-    const rf_sample_request request = rf_trainer_sample_request(trainer);
+    const rf_sample_request request = sample_request(trainer);
     uint8_t *bytes = NULL;
     size_t size = 0;
     rf_error reason = {0};
@@ -304,15 +304,29 @@ static rf_status sample(rf_trainer *trainer, rf_error *error)
     return status;
 }
 
-bool rf_trainer_can_sample(const rf_trainer *trainer, const rf_config *config)
+static bool can_sample(const rf_trainer *trainer, const rf_config *config)
 {
     return trainer->options.sample_every > 0 && trainer->hooks != NULL &&
            trainer->hooks->sample != NULL && config->model_class == RF_CLASS_CAUSAL_LM;
 }
 
+rf_status rf_trainer_plan_samples(const rf_trainer *trainer, const rf_model *model, size_t *bytes,
+                                  rf_error *error)
+{
+    const rf_trainer_hooks *hooks = trainer->hooks;
+    rf_error reason = {0};
+    *bytes = 0;
+    if (!can_sample(trainer, &model->config) || hooks->sample_memory == NULL) {
+        return RF_OK;
+    }
+    const rf_sample_request request = sample_request(trainer);
+    rf_status status = hooks->sample_memory(hooks->user, model, &request, bytes, &reason);
+    return status == RF_ERR_MEMORY ? rf_error_set(error, status, "%s", reason.message) : RF_OK;
+}
+
 static rf_status sample_if_due(rf_trainer *trainer, bool last, rf_error *error)
 {
-    const bool can = rf_trainer_can_sample(trainer, &trainer->model->config);
+    const bool can = can_sample(trainer, &trainer->model->config);
     const bool due = can && (last || trainer->state.step % trainer->options.sample_every == 0);
     return due && !trainer->stop_requested ? sample(trainer, error) : RF_OK;
 }

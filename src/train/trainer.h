@@ -97,9 +97,9 @@ RF_MUST_CHECK rf_status rf_trainer_settle_freeze(rf_trainer *trainer, const json
 RF_MUST_CHECK rf_status rf_trainer_freeze(const rf_trainer *trainer, rf_parameters *parameters,
                                           rf_error *error);
 void rf_trainer_tell_frozen(const rf_trainer *trainer);
-/* Are samples asked for, and can a model of this configuration write them? The next one. */
-bool rf_trainer_can_sample(const rf_trainer *trainer, const rf_config *config);
-rf_sample_request rf_trainer_sample_request(const rf_trainer *trainer);
+/* What samples will take on the device; 0 where there will be none. model as the hook takes it. */
+RF_MUST_CHECK rf_status rf_trainer_plan_samples(const rf_trainer *trainer, const rf_model *model,
+                                                size_t *bytes, rf_error *error);
 
 /* setup_weights.c: class weights, when the examples are encoded; and what the sum of a batch's
  * losses is divided by. */

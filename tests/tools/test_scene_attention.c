@@ -11,6 +11,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -91,7 +92,10 @@ static bool read_attribute(const char *tag, const char *name, double *value)
     if (at == NULL || end == NULL || at > end) {
         return false;
     }
-    assert_int_equal(sscanf(at + strlen(wanted), "%lf\"", value), 1);
+    const char *digits = at + strlen(wanted);
+    char *after = NULL;
+    *value = strtod(digits, &after);
+    assert_true(after != digits && *after == '"');
     return true;
 }
 
