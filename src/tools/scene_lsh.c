@@ -357,8 +357,8 @@ static rf_status explain(lsh_scene *s, const char *const *lines, size_t count, r
 static rf_status draw_matrices(lsh_scene *s, json_t *numbers, rf_error *error)
 {
     static const char *const lines[] = {
-        "A row is the token that looks, a column the token looked at; the stronger, the more "
-        "weight.",
+        ("A row is the token that looks, a column the token looked at; the stronger, the more "
+         "weight."),
         "Orange: both are in the same bucket. Faint: seen, but next to no weight.",
         "Left of the line: the last chunk of the round before, which the first chunk sees."};
     const rf_look small = {.size = 13.0};

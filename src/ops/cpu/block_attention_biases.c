@@ -34,7 +34,7 @@ RF_VECTOR_CLONES static void add_equal_in_bucket(int32_t *met, const int32_t *nu
     const int32_t own = own_and_bucket[0];
     const int32_t bucket = own_and_bucket[1];
     for (int64_t j = 0; j < count; j++) {
-        met[j] += (numbers[j] == own) & (buckets[j] == bucket) ? 1 : 0;
+        met[j] += ((numbers[j] == own) & (buckets[j] == bucket)) ? 1 : 0;
     }
 }
 
