@@ -288,7 +288,7 @@ static rf_status list_tokens(attending *a, rf_error *error)
 {
     json_t *tokens = json_array();
     json_t *borders = json_array();
-    json_t *orders = json_array();
+    json_t *orders = NULL;
     bool hashed = a->info.buckets > 0;
     RF_TRY(rf_json_set(a->report, "tokens", tokens, error));
     RF_TRY(rf_json_set(a->report, "borders", borders, error));
@@ -303,7 +303,12 @@ static rf_status list_tokens(attending *a, rf_error *error)
     for (int64_t slot = 0; slot < a->info.slots; slot += a->info.chunk) {
         RF_TRY(append(borders, json_integer((json_int_t)slot), error));
     }
-    for (int64_t r = 0; r < a->info.rounds && hashed; r++) {
+    if (!hashed) {
+        return RF_OK;
+    }
+    orders = json_array();
+    RF_TRY(rf_json_set(a->report, "orders", orders, error));
+    for (int64_t r = 0; r < a->info.rounds; r++) {
         const int32_t *order = rf_attention_order(a->attention, r);
         json_t *list = json_array();
         for (int64_t slot = 0; slot < a->info.slots; slot++) {
@@ -311,7 +316,7 @@ static rf_status list_tokens(attending *a, rf_error *error)
         }
         RF_TRY(append(orders, list, error));
     }
-    return hashed ? rf_json_set(a->report, "orders", orders, error) : (json_decref(orders), RF_OK);
+    return RF_OK;
 }
 
 static rf_status start_report(attending *a, rf_error *error)
