@@ -395,7 +395,8 @@ static rf_status read_moment(const rf_safetensors *file, const char *path,
 rf_status rf_checkpoint_load_moments(const char *path, rf_optimizer *optimizer, rf_error *error)
 {
     char *name = NULL;
-    void *memory = NULL;
+    void *memory = NULL; /* where the host cannot write to the device's */
+    float *state = optimizer->state;
     rf_safetensors *file = NULL;
     size_t size = (size_t)optimizer->state_count * sizeof(float);
     rf_status status = RF_OK;
@@ -410,11 +411,16 @@ rf_status rf_checkpoint_load_moments(const char *path, rf_optimizer *optimizer, 
                               (long long)optimizer->tensors_count);
         goto done;
     }
-    RF_TRY_DONE(rf_allocate_zeroed(size, "the optimizer's state", &memory, error));
-    for (int64_t i = 0; i < optimizer->tensors_count; i++) {
-        RF_TRY_DONE(read_moment(file, name, &optimizer->tensors[i], memory, error));
+    if (!optimizer->device->table->host_readable) {
+        RF_TRY_DONE(rf_allocate_zeroed(size, "the optimizer's state", &memory, error));
+        state = memory;
     }
-    RF_TRY_DONE(rf_device_upload(optimizer->device, optimizer->state, memory, size, error));
+    for (int64_t i = 0; i < optimizer->tensors_count; i++) {
+        RF_TRY_DONE(read_moment(file, name, &optimizer->tensors[i], state, error));
+    }
+    if (memory != NULL) {
+        RF_TRY_DONE(rf_device_upload(optimizer->device, optimizer->state, memory, size, error));
+    }
 done:
     rf_release(memory);
     rf_safetensors_close(file);

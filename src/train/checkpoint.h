@@ -36,7 +36,7 @@ RF_MUST_CHECK rf_status rf_checkpoint_find(const char *output, char **path, rf_e
 RF_MUST_CHECK rf_status rf_checkpoint_load_state(const char *path, rf_train_state *state,
                                                  json_t **recipe, rf_error *error);
 /* The optimizer's state. Missing, surplus and misshapen tensors, and numbers that are not finite,
- * are RF_ERR_FORMAT by name. */
+ * are RF_ERR_FORMAT by name; the state is void then. */
 RF_MUST_CHECK rf_status rf_checkpoint_load_moments(const char *path, rf_optimizer *optimizer,
                                                    rf_error *error);
 /* Whether FOLDER/name is there. */

@@ -296,6 +296,8 @@ static size_t pieces_size(const rf_tokens *tokens)
     return tokens->pieces != NULL ? (size_t)tokens->count * sizeof *tokens->pieces : 0;
 }
 
+enum { SAVING = 256 * 1024 }; /* bytes: what a checkpoint takes while it is written */
+
 /* Count what the run will take before anything of the model's size is allocated, and settle how the
  * work is cut. The text is in memory by now, and an open device has taken its own. */
 static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
@@ -322,6 +324,7 @@ static rf_status plan_memory(rf_trainer *trainer, rf_error *error)
     RF_TRY_DONE(rf_parameters_create(&model.config, &model.parameters, error));
     RF_TRY_DONE(rf_trainer_freeze(trainer, &model.parameters, error));
     RF_TRY_DONE(rf_trainer_plan_samples(trainer, &model, &request.meanwhile, error));
+    request.meanwhile = request.meanwhile > SAVING ? request.meanwhile : SAVING;
     RF_TRY_DONE(rf_plan_step(&model, &request, &plan, error));
     size_t already = model.device->table->own_size;
     already += model.device->table->host_readable ? text : 0;

@@ -112,18 +112,25 @@ static void samples_go_on_from_the_prompt(void **state)
 static void samples_are_planned(void **state)
 {
     (void)state;
+    static const char longer[] =
+        "{\"attention_head_size\": 8, \"attn_layers\": [\"lsh\"], \"axial_pos_embds_dim\": [8, 8], "
+        "\"axial_pos_shape\": [64, 64], \"feed_forward_size\": 24, \"hidden_size\": 16, "
+        "\"lsh_attn_chunk_length\": 8, \"max_position_embeddings\": 4096, \"num_attention_heads\": "
+        "2, "
+        "\"num_buckets\": 4, \"num_hashes\": 2, \"vocab_size\": 258, \"is_decoder\": true}";
     char *data = path_of("text.txt");
     char *without_samples = path_of("planned-without");
     char *with_samples = path_of("planned-with");
     rf_train_options options = run_options(data, without_samples);
     rf_train_result result;
     const size_t before = rf_memory_in_use();
+    options.model_config = longer;
     options.sample_every = 0;
     assert_ok(rf_train(&options, &result, error));
     const uint64_t without = result.planned_bytes;
     options.output = with_samples;
     options.sample_every = 2;
-    options.sample_tokens = 40;
+    options.sample_tokens = 3000;
     rf_memory_reset_peak();
     assert_ok(rf_train(&options, &result, error));
     assert_true(result.planned_bytes > without + 16384);
