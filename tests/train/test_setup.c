@@ -257,6 +257,30 @@ static void a_folder_with_a_model_is_not_overwritten(void **state)
     expect_refusal(&options, RF_ERR_FILE, "twice", "no complete checkpoint");
 }
 
+/* Files that are called like a run's are not removed where no run has been. */
+static void what_is_not_of_a_run_stays(void **state)
+{
+    (void)state;
+    rf_train_options options = small_run("foreign");
+    char *path = NULL;
+    assert_ok(rf_folder_create(scratch("foreign/samples"), error));
+    assert_ok(rf_string_format(&path, error, "%s/mine", scratch("foreign/samples")));
+    assert_ok(rf_file_write_atomic(path, "x", 1, error));
+    expect_refusal(&options, RF_ERR_ARGUMENT, "samples", "choose another");
+    assert_true(rf_file_exists(path));
+    rf_release(path);
+    assert_ok(rf_folder_remove(scratch("foreign/samples"), error));
+    assert_ok(rf_string_format(&path, error, "%s/loss.txt", scratch("foreign")));
+    assert_ok(rf_file_write_atomic(path, "x", 1, error));
+    train(&options);
+    assert_true(rf_file_exists(path));
+    rf_release(path);
+    /* A model without checkpoints can neither be resumed nor replaced: both say so. */
+    assert_ok(rf_folder_remove(scratch("foreign/checkpoints"), error));
+    options.resume = true;
+    expect_refusal(&options, RF_ERR_FILE, "no complete checkpoint", "init_from");
+}
+
 static void nothing_to_resume_is_said(void **state)
 {
     (void)state;
@@ -450,6 +474,7 @@ int main(void)
         cmocka_unit_test(a_plan_beyond_the_memory_is_refused_in_gib),
         cmocka_unit_test(a_folder_that_cannot_be_written_is_refused),
         cmocka_unit_test(a_folder_with_a_model_is_not_overwritten),
+        cmocka_unit_test(what_is_not_of_a_run_stays),
         cmocka_unit_test(nothing_to_resume_is_said),
         cmocka_unit_test(another_model_is_not_resumed),
         cmocka_unit_test(a_foreign_checkpoint_is_told_by_its_configuration),
