@@ -33,6 +33,24 @@ typedef struct probe {
 
 /* ---- the model and its text -------------------------------------------------------------- */
 
+/* What is for texts, and what for rows that are made. */
+static rf_status check_data(const rf_probe_options *o, rf_error *error)
+{
+    const bool is_made = rf_drill_named(o->data) != RF_DRILL_NONE;
+    if (is_made && o->last_bytes > 0) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "last_bytes is for texts, but the data are made (%s); leave it out, "
+                            "or say ./%s for a file of that name",
+                            o->data, o->data);
+    }
+    if (!is_made && o->distance > 0) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "distance is for data that are made (copy, recall), but data is %s",
+                            o->data);
+    }
+    return RF_OK;
+}
+
 static rf_status check_options(const rf_probe_options *o, rf_error *error)
 {
     if (o->model == NULL || o->data == NULL) {
@@ -58,7 +76,7 @@ static rf_status check_options(const rf_probe_options *o, rf_error *error)
                             "recall is %g, expected a share of attention, above 0 and at most 1",
                             o->recall);
     }
-    return RF_OK;
+    return check_data(o, error);
 }
 
 static void fill_in(probe *p)
@@ -156,22 +174,8 @@ static rf_status open_drill(probe *p, rf_error *error)
 
 static rf_status open_data(probe *p, rf_error *error)
 {
-    const rf_probe_options *o = &p->options;
-    if (rf_drill_named(o->data) != RF_DRILL_NONE) {
-        if (o->last_bytes > 0) {
-            return rf_error_set(error, RF_ERR_ARGUMENT,
-                                "last_bytes is for texts, but the data are made (%s); leave it "
-                                "out, or say ./%s for a file of that name",
-                                o->data, o->data);
-        }
-        return open_drill(p, error);
-    }
-    if (o->distance > 0) {
-        return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "distance is for data that are made (copy, recall), but data is %s",
-                            o->data);
-    }
-    return open_text(p, error);
+    return rf_drill_named(p->options.data) != RF_DRILL_NONE ? open_drill(p, error)
+                                                            : open_text(p, error);
 }
 
 /* In memory of the probe until the next call. */
