@@ -11,8 +11,11 @@
 
 static const rf_option options[] = {
     {RF_COMMON_DATA, .argument = "TEXT", .required = true,
-     .help = "file, folder or pattern of files, whose first windows are looked at"},
+     .help = "file, folder or pattern of files, whose first windows are looked at, or copy, "
+             "reverse, addition, recall: made rows, as in train"},
     {RF_COMMON_LAST_BYTES},
+    {RF_COMMON_DISTANCE,
+     .help = "copy and recall: as in train; 0 for half the length, and as far as fits"},
     {RF_COMMON_LENGTH, .preset = "0", .group = "how",
      .help = "tokens a window; 0 for the length that the model was trained at"},
     {.name = "windows",
@@ -216,6 +219,7 @@ static int run(const rf_settings *settings)
         .model = rf_settings_string(settings, "model"),
         .data = rf_settings_string(settings, "data"),
         .last_bytes = rf_settings_integer(settings, "last-bytes"),
+        .distance = rf_settings_integer(settings, "distance"),
         .length = rf_settings_integer(settings, "length"),
         .windows = rf_settings_integer(settings, "windows"),
         .queries = rf_settings_integer(settings, "queries"),
