@@ -281,6 +281,28 @@ static void what_is_not_of_a_run_stays(void **state)
     expect_refusal(&options, RF_ERR_FILE, "no complete checkpoint", "init_from");
 }
 
+/* Of two runs in one folder the second is refused, new or resumed, and harms nothing. */
+static int start_another(void *user)
+{
+    rf_train_options options = *(rf_train_options *)user;
+    options.should_stop = NULL;
+    expect_refusal(&options, RF_ERR_FILE, options.output, "another run is writing");
+    options.resume = true;
+    expect_refusal(&options, RF_ERR_FILE, options.output, "another run is writing");
+    return 0;
+}
+
+static void a_folder_has_one_run_at_a_time(void **state)
+{
+    (void)state;
+    rf_train_options options = small_run("alone");
+    options.steps = 2;
+    options.should_stop = start_another;
+    options.user = &options;
+    train(&options);
+    assert_true(rf_file_exists(scratch("alone/checkpoints/step-2/state.json")));
+}
+
 static void nothing_to_resume_is_said(void **state)
 {
     (void)state;
@@ -475,6 +497,7 @@ int main(void)
         cmocka_unit_test(a_folder_that_cannot_be_written_is_refused),
         cmocka_unit_test(a_folder_with_a_model_is_not_overwritten),
         cmocka_unit_test(what_is_not_of_a_run_stays),
+        cmocka_unit_test(a_folder_has_one_run_at_a_time),
         cmocka_unit_test(nothing_to_resume_is_said),
         cmocka_unit_test(another_model_is_not_resumed),
         cmocka_unit_test(a_foreign_checkpoint_is_told_by_its_configuration),
