@@ -224,7 +224,10 @@ rf_status rf_file_find(const char *pattern, char ***names, size_t *count, rf_err
         is_path ? add_path(pattern, &list, error) : add_matches(pattern, &list, error);
     if (status == RF_OK && list.count == 0) {
         status =
-            rf_error_set(error, RF_ERR_FILE, "%s: no such file, and no file matches it", pattern);
+            rf_folder_exists(pattern)
+                ? rf_error_set(error, RF_ERR_FILE, "%s: there is no file in this folder", pattern)
+                : rf_error_set(error, RF_ERR_FILE, "%s: no such file, and no file matches it",
+                               pattern);
     }
     if (status != RF_OK) {
         rf_names_release(list.names, list.count);

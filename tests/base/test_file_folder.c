@@ -110,6 +110,7 @@ static void test_find(void **state)
     assert_non_null(strstr(problem.message, "/no/such/*.txt"));
     char *path = in_folder("tree/empty");
     assert_int_equal(rf_file_find(path, &names, &count, &problem), RF_ERR_FILE);
+    assert_non_null(strstr(problem.message, "no file in this folder"));
     assert_null(names);
     rf_release(path);
 }
