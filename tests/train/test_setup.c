@@ -442,6 +442,12 @@ static void the_highest_complete_checkpoint_is_resumed(void **state)
     assert_ok(rf_folder_create(scratch("highest/checkpoints/step-9"), error));
     assert_ok(rf_folder_create(scratch("highest/checkpoints/unfinished-6"), error));
     assert_ok(rf_folder_create(scratch("highest/checkpoints/step-x"), error));
+    static const char *const strays[] = {"highest/samples/step-3.txt.7-0.tmp",
+                                         "highest/spiece.model.7-1.tmp"};
+    assert_ok(rf_folder_create(scratch("highest/samples"), error));
+    for (size_t i = 0; i < 2; i++) {
+        assert_ok(rf_file_write_atomic(scratch(strays[i]), "x", 1, error));
+    }
     char *path = NULL;
     assert_ok(rf_checkpoint_find(options.output, &path, error));
     assert_non_null(path);
@@ -450,6 +456,7 @@ static void the_highest_complete_checkpoint_is_resumed(void **state)
     options.resume = true;
     train(&options);
     assert_false(rf_folder_exists(scratch("highest/checkpoints/unfinished-6")));
+    assert_false(rf_file_exists(scratch(strays[0])) || rf_file_exists(scratch(strays[1])));
     assert_true(rf_file_exists(scratch("highest/checkpoints/step-4/state.json")));
 }
 
