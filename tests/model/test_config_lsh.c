@@ -162,14 +162,6 @@ static void test_refused(void **state)
 
 /* ---- against the oracle ------------------------------------------------------------------ */
 
-static void fill_ids(int32_t ids[ROWS])
-{
-    const rf_random_key key = {.purpose = RF_PURPOSE_TEST};
-    for (uint64_t i = 0; i < ROWS; i++) {
-        ids[i] = (int32_t)rf_random_below(&key, i, VOCABULARY);
-    }
-}
-
 /* One step's gradients [block], released with free. */
 static float *step(twin *t, rf_model *model, const int32_t *ids, rf_outcome *outcome)
 {
@@ -200,7 +192,7 @@ static void check_against_the_oracle(const char *ours)
     rf_outcome outcome;
     int32_t ids[ROWS];
     rf_model *model = create(ours, 2);
-    fill_ids(ids);
+    fill_ids(ids, ROWS, VOCABULARY, 0);
     twin_open(&t, model, BATCH, LENGTH, ids);
     double loss = twin_forward(&t);
     float *gradients = step(&t, model, ids, &outcome);
@@ -237,7 +229,7 @@ static void learn(rf_model *model, double losses[2])
     size_t size = (size_t)count * sizeof(float);
     float *values = malloc(size);
     float *gradients = malloc(size);
-    fill_ids(ids);
+    fill_ids(ids, ROWS, VOCABULARY, 0);
     assert_true(values != NULL && gradients != NULL);
     rf_batch batch = {.batch = BATCH, .length = LENGTH, .ids = ids, .labels = ids};
     rf_runner_options run = {
@@ -267,7 +259,7 @@ static void test_learns_and_keeps(void **state)
     (void)state;
     int32_t ids[ROWS];
     float logits[2][BATCH * VOCABULARY];
-    fill_ids(ids);
+    fill_ids(ids, ROWS, VOCABULARY, 0);
     for (int i = 1; i < OPTIONS; i++) {
         double losses[2];
         rf_model *model = create(options[i], 2);

@@ -42,14 +42,6 @@ static rf_model *create(const char *residual, const char *stream, const char *pr
     return model;
 }
 
-static void fill_ids(int32_t ids[ROWS])
-{
-    const rf_random_key key = {.purpose = RF_PURPOSE_TEST};
-    for (uint64_t i = 0; i < ROWS; i++) {
-        ids[i] = (int32_t)rf_random_below(&key, i, VOCABULARY);
-    }
-}
-
 /* A step; its gradients [block], released with free. */
 static float *step(rf_model *model, const rf_runner_options *options, const int32_t *ids,
                    rf_outcome *outcome, rf_memory_plan *memory)
@@ -80,7 +72,7 @@ static void check_against_the_oracle(const char *stream)
     rf_outcome outcome;
     int32_t ids[ROWS];
     rf_model *model = create("standard", stream, "f32", 0.0, 2);
-    fill_ids(ids);
+    fill_ids(ids, ROWS, VOCABULARY, 0);
     twin_open(&t, model, BATCH, LENGTH, ids);
     double loss = twin_forward(&t);
     rf_runner_options options = {.batch = BATCH,
@@ -131,7 +123,7 @@ static void test_stored_streams_are_planned(void **state)
             int32_t ids[ROWS];
             rf_outcome outcome;
             rf_memory_plan taken;
-            fill_ids(ids);
+            fill_ids(ids, ROWS, VOCABULARY, 0);
             free(step(model, &options, ids, &outcome, &taken));
             assert_int_equal(rf_plan_total(&memory), rf_plan_total(&taken));
             assert_memory_equal(&memory, &taken, sizeof memory);
@@ -147,7 +139,7 @@ static void test_same_bits(void **state)
     float *gradients[3];
     rf_outcome outcomes[3];
     size_t size = 0;
-    fill_ids(ids);
+    fill_ids(ids, ROWS, VOCABULARY, 0);
     for (int i = 0; i < 3; i++) {
         rf_model *model = create("standard", "fixed32", "f32", 0.1, i == 0 ? 1 : 2);
         rf_runner_options options = {.batch = BATCH, .length = LENGTH, .training = true};
@@ -171,7 +163,7 @@ static void test_bf16(void **state)
     rf_outcome outcomes[3];
     float *gradients[3];
     int64_t count = 0;
-    fill_ids(ids);
+    fill_ids(ids, ROWS, VOCABULARY, 0);
     for (int i = 0; i < 3; i++) {
         rf_model *model = create("standard", "fixed32", i == 0 ? "f32" : "bf16", 0.0, 2);
         rf_runner_options options = {
@@ -207,7 +199,7 @@ static void test_hidden_states(void **state)
     const int64_t depths[2] = {0, LAYERS};
     int32_t ids[ROWS];
     rf_model *model = create("standard", "float32", "f32", 0.0, 1);
-    fill_ids(ids);
+    fill_ids(ids, ROWS, VOCABULARY, 0);
     for (int s = 0; s <= RF_STREAM_MEAN; s++) {
         rf_state_choice choice = {depths, 2, (rf_stream_choice)s};
         assert_int_equal(rf_model_state_width(model, choice.streams), HIDDEN);
@@ -231,7 +223,7 @@ static void test_save_and_load(void **state)
     rf_model *model = create("standard", "fixed32", "f32", 0.0, 1);
     rf_model *again = NULL;
     rf_model_options options = {.device = test_device(), .precision = "f32", .lm_head_bias = "off"};
-    fill_ids(ids);
+    fill_ids(ids, ROWS, VOCABULARY, 0);
     assert_ok(rf_model_save(model, test_folder(), NULL, error));
     assert_ok(rf_model_load(test_folder(), &options, &again, error));
     assert_true(again->config.standard_residual);
