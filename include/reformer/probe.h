@@ -14,8 +14,10 @@ extern "C" {
 
 typedef struct rf_probe_options {
     const char *model;   /* directory */
-    const char *data;    /* file, folder or pattern: windows from its beginning are probed */
-    int64_t last_bytes;  /* take windows from the last so many bytes instead; 0 = all */
+    const char *data;    /* file, folder or pattern: windows from its beginning are probed; or the
+                            name of synthetic data: copy, reverse, addition, recall */
+    int64_t last_bytes;  /* of a text: use only the last so many bytes; 0 = all */
+    int64_t distance;    /* of copy and recall, as in training */
     int64_t length;      /* tokens per window; 0: as in training, if recorded, else up to 4,096 */
     int64_t windows;     /* largest number of windows; 0 = 4 */
     int64_t queries;     /* tokens sampled per window, at most 1,024; 0 = 64 */

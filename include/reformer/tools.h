@@ -250,7 +250,7 @@ typedef struct rf_attend_options {
     const char *csv;   /* file for everything that these tokens attend to; NULL: none */
     const char *picture;                  /* file that ends in .svg or .png; NULL: none */
     int64_t num_hashes, extend_positions; /* as in rf_model_options */
-    const char *device, *precision, *kernels, *stream;
+    const char *device, *precision, *kernels, *stream, *attention;
     int threads;
     rf_log log;
 } rf_attend_options;

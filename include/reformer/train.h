@@ -31,7 +31,8 @@ typedef struct rf_train_progress {
     int64_t step, steps; /* step: updates done */
     double loss;         /* nats per token, mean over the last update; the training objective */
     double bits_per_token;
-    double bits_per_byte;       /* by the mean number of bytes per token of the training text */
+    double bits_per_byte; /* by the mean number of bytes per token of the training text; NaN if
+                             the task has no such figure, and for synthetic data */
     double gradient_norm, rate; /* norm before clipping; learning rate of the last update */
     double tokens_per_second;
     double seconds,
@@ -161,7 +162,7 @@ typedef struct rf_train_options {
 typedef struct rf_train_result {
     int64_t step;
     double loss;                                     /* of the last update, nats per token */
-    double best_validation_loss, best_bits_per_byte; /* at best_step; with two heads the sum */
+    double best_validation_loss, best_bits_per_byte; /* at best_step; the latter NaN as above */
     double best_value;                               /* value of best_by */
     int64_t best_step;
     uint64_t planned_bytes, peak_bytes; /* planned memory, and the allocator's high-water mark */
@@ -169,6 +170,8 @@ typedef struct rf_train_result {
     bool stopped_early; /* patience, time limit, stop_after */
 } rf_train_result;
 
+/* Whether `data` is the name of synthetic data, not of a text. */
+RF_API bool rf_train_data_is_made(const char *data);
 /* Set *options to the defaults of `reformer train`. */
 RF_API void rf_train_options_default(rf_train_options *options);
 /* Train. Errors: RF_ERR_ARGUMENT, RF_ERR_CONFIG, RF_ERR_FILE, RF_ERR_NO_SPACE, RF_ERR_FORMAT,
