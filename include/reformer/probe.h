@@ -18,6 +18,7 @@ typedef struct rf_probe_options {
                             name of synthetic data: copy, reverse, addition, recall */
     int64_t last_bytes;  /* of a text: use only the last so many bytes; 0 = all */
     int64_t distance;    /* of copy and recall, as in training */
+    int64_t pairs;       /* of recall, as in training */
     int64_t length;      /* tokens per window; 0: as in training, if recorded, else up to 4,096 */
     int64_t windows;     /* largest number of windows; 0 = 4 */
     int64_t queries;     /* tokens sampled per window, at most 1,024; 0 = 64 */

@@ -93,6 +93,7 @@ typedef struct rf_train_options {
                          recall: from the list to the queries, 0 = as far as fits */
     int64_t shortest; /* synthetic data except recall: rows of shortest to length tokens; 0 = all
                          have length tokens */
+    int64_t pairs;    /* recall: keys with values in a row's list, at most 63; 0 = 16 */
     bool sequential;  /* windows in order instead of uniformly random starts */
     bool batch_by_length;    /* classify, answer: examples of similar length share an update */
     int64_t overfit_batches; /* train only on the first so many batches, again and again; 0: no */
@@ -101,7 +102,7 @@ typedef struct rf_train_options {
     const char *freeze; /* comma-separated names of tensors that are not trained, with * and ? as in
                            a shell; NULL: none, or as in the resumed run */
     double label_smoothing;    /* share of the loss that is spread over all classes; not for
-                                  regressions.    Evaluations use neither this nor class_weights */
+                                  regressions. Evaluations use neither this nor class_weights */
     const char *class_weights; /* classifiers with one label of many: "auto" (inverse frequency) or
                                   a comma-separated number per label; NULL: none */
     const char *optimizer;     /* "adamw" or "adafactor" */
@@ -190,11 +191,11 @@ typedef struct rf_evaluate_options {
     int64_t last_bytes; /* evaluate only the last so many bytes, or the last documents with at least
                            that many; 0 = all */
     int64_t num_hashes; /* 0 = as config.json says */
-    const char *attention;        /* as in rf_model_options */
-    int64_t extend_positions;     /* as in rf_model_options */
-    uint64_t seed;                /* for the rotations, at step 0, and synthetic data */
-    int64_t sequences;            /* rows of synthetic data; 0 = as many as have 2^18 tokens */
-    int64_t distance, shortest;   /* of synthetic data, as in training */
+    const char *attention;             /* as in rf_model_options */
+    int64_t extend_positions;          /* as in rf_model_options */
+    uint64_t seed;                     /* for the rotations, at step 0, and synthetic data */
+    int64_t sequences;                 /* rows of synthetic data; 0 = as many as have 2^18 tokens */
+    int64_t distance, shortest, pairs; /* of synthetic data, as in training */
     const int64_t *position_ends; /* [position_count], ascending, for causal language models: ends
                                      of bands of positions with their own loss; a last band goes to
                                      the end of the windows */
