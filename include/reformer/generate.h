@@ -64,11 +64,11 @@ typedef struct rf_logit_bias {
 } rf_logit_bias;
 
 typedef struct rf_sampling {
-    double temperature;        /* 0 = greedy */
+    double temperature;        /* 0, or less than 1e-30 = greedy */
     int64_t top_k;             /* 0 = off */
     double top_p;              /* 1 = off */
     double min_p;              /* 0 = off */
-    double repetition_penalty; /* 1 = off */
+    double repetition_penalty; /* 1 = off; 1e-6 to 1e6 */
     uint64_t seed;
     /* Rules that need the text on the host (docs/generation.md, "Sampling"): */
     double presence_penalty;   /* subtracted from scores of generated tokens; 0 = off */
