@@ -315,7 +315,13 @@ RF_MUST_CHECK static inline rf_status rf_fast_check_aligned(const char *operatio
     return RF_OK;
 }
 
-/* Factors of keys that are made from queries; see forward.cu. */
+/* Factors of keys that are made from queries, which stand first in the scratch of the forward
+ * (forward.cu). */
+static inline size_t rf_fast_factors_size(const rf_attention_plan *plan)
+{
+    const int64_t rows = plan->normalise_keys ? plan->batch * plan->length * plan->heads : 0;
+    return rf_cuda_align(static_cast<size_t>(rows) * sizeof(float));
+}
 rf_status rf_fast_find_factors(rf_device *device, const rf_attention_cut *cut,
                                const __nv_bfloat16 *query, float *factors, rf_error *error);
 rf_status rf_fast_forward(rf_device *device, const rf_block_attention *attention, void *scratch,

@@ -416,13 +416,6 @@ __global__ void find_factors(const rf_attention_cut cut, const __nv_bfloat16 *__
     }
 }
 
-/* Factors of keys, where they are made from queries: they stand first in scratch. */
-size_t factors_size(const rf_attention_plan *plan)
-{
-    const int64_t rows = plan->normalise_keys ? plan->batch * plan->length * plan->heads : 0;
-    return rf_cuda_align(static_cast<size_t>(rows) * sizeof(float));
-}
-
 template <int Width, int Owners, int Entries, rf_fast_rules Rules>
 rf_status run(rf_device *device, const rf_block_attention *attention, void *scratch,
               rf_error *error)
@@ -452,8 +445,8 @@ rf_status run(rf_device *device, const rf_block_attention *attention, void *scra
         RF_TRY(rf_fast_find_factors(device, &call.cut, call.query, factors, error));
     }
     if constexpr (Rules == RF_FAST_PAPER) {
-        call.places = rf_fast_find_places(device, plan, &call.cut,
-                                          static_cast<char *>(scratch) + factors_size(plan));
+        call.places = rf_fast_find_places(
+            device, plan, &call.cut, static_cast<char *>(scratch) + rf_fast_factors_size(plan));
     }
     constexpr size_t size = sizeof(forward_memory<Width, Owners, Entries, Rules>);
     constexpr int threads = rf_fast_sizes<Width, Owners, Entries>::threads;
@@ -488,7 +481,7 @@ rf_status rf_fast_find_factors(rf_device *device, const rf_attention_cut *cut,
 size_t rf_fast_forward_scratch_size(const rf_block_attention *attention)
 {
     const rf_attention_plan *plan = &attention->plan;
-    return factors_size(plan) +
+    return rf_fast_factors_size(plan) +
            (rf_fast_rules_of(plan) == RF_FAST_PAPER ? rf_fast_places_size(plan) : 0);
 }
 
