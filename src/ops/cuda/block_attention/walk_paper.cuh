@@ -105,8 +105,9 @@ static __device__ __forceinline__ bool rf_walk_tiles_meet(const rf_attention_cut
            0;
 }
 
-/* log2 of how often pairs are met in all parts: of the lane's two rows, 8 apart, and four of 16
- * columns, as products hold them. own: the place of the first row, met: of the first column. */
+/* log2 of how often pairs are met in all parts (0 where never, as of empty slots): of the lane's
+ * two rows, 8 apart, and four of 16 columns, as products hold them. own: the place of the first
+ * row, met: of the first column. */
 template <bool OwnQueries>
 static __device__ __forceinline__ void
 rf_walk_find_times(const rf_attention_cut &cut, const rf_walk_places &places, const int4 *own,
@@ -134,7 +135,7 @@ rf_walk_find_times(const rf_attention_cut &cut, const rf_walk_places &places, co
     }
 #pragma unroll
     for (int i = 0; i < 8; i++) {
-        logarithms[i / 4][i % 4] = __log2f(logarithms[i / 4][i % 4]);
+        logarithms[i / 4][i % 4] = __log2f(fmaxf(logarithms[i / 4][i % 4], 1.0F));
     }
 }
 
@@ -151,8 +152,7 @@ static inline bool rf_walk_takes_paper(const rf_attention_plan *plan, int64_t wi
            plan->parts <= rf_fast_parts && !(plan->same_bucket && plan->wrap == RF_WRAP_ALL_PARTS);
 }
 
-/* The places that a walk looks up, found into `memory` (NULL: only counted), in a kernel whose
- * shared memory is `used` bytes long without them and `size` with those of `tiles` tiles. */
+/* The places that a walk looks up, found into `memory`. */
 static inline rf_walk_places rf_walk_find_places(rf_device *device, const rf_attention_plan *plan,
                                                  const rf_attention_cut *cut, void *memory)
 {
