@@ -31,7 +31,8 @@ typedef struct rf_train_progress {
     int64_t step, steps; /* step: updates done */
     double loss;         /* nats a token, mean over the last update; as trained on */
     double bits_per_token;
-    double bits_per_byte; /* by the mean number of bytes a token of the training text stands for */
+    double bits_per_byte; /* by the mean number of bytes a token of the training text stands for;
+                             NaN where that is no figure of the task, and of data that are made */
     double gradient_norm, rate; /* before clipping; learning rate of the last update */
     double tokens_per_second;
     double seconds,
@@ -94,6 +95,7 @@ typedef struct rf_train_options {
                          length; recall: from the list to the queries, 0 = as far as fits */
     int64_t shortest; /* of data that are made, all but recall: rows of shortest to length tokens; 0
                          = all of length */
+    int64_t pairs;    /* of recall: keys with values in a row's list, at most 63; 0 = 16 */
     bool sequential;  /* windows in order instead of uniform random starts */
     bool batch_by_length;    /* classify, answer: examples of like length share an update */
     int64_t overfit_batches; /* train on the first so many batches alone, again and again; 0: no */
@@ -164,7 +166,7 @@ typedef struct rf_train_options {
 typedef struct rf_train_result {
     int64_t step;
     double loss;                                     /* of the last update, nats */
-    double best_validation_loss, best_bits_per_byte; /* at best_step; of two heads by the sum */
+    double best_validation_loss, best_bits_per_byte; /* at best_step, the latter NaN as above */
     double best_value;                               /* of best_by */
     int64_t best_step;
     uint64_t planned_bytes, peak_bytes; /* planned memory, and the allocator's high-water mark */
@@ -172,6 +174,8 @@ typedef struct rf_train_result {
     bool stopped_early; /* patience, time limit, stop_after */
 } rf_train_result;
 
+/* Whether `data` is the name of data that are made, not of a text. */
+RF_API bool rf_train_data_is_made(const char *data);
 /* Fills in what `reformer train` does where nothing is said. */
 RF_API void rf_train_options_default(rf_train_options *options);
 /* Train. RF_ERR_CANCELLED after an orderly stop on request (everything saved; message says how to
@@ -191,13 +195,13 @@ typedef struct rf_evaluate_options {
     int64_t extend_positions; /* as in rf_model_options */
     uint64_t seed;            /* of the rotations, at step 0; and of data that are made */
     int64_t sequences;        /* of data that are made; 0 = as many as have 2^18 tokens */
-    int64_t distance, shortest;   /* of data that are made, as in training */
-    const int64_t *position_ends; /* [position_count]: causal language models: where bands of
-                                     positions end that are told one by one, ascending; the last
-                                     goes to the end of the windows */
-    int64_t position_count;       /* at most RF_POSITION_BANDS - 1; 0 = none */
-    double mask_rate;             /* masked language models; 0 = 0.15 */
-    bool pack;                    /* language models: documents, as in training */
+    int64_t distance, shortest, pairs; /* of data that are made, as in training */
+    const int64_t *position_ends;      /* [position_count]: causal language models: where bands of
+                                          positions end that are told one by one, ascending; the last
+                                          goes to the end of the windows */
+    int64_t position_count;            /* at most RF_POSITION_BANDS - 1; 0 = none */
+    double mask_rate;                  /* masked language models; 0 = 0.15 */
+    bool pack;                         /* language models: documents, as in training */
     const char *document_separator;
     const char *text_field, *pair_field, *label_field; /* classifiers, as in training */
     const char *device, *precision, *kernels, *stream, *lm_head_bias;

@@ -52,6 +52,7 @@ static rf_status check_integers(const rf_train_options *options, rf_error *error
         {"length", options->length, 0, INT32_MAX},
         {"distance", options->distance, 0, INT32_MAX},
         {"shortest", options->shortest, 0, INT32_MAX},
+        {"pairs", options->pairs, 0, INT32_MAX},
         {"accumulate", options->accumulate, 1, 1 << 24},
         {"warmup", options->warmup, 0, most},
         {"decay_steps", options->decay_steps, 0, most},
