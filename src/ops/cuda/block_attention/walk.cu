@@ -107,7 +107,6 @@ paper_view_of(const rf_walk_call &call, rf_walk_memory<Width, Carries, Paper> &m
         view.key_spans = memory.spans + now.step.key * (rf_walk_tile / rf_walk_group);
         view.query_buckets = buckets + now.step.query * rf_walk_tile;
         view.key_buckets = buckets + now.step.key * rf_walk_tile;
-        view.places = call.places;
         view.query_places = rf_walk_tile_places(call.places, &memory, now.query_slot);
         view.key_places = rf_walk_tile_places(call.places, &memory, 2 + now.key_slot);
     }

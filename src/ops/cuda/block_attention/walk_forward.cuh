@@ -354,9 +354,9 @@ rf_walk_attend(const rf_walk_forward_call &call,
             rf_walk_add_products<Width>(own, memory.keys[slot], 16 * group, scores[2 * group],
                                         scores[2 * group + 1]);
             float lowered[2][4] = {};
-            if (call.places.pieces > 0) {
-                rf_walk_find_times<true>(cut, call.places, lane.own_places,
-                                         lane.key_places + 16 * group, lowered);
+            if (cut.corrects && cut.parts > 1) {
+                rf_fast_find_times<true, 1, 64>(cut, lane.own_places, lane.key_places + 16 * group,
+                                                lowered);
             }
             rf_walk_find_paper_scores(cut, memory, lane, group, lowered, own, scores, highest);
         }

@@ -105,40 +105,6 @@ static __device__ __forceinline__ bool rf_walk_tiles_meet(const rf_attention_cut
            0;
 }
 
-/* log2 of how often pairs are met in all parts (0 where never, as of empty slots): of the lane's
- * two rows, 8 apart, and four of 16 columns, as products hold them. own: the place of the first
- * row, met: of the first column. */
-template <bool OwnQueries>
-static __device__ __forceinline__ void
-rf_walk_find_times(const rf_attention_cut &cut, const rf_walk_places &places, const int4 *own,
-                   const int4 *met, float (&logarithms)[2][4])
-{
-    /* The last piece of an odd number of parts is met once too often. */
-    const float none = static_cast<float>(cut.parts - 2 * places.pieces);
-#pragma unroll
-    for (int i = 0; i < 8; i++) {
-        logarithms[i / 4][i % 4] = none;
-    }
-#pragma unroll 1
-    for (int piece = 0; piece < places.pieces; piece++) {
-        const int4 rows[2] = {own[piece * 64], own[piece * 64 + 8]};
-#pragma unroll
-        for (int i = 0; i < 8; i++) {
-            const int4 column = met[piece * 64 + i / 4 * 8 + i % 2];
-            const int4 query = OwnQueries ? rows[i / 2 % 2] : column;
-            const int4 key = OwnQueries ? column : rows[i / 2 % 2];
-            const bool first = key.x == query.x && static_cast<uint32_t>(query.y - key.y) < 2U;
-            const bool second = key.z == query.z && static_cast<uint32_t>(query.w - key.w) < 2U;
-            logarithms[i / 4][i % 4] += first ? 1.0F : 0.0F;
-            logarithms[i / 4][i % 4] += second ? 1.0F : 0.0F;
-        }
-    }
-#pragma unroll
-    for (int i = 0; i < 8; i++) {
-        logarithms[i / 4][i % 4] = __log2f(fmaxf(logarithms[i / 4][i % 4], 1.0F));
-    }
-}
-
 /* ---- host
  * ------------------------------------------------------------------------------------------------------------------
  */

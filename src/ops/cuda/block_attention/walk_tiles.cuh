@@ -43,8 +43,7 @@ template <int Width> struct rf_walk_step_view {
 struct rf_walk_paper_view {
     const rf_walk_span *query_spans, *key_spans; /* [4] */
     const int32_t *query_buckets, *key_buckets;  /* [64] */
-    rf_walk_places places;
-    const int4 *query_places, *key_places; /* [pieces][64] */
+    const int4 *query_places, *key_places;       /* [pieces][64] */
 };
 
 /* Which of a lane's four pairs are kept, bits 8 x row + 4 x query, for key rows g and g + 8 and two
@@ -127,9 +126,9 @@ rf_walk_differentiate_paper(const rf_attention_cut &cut, const rf_walk_step_view
     const int row = rf_walk_lane_row();
     const int column = first + static_cast<int>(threadIdx.x) % 4 * 2;
     float lowered[2][4] = {};
-    if (paper.places.pieces > 0) {
-        rf_walk_find_times<false>(cut, paper.places, paper.key_places + row,
-                                  paper.query_places + column, lowered);
+    if (cut.corrects && cut.parts > 1) {
+        rf_fast_find_times<false, 1, 64>(cut, paper.key_places + row, paper.query_places + column,
+                                         lowered);
     }
 #pragma unroll
     for (int n = 0; n < 2; n++) {
