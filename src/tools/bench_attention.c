@@ -30,6 +30,12 @@ static const char *const stage_names[STAGE_COUNT] = {
     "projections",         "hash", "sort", "attention", "combine", "attention_backward",
     "projections_backward"};
 
+/* Each with the rules of those before it. */
+typedef enum semantics { HF, EXACT, SAME_BUCKET, PAPER, WHOLE_BUCKETS, SEMANTICS } semantics;
+
+static const char *const semantics_names[SEMANTICS] = {"hf", "exact", "same-bucket", "paper",
+                                                       "whole-buckets"};
+
 typedef struct bench {
     const rf_bench_attention_options *options;
     rf_model model; /* its configuration (one layer), device and type only */
@@ -111,6 +117,38 @@ static rf_status project(bench *b, group *g, rf_error *error)
     return end_stage(b, STAGE_PROJECTIONS, error);
 }
 
+/* SEMANTICS where there is no such name. */
+static semantics semantics_of(const rf_bench_attention_options *options)
+{
+    int which = 0;
+    while (options->semantics != NULL && which < SEMANTICS &&
+           strcmp(options->semantics, semantics_names[which]) != 0) {
+        which++;
+    }
+    return (semantics)which;
+}
+
+/* What semantics but Hugging Face's change of the plan. */
+static void apply_semantics(const bench *b, rf_attention_plan *plan)
+{
+    const semantics which = semantics_of(b->options);
+    if (b->kind != RF_LAYER_LSH || which == HF) {
+        return;
+    }
+    plan->wrap = RF_WRAP_NONE;
+    plan->empty_row = RF_EMPTY_ROW_ZERO;
+    plan->rounding = RF_ROUNDING_EXACT;
+    plan->same_bucket = which >= SAME_BUCKET;
+    plan->duplicates = which >= PAPER ? RF_DUPLICATES_CORRECTED : RF_DUPLICATES_COUNTED;
+    if (which == WHOLE_BUCKETS) {
+        plan->whole_buckets = true;
+        plan->slots = plan->length;
+        plan->block = plan->length;
+        plan->before = 0;
+        plan->after = 0;
+    }
+}
+
 static void plan(const bench *b, group *g)
 {
     const rf_bench_attention_options *options = b->options;
@@ -133,7 +171,12 @@ static void plan(const bench *b, group *g)
         .self = shared ? RF_SELF_LAST_RESORT : RF_SELF_ORDINARY,
         .normalise_keys = shared,
         .scale = shared ? 1.0F : 1.0F / sqrtf((float)options->head_width),
+        .probability = (float)options->dropout,
+        .dropout_key = {.purpose = RF_PURPOSE_ATTENTION_DROPOUT},
+        .first_head = g->first_head,
+        .all_heads = options->heads,
     };
+    apply_semantics(b, &g->plan);
 }
 
 /* The order of the slots of an LSH layer. */
@@ -144,8 +187,16 @@ static rf_status sort(bench *b, group *g, rf_error *error)
     rf_tensor buckets;
     RF_TRY(
         rf_workspace_take(&b->workspace, "sorted order", RF_I32, 4, slots, &g->plan.order, error));
-    const size_t mark = rf_workspace_mark(&b->workspace);
+    if (g->plan.duplicates == RF_DUPLICATES_CORRECTED && !g->plan.whole_buckets) {
+        RF_TRY(rf_workspace_take(&b->workspace, "slots of tokens", RF_I32, 4, tokens,
+                                 &g->plan.inverse, error));
+    }
+    size_t mark = rf_workspace_mark(&b->workspace);
     RF_TRY(rf_workspace_take(&b->workspace, "buckets", RF_I32, 4, tokens, &buckets, error));
+    if (g->plan.same_bucket) {
+        g->plan.bucket = buckets;
+        mark = rf_workspace_mark(&b->workspace);
+    }
     rf_bucket_hash hash = {.query = g->projected[0],
                            .key = {.purpose = RF_PURPOSE_ROTATION},
                            .first_head = g->first_head,
@@ -159,7 +210,8 @@ static rf_status sort(bench *b, group *g, rf_error *error)
         &b->context,
         &(rf_bucket_sort){.buckets = buckets,
                           .bucket_count = rf_config_bucket_count(&b->model.config),
-                          .order = g->plan.order},
+                          .order = g->plan.order,
+                          .inverse = g->plan.inverse},
         error));
     rf_workspace_release(&b->workspace, mark);
     return end_stage(b, STAGE_SORT, error);
@@ -195,7 +247,8 @@ static rf_status attend(bench *b, group *g, rf_error *error)
                                     &(rf_combine_rounds){.output = attention.output,
                                                          .log_norm = attention.log_norm,
                                                          .merged = g->merged,
-                                                         .norm = g->norm},
+                                                         .norm = g->norm,
+                                                         .rounding = plan->rounding},
                                     error));
     }
     rf_workspace_release(&b->workspace, mark);
@@ -367,6 +420,16 @@ static rf_status check_options(const rf_bench_attention_options *options, rf_err
     RF_TRY(check_range("rounds", options->rounds, 1, 1024, error));
     RF_TRY(check_range("before", options->before, 0, 1024, error));
     RF_TRY(check_range("after", options->after, 0, 1024, error));
+    if (semantics_of(options) == SEMANTICS) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "semantics are \"%s\", expected hf, exact, same-bucket, paper or "
+                            "whole-buckets",
+                            options->semantics);
+    }
+    if (!(options->dropout >= 0.0 && options->dropout < 1.0)) {
+        return rf_error_set(error, RF_ERR_ARGUMENT, "dropout is %g, expected 0 to below 1",
+                            options->dropout);
+    }
     RF_TRY(check_range("repeats", options->repeats, 1, MOST_REPEATS, error));
     RF_TRY(check_range("warmup", options->warmup, 0, MOST_REPEATS, error));
     rf_layer_kind kind = RF_LAYER_LSH;
@@ -491,6 +554,8 @@ static json_t *describe(const bench *b)
                   "precision", rf_dtype_name(b->model.compute), "peak_bytes", (json_int_t)b->peak);
     if (b->kind == RF_LAYER_LSH) {
         (void)json_object_set_new(object, "rounds", json_integer(options->rounds));
+        (void)json_object_set_new(object, "semantics",
+                                  json_string(semantics_names[semantics_of(options)]));
         (void)json_object_set_new(object, "buckets",
                                   json_integer(rf_config_bucket_count(&b->model.config)));
     }
