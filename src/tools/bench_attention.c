@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "model/model.h"
 #include "reformer/tools.h"
+#include "tools/bench_semantics.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -29,12 +30,6 @@ typedef enum stage {
 static const char *const stage_names[STAGE_COUNT] = {
     "projections",         "hash", "sort", "attention", "combine", "attention_backward",
     "projections_backward"};
-
-/* Each with the rules of those before it. */
-typedef enum semantics { HF, EXACT, SAME_BUCKET, PAPER, WHOLE_BUCKETS, SEMANTICS } semantics;
-
-static const char *const semantics_names[SEMANTICS] = {"hf", "exact", "same-bucket", "paper",
-                                                       "whole-buckets"};
 
 typedef struct bench {
     const rf_bench_attention_options *options;
@@ -117,38 +112,6 @@ static rf_status project(bench *b, group *g, rf_error *error)
     return end_stage(b, STAGE_PROJECTIONS, error);
 }
 
-/* SEMANTICS where there is no such name. */
-static semantics semantics_of(const rf_bench_attention_options *options)
-{
-    int which = 0;
-    while (options->semantics != NULL && which < SEMANTICS &&
-           strcmp(options->semantics, semantics_names[which]) != 0) {
-        which++;
-    }
-    return (semantics)which;
-}
-
-/* What semantics but Hugging Face's change of the plan. */
-static void apply_semantics(const bench *b, rf_attention_plan *plan)
-{
-    const semantics which = semantics_of(b->options);
-    if (b->kind != RF_LAYER_LSH || which == HF) {
-        return;
-    }
-    plan->wrap = RF_WRAP_NONE;
-    plan->empty_row = RF_EMPTY_ROW_ZERO;
-    plan->rounding = RF_ROUNDING_EXACT;
-    plan->same_bucket = which >= SAME_BUCKET;
-    plan->duplicates = which >= PAPER ? RF_DUPLICATES_CORRECTED : RF_DUPLICATES_COUNTED;
-    if (which == WHOLE_BUCKETS) {
-        plan->whole_buckets = true;
-        plan->slots = plan->length;
-        plan->block = plan->length;
-        plan->before = 0;
-        plan->after = 0;
-    }
-}
-
 static void plan(const bench *b, group *g)
 {
     const rf_bench_attention_options *options = b->options;
@@ -176,7 +139,9 @@ static void plan(const bench *b, group *g)
         .first_head = g->first_head,
         .all_heads = options->heads,
     };
-    apply_semantics(b, &g->plan);
+    if (is_lsh) {
+        rf_bench_apply_semantics(options->semantics, &g->plan);
+    }
 }
 
 /* The order of the slots of an LSH layer. */
@@ -420,12 +385,7 @@ static rf_status check_options(const rf_bench_attention_options *options, rf_err
     RF_TRY(check_range("rounds", options->rounds, 1, 1024, error));
     RF_TRY(check_range("before", options->before, 0, 1024, error));
     RF_TRY(check_range("after", options->after, 0, 1024, error));
-    if (semantics_of(options) == SEMANTICS) {
-        return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "semantics are \"%s\", expected hf, exact, same-bucket, paper or "
-                            "whole-buckets",
-                            options->semantics);
-    }
+    RF_TRY(rf_bench_check_semantics(options->semantics, error));
     if (!(options->dropout >= 0.0 && options->dropout < 1.0)) {
         return rf_error_set(error, RF_ERR_ARGUMENT, "dropout is %g, expected 0 to below 1",
                             options->dropout);
@@ -554,8 +514,9 @@ static json_t *describe(const bench *b)
                   "precision", rf_dtype_name(b->model.compute), "peak_bytes", (json_int_t)b->peak);
     if (b->kind == RF_LAYER_LSH) {
         (void)json_object_set_new(object, "rounds", json_integer(options->rounds));
-        (void)json_object_set_new(object, "semantics",
-                                  json_string(semantics_names[semantics_of(options)]));
+        (void)json_object_set_new(
+            object, "semantics",
+            json_string(options->semantics != NULL ? options->semantics : "hf"));
         (void)json_object_set_new(object, "buckets",
                                   json_integer(rf_config_bucket_count(&b->model.config)));
     }
