@@ -11,8 +11,8 @@
 
 static const rf_option options[] = {
     {RF_COMMON_DATA, .argument = "TEXT", .required = true,
-     .help = "file, folder or pattern of files, whose first windows are looked at, or copy, "
-             "reverse, addition, recall: made rows, as in train"},
+     .help = "file, folder or pattern, whose first windows are taken; or copy, reverse, addition, "
+             "recall"},
     {RF_COMMON_LAST_BYTES},
     {RF_COMMON_DISTANCE,
      .help = "copy and recall: as in train; 0 for half the length, and as far as fits"},
