@@ -275,12 +275,13 @@ __global__ void __launch_bounds__(threads) attend_piece(const attending call)
     if (index % call.rounds > 0 && !has_lists) {
         return; /* one window for all rounds, which round 0 has */
     }
-    for (int64_t round = threadIdx.x; is_corrected && round < call.rounds; round += threads) {
+    const int first = static_cast<int>(blockIdx.y);
+    const int used = pieces_used(call, index, position);
+    for (int64_t round = threadIdx.x; is_corrected && first < used && round < call.rounds;
+         round += threads) {
         shared_tests[round] = test_of(call, row_head * call.rounds + round);
     }
-    const int used = pieces_used(call, index, position);
-    for (int piece = static_cast<int>(blockIdx.y); piece < used;
-         piece += static_cast<int>(gridDim.y)) {
+    for (int piece = first; piece < used; piece += static_cast<int>(gridDim.y)) {
         __syncthreads(); /* the tests are there, and the piece before is done */
         if (threadIdx.x < entries) {
             find_entries(call, is_corrected ? shared_tests : nullptr, index, piece, position,
@@ -291,9 +292,10 @@ __global__ void __launch_bounds__(threads) attend_piece(const attending call)
     }
 }
 
-/* Of a round's pieces: the maximum, the log-normaliser m + log l, rounded once, and what the
- * weighted values are multiplied by. */
+/* Of a round's pieces: how many there are, the maximum, the log-normaliser m + log l, rounded once,
+ * and what the weighted values are multiplied by. */
 struct joined {
+    int used;
     float maximum, log_norm, factor;
 };
 
@@ -313,7 +315,7 @@ __device__ joined join_pieces(const attending &call, const float *pieces, int us
     }
     sum = rf_cuda_warp_sum(sum);
     const float log_norm = __fadd_rn(highest, logf(sum));
-    return {highest, log_norm, call.is_exact ? 1.0F / sum : expf(highest - log_norm)};
+    return {used, highest, log_norm, call.is_exact ? 1.0F / sum : expf(highest - log_norm)};
 }
 
 /* What the log-normalisers of rounds are taken from for their weights: max + log of the sum,
@@ -336,12 +338,12 @@ __device__ float merge_norms(const joined *all, int64_t rounds, bool is_exact)
 }
 
 /* Column c of one round's output. */
-__device__ float round_value(const attending &call, const float *pieces, int used,
-                             const joined &round, int64_t c)
+__device__ float round_value(const attending &call, const float *pieces, const joined &round,
+                             int64_t c)
 {
     const int64_t stride = 2 + call.width;
     float sum = 0.0F;
-    for (int64_t i = 0; i < used; i++) {
+    for (int64_t i = 0; i < round.used; i++) {
         const float highest = pieces[i * stride];
         if (highest > -INFINITY) {
             sum += expf(highest - round.maximum) * pieces[i * stride + 2 + c];
@@ -373,9 +375,8 @@ __global__ void __launch_bounds__(threads) join(const attending call)
         float sum = 0.0F;
         float weights = 0.0F;
         for (int64_t round = 0; round < rounds; round++) {
-            const int used = pieces_used(call, index + round, position);
             const float weight = expf(all[round].log_norm - norm);
-            sum += weight * round_value(call, partial + round * size, used, all[round], c);
+            sum += weight * round_value(call, partial + round * size, all[round], c);
             weights += weight;
         }
         call.output[blockIdx.x * call.width + c] = call.is_exact ? sum / weights : sum;
