@@ -14,8 +14,10 @@ extern "C" {
 
 typedef struct rf_probe_options {
     const char *model;
-    const char *data;    /* file, folder or pattern: windows from its beginning are looked at */
-    int64_t last_bytes;  /* or from the beginning of so much of its end; 0 = all */
+    const char *data;    /* file, folder or pattern: windows from its beginning are looked at;
+                          * or copy, reverse, addition, recall: rows that are made */
+    int64_t last_bytes;  /* of a text, only so much of its end; 0 = all */
+    int64_t distance;    /* of copy and recall, as in training */
     int64_t length;      /* tokens of a window; 0: as trained, if recorded, else up to 4,096 */
     int64_t windows;     /* at most; 0 = 4 */
     int64_t queries;     /* sampled of each window, at most 1,024; 0 = 64 */

@@ -242,8 +242,8 @@ typedef struct rf_attend_options {
     bool tokens;         /* list buckets and orders of more than 256 tokens too */
     const char *csv;     /* a file of everything that these tokens attend to; NULL: none */
     const char *picture; /* a file that ends in .svg or .png; NULL: none */
-    int64_t num_hashes, extend_positions; /* as in rf_model_options */
-    const char *device, *precision, *kernels, *stream;
+    int64_t num_hashes, extend_positions; /* as in rf_model_options, and so the next line */
+    const char *device, *precision, *kernels, *stream, *attention;
     int threads;
     rf_log log;
 } rf_attend_options;

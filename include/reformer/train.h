@@ -31,7 +31,8 @@ typedef struct rf_train_progress {
     int64_t step, steps; /* step: updates done */
     double loss;         /* nats a token, mean over the last update; as trained on */
     double bits_per_token;
-    double bits_per_byte; /* by the mean number of bytes a token of the training text stands for */
+    double bits_per_byte; /* by the mean number of bytes a token of the training text stands for;
+                             NaN where that is no figure of the task, and of data that are made */
     double gradient_norm, rate; /* before clipping; learning rate of the last update */
     double tokens_per_second;
     double seconds,
@@ -164,7 +165,7 @@ typedef struct rf_train_options {
 typedef struct rf_train_result {
     int64_t step;
     double loss;                                     /* of the last update, nats */
-    double best_validation_loss, best_bits_per_byte; /* at best_step; of two heads by the sum */
+    double best_validation_loss, best_bits_per_byte; /* at best_step, the latter NaN as above */
     double best_value;                               /* of best_by */
     int64_t best_step;
     uint64_t planned_bytes, peak_bytes; /* planned memory, and the allocator's high-water mark */
@@ -172,6 +173,8 @@ typedef struct rf_train_result {
     bool stopped_early; /* patience, time limit, stop_after */
 } rf_train_result;
 
+/* Whether `data` is the name of data that are made, not of a text. */
+RF_API bool rf_train_data_is_made(const char *data);
 /* Fills in what `reformer train` does where nothing is said. */
 RF_API void rf_train_options_default(rf_train_options *options);
 /* Train. RF_ERR_CANCELLED after an orderly stop on request (everything saved; message says how to

@@ -1,5 +1,6 @@
 /* reformer convert: a model directory in another format, another type of number, or in shards of
  * another size. */
+#include "common_options.h"
 #include "message.h"
 
 #include "reformer/model.h"
@@ -7,14 +8,7 @@
 #include <string.h>
 
 static const rf_option options[] = {
-    {.name = "model",
-     .letter = 'm',
-     .kind = RF_OPTION_STRING,
-     .argument = "DIR",
-     .key = "model",
-     .required = true,
-     .group = "what",
-     .help = "model directory to read"},
+    {RF_COMMON_MODEL, .required = true, .group = "what", .help = "model directory to read"},
     {.name = "output",
      .letter = 'o',
      .kind = RF_OPTION_STRING,
@@ -46,23 +40,8 @@ static const rf_option options[] = {
      .key = "task",
      .group = "what",
      .help = "another head: the old one is left out, the new one has first values; else as it is"},
-    {.name = "direction",
-     .kind = RF_OPTION_CHOICE,
-     .argument = "WHICH",
-     .choices = "as-is|causal|bidirectional",
-     .preset = "as-is",
-     .key = "direction",
-     .group = "what",
-     .help = "what a token sees: what is before it, or both sides; lm and masked-lm have theirs"},
-    {.name = "extend-positions",
-     .kind = RF_OPTION_INTEGER,
-     .argument = "N",
-     .preset = "0",
-     .high = 2147483647,
-     .key = "extend_positions",
-     .group = "what",
-     .help = "at least N positions: rows of the position tables are repeated; 0 for as many as "
-             "there are"},
+    {RF_COMMON_DIRECTION, .group = "what"},
+    {RF_COMMON_EXTEND_POSITIONS, .group = "what"},
     {.name = "shard-size",
      .kind = RF_OPTION_SIZE,
      .argument = "SIZE",

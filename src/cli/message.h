@@ -24,6 +24,10 @@ int rf_cli_stop_requested(void);
 
 /* A result as JSON on standard output; takes the reference. The exit code. */
 int rf_cli_print_json(json_t *value);
+/* What a tool ended with: why it failed, or its report, as JSON with --json and else by `print`;
+ * releases the report. The exit code. */
+int rf_cli_show_report(const rf_settings *settings, rf_status status, const rf_error *error,
+                       char *report, void (*print)(const json_t *report));
 /* A number, or null where it is not finite. */
 json_t *rf_cli_json_number(double value);
 

@@ -1,7 +1,7 @@
-/* Data that are made, not read: tasks whose answer is known, to see what a model can learn and over
- * what distance. Every row is a pure function of the seed and the row's number, so that a resumed
- * run goes on as if nothing had happened and rows do not depend on how a step is cut.
- * docs/training.md, "Data that are made". */
+/* Synthetic data, generated and not read: tasks whose answer is known, to see what a model can
+ * learn and over what distance. Every row is a pure function of the seed and the row's number, so
+ * that a resumed run goes on as if nothing had happened and rows do not depend on how a step is
+ * cut. docs/training.md, "Synthetic data". */
 #ifndef RF_DATA_DRILL_H
 #define RF_DATA_DRILL_H
 

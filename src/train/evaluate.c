@@ -172,23 +172,6 @@ static rf_status check_bands(const evaluation *work, rf_error *error)
                         options->model, rf_config_task(config));
 }
 
-/* Rows that are made need a model of as many ids. */
-static rf_status check_drill(evaluation *work, rf_error *error)
-{
-    const rf_evaluate_options *options = work->options;
-    const rf_config *config = &work->model->config;
-    int64_t vocabulary = rf_drill_vocabulary(rf_drill_named(options->data));
-    if (config->model_class != RF_CLASS_CAUSAL_LM || config->vocabulary != vocabulary) {
-        return rf_error_set(error, RF_ERR_CONFIG,
-                            "%s: %s is for causal language models of %lld ids, but its task is %s "
-                            "and vocab_size %lld",
-                            options->model, options->data, (long long)vocabulary,
-                            rf_config_task(config), (long long)config->vocabulary);
-    }
-    work->source.length = options->length > 0 ? options->length : default_length(config);
-    return RF_OK;
-}
-
 static rf_status load(evaluation *work, rf_error *error)
 {
     const rf_evaluate_options *options = work->options;
@@ -206,7 +189,9 @@ static rf_status load(evaluation *work, rf_error *error)
     RF_TRY(rf_source_check_task(work->model->config.model_class, error));
     RF_TRY(check_bands(work, error));
     if (rf_drill_named(options->data) != RF_DRILL_NONE) {
-        return check_drill(work, error);
+        const rf_config *config = &work->model->config;
+        work->source.length = options->length > 0 ? options->length : default_length(config);
+        return rf_source_check_drill(config, options->model, options->data, error);
     }
     RF_TRY(rf_tokenizer_create(options->model, work->model->config.vocabulary, &work->tokenizer,
                                error));

@@ -146,6 +146,8 @@ RF_MUST_CHECK rf_status rf_guard_spike(rf_trainer *trainer, double loss, double 
 RF_MUST_CHECK rf_status rf_guard_not_finite(rf_trainer *trainer, double loss, double norm,
                                             rf_error *error);
 
+/* A loss in nats a token, by the bytes that these tokens stand for; NaN where that is no figure. */
+double rf_trainer_bits_per_byte(const rf_trainer *trainer, const rf_tokens *tokens, double loss);
 double rf_trainer_seconds(const rf_trainer *trainer);       /* of the whole run */
 double rf_trainer_time_fraction(const rf_trainer *trainer); /* of the time limit, 0 without one */
 /* should_stop, remembered. */
