@@ -5,6 +5,8 @@
 #include "attended.h"
 #include "small_model.h"
 
+#include "base/memory.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -238,6 +240,29 @@ static void test_listed_from(void **state)
     rf_model_destroy(model);
 }
 
+/* What is planned holds: session, prompt and every step; on a GPU of the host's part alone. */
+static void test_plan(void **state)
+{
+    (void)state;
+    int32_t ids[TOKENS];
+    fill_ids(ids, TOKENS, VOCABULARY, 4);
+    for (int i = 0; i < 3; i++) {
+        size_t planned = 0;
+        rf_session *session = NULL;
+        rf_model *model = create(&(run){"[\"lsh\", \"lsh\"]", options[i], "4", 8, 1, 21, NULL});
+        assert_ok(rf_session_plan(model, 40, TOKENS, &planned, error));
+        const size_t before = rf_memory_in_use();
+        rf_memory_reset_peak();
+        assert_ok(rf_session_create(model, &(rf_session_options){.capacity = TOKENS, .seed = 3},
+                                    &session, error));
+        assert_ok(rf_session_append(session, ids, NULL, 40, error));
+        assert_ok(rf_session_append(session, ids + 40, NULL, TOKENS - 40, error));
+        assert_true(rf_memory_peak() - before <= planned);
+        rf_session_destroy(session);
+        rf_model_destroy(model);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +272,7 @@ int main(void)
         cmocka_unit_test(test_attended_sets),
         cmocka_unit_test(test_reordered),
         cmocka_unit_test(test_draws),
-        cmocka_unit_test(test_listed_from)};
+        cmocka_unit_test(test_listed_from),
+        cmocka_unit_test(test_plan)};
     return run_on_devices("lsh options", tests, sizeof tests / sizeof tests[0]);
 }
