@@ -224,7 +224,8 @@ const rf_command rf_command_attend = {
     .purpose = "What tokens look at: attention weights of a head",
     .description =
         "The weights of one head of one layer over the positions of the text, the rounds of an LSH "
-        "layer merged as the model merges them, and by round in --json and --csv. They sum to 1.",
+        "layer merged as the model merges them, and by round in --json and --csv. They sum to 1, "
+        "but for rounding in a token that sees only itself.",
     .examples =
         {"attend --model runs/book --text 'the whale, the sea' --position -1",
          "attend --model runs/book --data book.txt --layer 1 --token whale --picture a.svg"},

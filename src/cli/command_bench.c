@@ -247,7 +247,10 @@ static void print_report(const json_t *report)
                1e2 * number_of(report, "share_of_matrix_peak"),
                number_of(report, "matrix_peak_flops_per_second"));
     }
-    printf("\nloss        %.4f\n", number_of(report, "loss"));
+    printf("\n");
+    if (json_is_number(json_object_get(report, "loss"))) {
+        printf("loss        %.4f\n", number_of(report, "loss"));
+    }
     const char *name;
     json_t *operation;
     json_object_foreach(json_object_get(report, "operations"), name, operation)

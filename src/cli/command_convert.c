@@ -5,7 +5,9 @@
 
 #include "reformer/model.h"
 
-#include <string.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const rf_option options[] = {
     {RF_COMMON_MODEL, .required = true, .group = "what", .help = "model directory to read"},
@@ -71,12 +73,45 @@ static rf_status convert(const rf_settings *settings, rf_error *error)
     return status;
 }
 
+/* Whatever they are called. */
+static bool is_same_folder(const char *a, const char *b)
+{
+    struct stat one;
+    struct stat other;
+    return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev &&
+           one.st_ino == other.st_ino;
+}
+
+/* What makes a folder a model's; NULL where nothing does. Its other files (a tokenizer, shards)
+ * would mix with the new ones. */
+static const char *model_file_in(const char *folder)
+{
+    static const char *const names[] = {"config.json", "model.safetensors",
+                                        "model.safetensors.index.json", "pytorch_model.bin",
+                                        "pytorch_model.bin.index.json"};
+    char path[RF_PATH_BYTES];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        int length = snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        if (length > 0 && length < RF_PATH_BYTES && access(path, F_OK) == 0) {
+            return names[i];
+        }
+    }
+    return NULL;
+}
+
 static int run(const rf_settings *settings)
 {
     rf_error error = {0};
-    if (strcmp(rf_settings_string(settings, "model"), rf_settings_string(settings, "output")) ==
-        0) {
+    const char *output = rf_settings_string(settings, "output");
+    if (is_same_folder(rf_settings_string(settings, "model"), output)) {
         rf_cli_message("convert: --output is the folder of --model; give another one");
+        return 2;
+    }
+    const char *found = model_file_in(output);
+    if (found != NULL) {
+        rf_cli_message("convert: %s holds a %s already, which would be replaced; choose another "
+                       "output folder",
+                       output, found);
         return 2;
     }
     return rf_cli_report(settings->command, convert(settings, &error), &error);

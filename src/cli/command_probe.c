@@ -11,11 +11,12 @@
 
 static const rf_option options[] = {
     {RF_COMMON_DATA, .argument = "TEXT", .required = true,
-     .help = "file, folder or pattern of files, whose first windows are looked at, or copy, "
-             "reverse, addition, recall: made rows, as in train"},
+     .help = "file, folder or pattern, whose first windows are taken; or copy, reverse, addition, "
+             "recall"},
     {RF_COMMON_LAST_BYTES},
     {RF_COMMON_DISTANCE,
      .help = "copy and recall: as in train; 0 for half the length, and as far as fits"},
+    {RF_COMMON_PAIRS},
     {RF_COMMON_LENGTH, .preset = "0", .group = "how",
      .help = "tokens a window; 0 for the length that the model was trained at"},
     {.name = "windows",
@@ -220,6 +221,7 @@ static int run(const rf_settings *settings)
         .data = rf_settings_string(settings, "data"),
         .last_bytes = rf_settings_integer(settings, "last-bytes"),
         .distance = rf_settings_integer(settings, "distance"),
+        .pairs = rf_settings_integer(settings, "pairs"),
         .length = rf_settings_integer(settings, "length"),
         .windows = rf_settings_integer(settings, "windows"),
         .queries = rf_settings_integer(settings, "queries"),

@@ -94,7 +94,7 @@ static int run(const rf_settings *settings)
     if (status == RF_OK) {
         train.effective_config = record.data;
         train.model_config = model.data;
-        rf_cli_catch_signals();
+        rf_cli_survive();
         status = rf_train(&train, &result, &error);
     }
     rf_cli_status_clear();

@@ -45,6 +45,9 @@
     .name = "shortest", .kind = RF_OPTION_INTEGER, .argument = "N", .preset = "0",                 \
     .high = 2147483647, .key = "shortest", .group = "what",                                        \
     .help = "copy, reverse, addition: rows of N to --length tokens; 0 for all of --length"
+#define RF_COMMON_PAIRS                                                                            \
+    .name = "pairs", .kind = RF_OPTION_INTEGER, .argument = "N", .preset = "0", .high = 63,        \
+    .key = "pairs", .group = "what", .help = "recall: keys with values in a row's list; 0 for 16"
 
 /* How a model is used. */
 #define RF_COMMON_NUM_HASHES                                                                       \

@@ -168,9 +168,11 @@ const rf_option rf_generate_options_table[RF_GENERATE_OPTION_COUNT] = {
          "a beam's score is its log-probability divided by its new tokens to the power of this"},
     {.name = "early-stopping",
      .kind = RF_OPTION_FLAG,
+     .preset = "no",
      .key = "early_stopping",
      .group = "sampling",
-     .help = "a beam's log-probability is divided by its new tokens to the power of this"},
+     .help = "end a search as soon as --beams texts are finished, though others might become "
+             "better"},
     {RF_COMMON_SEED, .group = "sampling",
      .help = "what everything random follows from; without it a new one each time, told on "
              "standard error"},

@@ -111,6 +111,16 @@ void rf_cli_catch_signals(void)
     action.sa_flags = SA_RESTART;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    struct sigaction before;
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) {
+        sigaction(SIGHUP, &action, NULL); /* not under nohup */
+    }
+}
+
+void rf_cli_survive(void)
+{
+    rf_cli_catch_signals();
+    (void)signal(SIGPIPE, SIG_IGN);
 }
 
 int rf_cli_stop_requested(void)

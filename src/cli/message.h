@@ -17,8 +17,12 @@ int rf_cli_report(const rf_command *command, rf_status status, const rf_error *e
 /* The library's voice: everything, or with --quiet only warnings. */
 rf_log rf_cli_log(const rf_settings *settings);
 
-/* From now on SIGINT and SIGTERM are counted; a third one ends the program at once. */
+/* From now on SIGINT, SIGTERM and SIGHUP (a terminal that is closed) are counted; a third one ends
+ * the program at once. */
 void rf_cli_catch_signals(void);
+/* The same, and go on where nobody reads what is said any more: a long run should not end because
+ * `| head` did. */
+void rf_cli_survive(void);
 /* 0, 1 (asked to stop), 2 (asked again). */
 int rf_cli_stop_requested(void);
 

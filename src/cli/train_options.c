@@ -353,6 +353,7 @@ const rf_option rf_train_options_table[RF_TRAIN_OPTION_COUNT] = {
     {RF_COMMON_DISTANCE, .help = "copy: from one separator to the other; recall: from the list to "
                                  "the queries; 0: as far as fits"},
     {RF_COMMON_SHORTEST},
+    {RF_COMMON_PAIRS},
     {RF_COMMON_DIRECTION, .group = "fine-tuning"},
     {.name = "freeze",
      .kind = RF_OPTION_STRINGS,

@@ -34,6 +34,7 @@ static void set_data(const rf_settings *settings, rf_train_options *train)
     train->length = rf_settings_integer(settings, "length");
     train->distance = rf_settings_integer(settings, "distance");
     train->shortest = rf_settings_integer(settings, "shortest");
+    train->pairs = rf_settings_integer(settings, "pairs");
     train->accumulate = rf_settings_integer(settings, "accumulate");
     train->sequential = rf_settings_flag(settings, "sequential");
     train->batch_by_length = rf_settings_flag(settings, "batch-by-length");

@@ -6,7 +6,7 @@
 
 #include "reformer/train.h"
 
-enum { RF_TRAIN_OPTION_COUNT = 73 };
+enum { RF_TRAIN_OPTION_COUNT = 74 };
 extern const rf_option rf_train_options_table[RF_TRAIN_OPTION_COUNT]; /* train_options.c */
 
 /* Fill in every option that a setting stands for; strings are the settings'. */

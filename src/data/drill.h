@@ -7,7 +7,7 @@
 
 #include "model/config.h"
 
-enum { RF_DRILL_PAIRS = 16 }; /* of recall, in a list */
+enum { RF_DRILL_PAIRS = 16, RF_DRILL_MOST_PAIRS = 63 }; /* of recall, in a list; its keys */
 
 typedef struct rf_drill_rows {
     rf_drill drill;
@@ -18,6 +18,7 @@ typedef struct rf_drill_rows {
                          `length` */
     int64_t distance; /* copy: from one separator to the other; recall: from the list to the
                          queries; 0: half the row, and as far as fits */
+    int64_t pairs;    /* recall: keys with values, at most RF_DRILL_MOST_PAIRS; 0: 16 */
 } rf_drill_rows;
 
 /* Ids that a model of it needs. */

@@ -43,10 +43,12 @@ static rf_status check_data(const rf_probe_options *o, rf_error *error)
                             "or say ./%s for a file of that name",
                             o->data, o->data);
     }
-    if (!is_made && o->distance > 0) {
-        return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "distance is for data that are made (copy, recall), but data is %s",
-                            o->data);
+    if (!is_made && (o->distance > 0 || o->pairs > 0)) {
+        return rf_error_set(
+            error, RF_ERR_ARGUMENT,
+            "distance and pairs are for data that are made (copy, recall), but data "
+            "is %s",
+            o->data);
     }
     return RF_OK;
 }
@@ -163,7 +165,8 @@ static rf_status open_drill(probe *p, rf_error *error)
                                 .seed = o->seed,
                                 .stream = 1,
                                 .length = p->length,
-                                .distance = o->distance};
+                                .distance = o->distance,
+                                .pairs = o->pairs};
     RF_TRY(rf_source_check_drill(&p->model->config, o->model, o->data, error));
     p->windows = o->windows;
     p->has_loss = true;

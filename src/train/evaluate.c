@@ -67,10 +67,11 @@ static rf_status check_made(const rf_evaluate_options *options, rf_error *error)
 {
     bool made = rf_drill_named(options->data) != RF_DRILL_NONE;
     int64_t before = 0;
-    if (!made && (options->sequences > 0 || options->distance > 0 || options->shortest > 0)) {
+    if (!made && (options->sequences > 0 || options->distance > 0 || options->shortest > 0 ||
+                  options->pairs > 0)) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "sequences, distance and shortest are for data that are made (copy, "
-                            "reverse, addition, recall), but data is %s",
+                            "sequences, distance, shortest and pairs are for data that are made "
+                            "(copy, reverse, addition, recall), but data is %s",
                             options->data);
     }
     if (made && (options->last_bytes > 0 || options->pack)) {
@@ -228,7 +229,8 @@ static rf_status open_source(evaluation *work, rf_error *error)
                                 .stream = 1,
                                 .length = work->source.length,
                                 .shortest = options->shortest,
-                                .distance = options->distance};
+                                .distance = options->distance,
+                                .pairs = options->pairs};
     if (rows.drill != RF_DRILL_NONE) {
         return rf_source_open_drill(&work->source, &rows, error);
     }

@@ -106,6 +106,10 @@ RF_MUST_CHECK rf_status rf_trainer_plan_samples(const rf_trainer *trainer, const
 RF_MUST_CHECK rf_status rf_trainer_settle_weights(rf_trainer *trainer, rf_error *error);
 double rf_trainer_scored_weight(const rf_trainer *trainer, const rf_batch *batch);
 
+/* setup_unused.c: a notice for each option that was changed and says something that this run does
+ * not have, as a mask's rate where no token is masked. */
+void rf_trainer_tell_unused(const rf_trainer *trainer);
+
 /* setup_folder.c: the run's folder. */
 RF_MUST_CHECK rf_status rf_trainer_check_folder(rf_trainer *trainer, rf_error *error);
 RF_MUST_CHECK rf_status rf_trainer_claim_folder(rf_trainer *trainer, rf_error *error);

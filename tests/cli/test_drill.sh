@@ -28,6 +28,10 @@ says out '"windows": 9'
 says out '"tokens": 144'
 says out '"sequence_accuracy": '
 says out '"by_position": ['
+expect 0 eval --model "$work/a" --data recall --pairs 3 --sequences 9 --json
+says out '"tokens": 27'
+expect 2 eval --model "$work/a" --data copy --pairs 3
+says err "pairs is for recall"
 expect 0 eval --model "$work/a" --data copy --sequences 2 --by-position 40
 says out "positions 40"
 expect 2 eval --model "$work/a" --data copy --sequences 2 --distance 63

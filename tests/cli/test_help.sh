@@ -40,6 +40,10 @@ says out "updates in all [1000]"
 REFORMER_STEPS=7 "$program" train --help >"$work/out"
 says out "updates in all [7, from REFORMER_STEPS]"
 
+expect 0 generate --help
+says out "[no-]early-stopping"
+says out "end a search"
+
 # Who won.
 printf '{"model": {"hidden_size": 8}, "train": {"steps": 30, "batch": 3, "length": 300}}' >"$work/c.json"
 REFORMER_STEPS=20 REFORMER_BATCH=2 "$program" train -c "$work/c.json" --steps 10 --print-config >"$work/out"

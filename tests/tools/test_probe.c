@@ -535,7 +535,7 @@ static void made_rows_tell_as_in_evaluation(void **state)
     check_refusal(s.options, RF_ERR_ARGUMENT, "last_bytes is for texts");
     s.options.last_bytes = 0;
     s.options.data = s.text;
-    check_refusal(s.options, RF_ERR_ARGUMENT, "distance is for data that are made");
+    check_refusal(s.options, RF_ERR_ARGUMENT, "distance and pairs are for data that are made");
     s.options.distance = 0;
     s.options.data = "addition";
     check_refusal(s.options, RF_ERR_CONFIG, "vocab_size 128");
