@@ -125,13 +125,14 @@ __device__ __forceinline__ float normalise(float (&x)[Quads][4], int width, floa
 /* Columns c ... c + 3 of y's row from the normalised x. */
 template <typename Call>
 __device__ __forceinline__ void write_quad(const Call &call, int64_t row, int c,
-                                           const float (&x)[4], const float (&gain)[4])
+                                           const float (&x)[4])
 {
+    const rf_cuda_quad<float> gain = rf_cuda_load_quad(call.gain, c, call.width, true);
     const rf_cuda_quad<float> bias = rf_cuda_load_quad(call.bias, c, call.width, true);
     rf_cuda_quad<float> out;
 #pragma unroll
     for (int j = 0; j < 4; j++) {
-        out.v[j] = x[j] * gain[j] + bias.v[j];
+        out.v[j] = x[j] * gain.v[j] + bias.v[j];
     }
     rf_cuda_store_reals(call.y + row * call.width, c, call.width, true, out);
 }
@@ -150,8 +151,7 @@ __global__ void forward_kernel(const norm_call<T, Y, float> call)
     for (int q = 0; q < Quads; q++) {
         const int c = column_of(q);
         if (c < call.width) {
-            const rf_cuda_quad<float> gain = rf_cuda_load_quad(call.gain, c, call.width, true);
-            write_quad(call, row, c, x[q], gain.v);
+            write_quad(call, row, c, x[q]);
         }
     }
 }
@@ -160,6 +160,8 @@ __global__ void forward_kernel(const norm_call<T, Y, float> call)
  * blocks find room on a multiprocessor ---- */
 
 constexpr int backward_quads = 4; /* of a lane, at most */
+constexpr int few_quads =
+    2; /* the same where there are two streams, or y is written: more places */
 
 /* A lane's place: its row within the block's, and its first column of quad q. */
 template <int Quads, int Warps> struct row_place {
@@ -327,15 +329,6 @@ __global__ void __launch_bounds__(rf_cuda_threads, 2) backward_kernel(const norm
         load_part<Quads, Warps>(to, width, 1.0F, is_there && !call.write, sum);
         load_part<Quads, Warps>(one_row<const float>{call.gain}, width, 1.0F, true, gain);
         const float inverse = normalise_part<Quads, Warps>(x, width, call.epsilon, shared);
-        if (call.y != nullptr) {
-#pragma unroll
-            for (int q = 0; q < Quads; q++) {
-                const int c = place::column(q);
-                if (is_there && c < width) {
-                    write_quad(call, row, c, x[q], gain[q]);
-                }
-            }
-        }
 #pragma unroll
         for (int q = 0; q < Quads; q++) {
 #pragma unroll
@@ -351,6 +344,15 @@ __global__ void __launch_bounds__(rf_cuda_threads, 2) backward_kernel(const norm
             if (is_there && c < width) {
                 const rf_cuda_quad<float> out = {sum[q][0], sum[q][1], sum[q][2], sum[q][3]};
                 rf_cuda_store_reals(to.at(c), 0, 4, true, out);
+            }
+        }
+        if (Quads <= few_quads && call.y != nullptr) {
+#pragma unroll
+            for (int q = 0; q < Quads; q++) {
+                const int c = place::column(q);
+                if (is_there && c < width) {
+                    write_quad(call, row, c, x[q]);
+                }
             }
         }
     }
@@ -410,10 +412,11 @@ void backward(const rf_device *device, const rf_layer_norm_backward *norm, float
     call.write = norm->write;
     call.chunk = cut.chunk;
     call.partial = scratch;
-    constexpr int row_warps = Quads > backward_quads ? Quads / backward_quads : 1;
-    const auto kernel = call.split < call.width
-                            ? backward_kernel<T, Y, X, Quads / row_warps, row_warps, true>
-                            : backward_kernel<T, Y, X, Quads / row_warps, row_warps, false>;
+    constexpr int usual = Quads > backward_quads ? Quads / backward_quads : 1; /* warps a row */
+    constexpr int more = Quads > few_quads ? Quads / few_quads : 1;
+    const auto kernel = call.split < call.width ? backward_kernel<T, Y, X, Quads / more, more, true>
+                        : call.y != nullptr ? backward_kernel<T, Y, X, Quads / more, more, false>
+                                            : backward_kernel<T, Y, X, Quads / usual, usual, false>;
     kernel<<<static_cast<unsigned>(cut.chunks), rf_cuda_threads, 0, stream>>>(call);
     float *const results[2] = {rf_cuda_data<float>(&norm->gain_gradient),
                                rf_cuda_data<float>(&norm->bias_gradient)};
