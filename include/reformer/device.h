@@ -1,4 +1,4 @@
-/* Where this build can compute. */
+/* Devices on which this build can compute. */
 #ifndef REFORMER_DEVICE_H
 #define REFORMER_DEVICE_H
 
@@ -12,17 +12,17 @@ extern "C" {
 #endif
 
 typedef struct rf_device_info {
-    char name[16];         /* as the option "device" takes it: "cpu", "cuda:0" */
-    char description[256]; /* "NVIDIA H100 80GB HBM3" */
-    size_t memory_bytes;
-    int threads;                      /* of the CPU; 0 for a GPU */
+    char name[16];                    /* as the option `device` takes it: "cpu", "cuda:0" */
+    char description[256];            /* "NVIDIA H100 80GB HBM3" */
+    size_t memory_bytes;              /* in total */
+    int threads;                      /* hardware threads of the CPU; 0 for a GPU */
     int compute_major, compute_minor; /* compute capability of a GPU; 0 for the CPU */
     bool is_usable;                   /* false: too old for this build */
 } rf_device_info;
 
-/* The CPU, then every GPU: writes at most `capacity` of them, and how many there are to *count.
- * *has_cuda: was this library built with CUDA? If not, or without a driver, only the CPU is listed.
- */
+/* List the CPU, then every GPU. Writes at most `capacity` entries to devices [capacity], and the
+ * number of devices there are to *count. *has_cuda tells whether the library was built with CUDA;
+ * if not, or without a driver, only the CPU is listed. */
 RF_API RF_MUST_CHECK rf_status rf_device_list(rf_device_info *devices, int capacity, int *count,
                                               bool *has_cuda, rf_error *error);
 

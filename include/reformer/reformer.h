@@ -1,5 +1,5 @@
-/* All of the library's public interface. See model.h, tasks.h, inside.h, probe.h, layer.h,
- * generate.h, train.h, tools.h, bench.h and device.h. */
+/* The whole public interface. docs/api.md says which header has what; status.h has the conventions
+ * that all functions share. */
 #ifndef REFORMER_REFORMER_H
 #define REFORMER_REFORMER_H
 #include "reformer/bench.h"

@@ -1,5 +1,6 @@
 /* The list of commands and the options that several of them share. */
 #include "command.h"
+#include "common_options.h"
 
 #include <string.h>
 
@@ -18,83 +19,19 @@ static const struct shared_option {
     rf_option option;
 } shared_options[] = {
     {RF_SHARED_MODEL,
-     {.name = "model",
-      .letter = 'm',
-      .kind = RF_OPTION_STRING,
-      .argument = "DIR",
-      .key = "model",
-      .required = true,
-      .group = "what",
-      .help = "model directory"}},
+     {RF_COMMON_MODEL, .required = true, .group = "what", .help = "model directory"}},
+    {RF_SHARED_TEXT, {RF_COMMON_TEXT, .group = "what", .help = "the text"}},
     {RF_SHARED_TEXT,
-     {.name = "text",
-      .letter = 'p',
-      .kind = RF_OPTION_STRING,
-      .argument = "TEXT",
-      .group = "what",
-      .help = "the text"}},
-    {RF_SHARED_TEXT,
-     {.name = "data",
-      .letter = 'd',
-      .kind = RF_OPTION_STRING,
-      .argument = "FILE",
-      .key = "data",
-      .group = "what",
+     {RF_COMMON_DATA, .argument = "FILE",
       .help = "file with the text; without it and --text standard input"}},
+    {RF_SHARED_TEXT, {RF_COMMON_LINES}},
     {RF_SHARED_TEXT,
-     {.name = "lines",
-      .kind = RF_OPTION_FLAG,
-      .key = "lines",
-      .group = "what",
-      .help = "every line is a text of its own"}},
-    {RF_SHARED_TEXT,
-     {.name = "batch",
-      .letter = 'b',
-      .kind = RF_OPTION_INTEGER,
-      .argument = "N",
-      .preset = "1",
-      .low = 1,
-      .high = 1 << 20,
-      .key = "batch",
-      .group = "how",
+     {RF_COMMON_BATCH, .preset = "1", .group = "how",
       .help = "texts computed at once, of like length; what a text gives does not depend on it"}},
-    {RF_SHARED_MODEL,
-     {.name = "num-hashes",
-      .kind = RF_OPTION_INTEGER,
-      .argument = "N",
-      .preset = "0",
-      .high = 1 << 10,
-      .key = "num_hashes",
-      .group = "how",
-      .help = "rounds of LSH attention; 0 for as many as the model says"}},
-    {RF_SHARED_MODEL,
-     {.name = "attention",
-      .kind = RF_OPTION_CHOICE,
-      .argument = "KIND",
-      .preset = "as-is",
-      .choices = "as-is|full|lsh",
-      .key = "attention",
-      .group = "how",
-      .help = "what lsh and full_shared layers compute, with the same weights: as-is, full (every "
-              "token) or lsh"}},
-    {RF_SHARED_MODEL,
-     {.name = "extend-positions",
-      .kind = RF_OPTION_INTEGER,
-      .argument = "N",
-      .preset = "0",
-      .high = 2147483647,
-      .key = "extend_positions",
-      .group = "how",
-      .help = "at least N positions: rows of the position tables are repeated; 0 for as many as "
-              "there are"}},
-    {RF_SHARED_MODEL,
-     {.name = "stream",
-      .kind = RF_OPTION_CHOICE,
-      .argument = "KIND",
-      .choices = "fixed32|float32",
-      .key = "stream",
-      .group = "how",
-      .help = "numbers of the residual streams; without it as the model says, else fixed32"}},
+    {RF_SHARED_MODEL, {RF_COMMON_NUM_HASHES, .high = 1 << 10, .group = "how"}},
+    {RF_SHARED_MODEL, {RF_COMMON_ATTENTION, .group = "how"}},
+    {RF_SHARED_MODEL, {RF_COMMON_EXTEND_POSITIONS, .group = "how"}},
+    {RF_SHARED_MODEL, {RF_COMMON_STREAM, .group = "how"}},
     {RF_SHARED_CONFIG,
      {.name = "config",
       .letter = 'c',
@@ -209,7 +146,7 @@ rf_status rf_command_unknown(const char *name, rf_error *error)
 
 size_t rf_command_option_count(const rf_command *command)
 {
-    size_t count = command->option_count + command->more_count;
+    size_t count = command->option_count;
     for (size_t row = 0; row < SHARED_COUNT; row++) {
         count += has_shared(command, row) ? 1 : 0;
     }
@@ -222,10 +159,6 @@ const rf_option *rf_command_option(const rf_command *command, size_t index)
         return &command->options[index];
     }
     index -= command->option_count;
-    if (index < command->more_count) {
-        return &command->more_options[index];
-    }
-    index -= command->more_count;
     for (size_t row = 0; row < SHARED_COUNT; row++) {
         if (has_shared(command, row) && index-- == 0) {
             return &shared_options[row].option;

@@ -37,10 +37,11 @@ typedef struct rf_command {
     const char *choices; /* of the first argument, "bash|zsh"; NULL = any text */
     const rf_option *options;
     size_t option_count;
-    const rf_option *more_options; /* go on from `options`; NULL = none */
-    size_t more_count;
     unsigned shared;
     bool hidden; /* left out of the list of commands */
+    /* Before defaults are filled in: what the configuration file says, and what does not go with
+     * the rest of the call, is forgotten. May be NULL. */
+    void (*settle)(struct rf_settings *settings);
     /* Rules between options, after all sources are merged; RF_ERR_ARGUMENT with a message. May be
      * NULL. */
     rf_status (*check)(const struct rf_settings *settings, rf_error *error);

@@ -1,4 +1,5 @@
 /* reformer attend: what tokens look at. */
+#include "common_options.h"
 #include "message.h"
 #include "table.h"
 
@@ -10,18 +11,8 @@
 enum { LARGEST_TEXT = 1 << 30, MOST_POSITIONS = 4096 };
 
 static const rf_option options[] = {
-    {.name = "text",
-     .letter = 'p',
-     .kind = RF_OPTION_STRING,
-     .argument = "TEXT",
-     .group = "what",
-     .help = "the text"},
-    {.name = "data",
-     .letter = 'd',
-     .kind = RF_OPTION_STRING,
-     .argument = "FILE",
-     .key = "data",
-     .group = "what",
+    {RF_COMMON_TEXT, .group = "what", .help = "the text"},
+    {RF_COMMON_DATA, .argument = "FILE",
      .help = "file with the text; without it and --text standard input"},
     {.name = "layer",
      .kind = RF_OPTION_INTEGER,
@@ -209,6 +200,7 @@ static rf_status attend(const rf_settings *settings, char **report, rf_error *er
         .stream = rf_settings_string(settings, "stream"),
         .extend_positions = rf_settings_integer(settings, "extend-positions"),
         .num_hashes = rf_settings_integer(settings, "num-hashes"),
+        .attention = rf_settings_string(settings, "attention"),
         .threads = (int)rf_settings_integer(settings, "threads"),
         .log = rf_cli_log(settings),
     };
@@ -224,16 +216,7 @@ static int run(const rf_settings *settings)
     rf_error error = {0};
     char *text = NULL;
     rf_status status = attend(settings, &text, &error);
-    int code = rf_cli_report(settings->command, status, &error);
-    json_t *report = text != NULL ? json_loads(text, 0, NULL) : NULL;
-    if (report != NULL && rf_settings_flag(settings, "json")) {
-        code = rf_cli_print_json(json_incref(report));
-    } else if (report != NULL) {
-        print_report(report);
-    }
-    json_decref(report);
-    rf_text_release(text);
-    return code;
+    return rf_cli_show_report(settings, status, &error, text, print_report);
 }
 
 const rf_command rf_command_attend = {
@@ -241,7 +224,8 @@ const rf_command rf_command_attend = {
     .purpose = "What tokens look at: attention weights of a head",
     .description =
         "The weights of one head of one layer over the positions of the text, the rounds of an LSH "
-        "layer merged as the model merges them, and by round in --json and --csv. They sum to 1.",
+        "layer merged as the model merges them, and by round in --json and --csv. They sum to 1, "
+        "but for rounding in a token that sees only itself.",
     .examples =
         {"attend --model runs/book --text 'the whale, the sea' --position -1",
          "attend --model runs/book --data book.txt --layer 1 --token whale --picture a.svg"},

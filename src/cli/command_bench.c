@@ -4,6 +4,7 @@
 #include "bench_collisions.h"
 #include "bench_generate.h"
 #include "bench_length.h"
+#include "common_options.h"
 #include "message.h"
 #include "model_source.h"
 #include "units.h"
@@ -14,33 +15,11 @@
 #include <string.h>
 
 static const rf_option options[] = {
-    {.name = "model",
-     .letter = 'm',
-     .kind = RF_OPTION_STRING,
-     .argument = "DIR",
-     .key = "model",
-     .group = "step",
+    {RF_COMMON_MODEL, .group = "step",
      .help = "model directory; else the \"model\" section of --config with random weights"},
-    {.name = "length",
-     .letter = 'l',
-     .kind = RF_OPTION_INTEGER,
-     .argument = "N",
-     .preset = "2048",
-     .low = 2,
-     .high = 2147483647,
-     .key = "length",
-     .group = "what",
+    {RF_COMMON_LENGTH, .preset = "2048", .low = 2, .group = "what",
      .help = "tokens a sequence; generate: of the prompt"},
-    {.name = "batch",
-     .letter = 'b',
-     .kind = RF_OPTION_INTEGER,
-     .argument = "N",
-     .preset = "1",
-     .low = 1,
-     .high = 1 << 20,
-     .key = "batch",
-     .group = "what",
-     .help = "sequences computed at once"},
+    {RF_COMMON_BATCH, .preset = "1", .group = "what", .help = "sequences computed at once"},
     {.name = "repeats",
      .letter = 'n',
      .kind = RF_OPTION_INTEGER,
@@ -83,44 +62,12 @@ static const rf_option options[] = {
      .key = "by_operation",
      .group = "step",
      .help = "also one more step with the time of each operation, waited for one by one"},
-    {.name = "memory-limit",
-     .kind = RF_OPTION_SIZE,
-     .argument = "SIZE",
-     .preset = "0",
-     .key = "memory_limit",
-     .group = "step",
+    {RF_COMMON_MEMORY_LIMIT, .group = "step",
      .help = "cut the work so that it stays within; 0 for no limit"},
-    {.name = "optimizer",
-     .kind = RF_OPTION_CHOICE,
-     .argument = "NAME",
-     .preset = "adamw",
-     .choices = "adamw|adafactor",
-     .key = "optimizer",
-     .group = "step",
-     .help = "what updates the weights"},
-    {.name = "adafactor-beta1",
-     .kind = RF_OPTION_NUMBER,
-     .argument = "X",
-     .preset = "0",
-     .high = 1,
-     .key = "adafactor_beta1",
-     .group = "step",
-     .help = "decay of Adafactor's mean update; 0 to keep none"},
-    {.name = "stream",
-     .kind = RF_OPTION_CHOICE,
-     .argument = "KIND",
-     .choices = "fixed32|float32",
-     .key = "stream",
-     .group = "step",
-     .help = "numbers of the residual streams; without it as the model says, else fixed32"},
-    {.name = "gradient-stream",
-     .kind = RF_OPTION_CHOICE,
-     .argument = "KIND",
-     .preset = "f32",
-     .choices = "f32|bf16",
-     .key = "gradient_stream",
-     .group = "step",
-     .help = "numbers of the streams' gradients; bf16 takes half the memory"},
+    {RF_COMMON_OPTIMIZER, .group = "step", .help = "what updates the weights"},
+    {RF_COMMON_ADAFACTOR_BETA1, .group = "step"},
+    {RF_COMMON_STREAM, .group = "step"},
+    {RF_COMMON_GRADIENT_STREAM, .group = "step"},
     {.name = "kind",
      .kind = RF_OPTION_CHOICE,
      .argument = "KIND",
@@ -256,13 +203,7 @@ static const rf_option options[] = {
      .key = "draws",
      .group = "collisions",
      .help = "random rotations for each number of buckets, a multiple of 1024"},
-    {.name = "seed",
-     .letter = 's',
-     .kind = RF_OPTION_INTEGER,
-     .argument = "N",
-     .preset = "0",
-     .key = "seed",
-     .group = "collisions",
+    {RF_COMMON_SEED, .preset = "0", .group = "collisions",
      .help = "what the rotations and the vectors follow from"},
     {.name = "heads-at-a-time",
      .kind = RF_OPTION_INTEGER,
@@ -306,7 +247,10 @@ static void print_report(const json_t *report)
                1e2 * number_of(report, "share_of_matrix_peak"),
                number_of(report, "matrix_peak_flops_per_second"));
     }
-    printf("\nloss        %.4f\n", number_of(report, "loss"));
+    printf("\n");
+    if (json_is_number(json_object_get(report, "loss"))) {
+        printf("loss        %.4f\n", number_of(report, "loss"));
+    }
     const char *name;
     json_t *operation;
     json_object_foreach(json_object_get(report, "operations"), name, operation)
@@ -409,16 +353,7 @@ static int run(const rf_settings *settings)
         kind++;
     }
     rf_status status = kind->run(settings, &text, &error);
-    int code = rf_cli_report(settings->command, status, &error);
-    json_t *report = text != NULL ? json_loads(text, 0, NULL) : NULL;
-    if (report != NULL && rf_settings_flag(settings, "json")) {
-        code = rf_cli_print_json(json_incref(report));
-    } else if (report != NULL) {
-        kind->print(report);
-    }
-    json_decref(report);
-    rf_text_release(text);
-    return code;
+    return rf_cli_show_report(settings, status, &error, text, kind->print);
 }
 
 /* What takes options of its own choice, whatever their groups. */

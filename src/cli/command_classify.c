@@ -1,5 +1,6 @@
 /* reformer classify: labels of texts with their probabilities. */
 #include "batches.h"
+#include "common_options.h"
 #include "message.h"
 
 #include <stdlib.h>
@@ -11,17 +12,9 @@ static const rf_option options[] = {
      .argument = "TEXT",
      .group = "what",
      .help = "a second text that is judged together with the first; it follows it"},
-    {.name = "text-field",
-     .kind = RF_OPTION_STRING,
-     .argument = "NAME",
-     .key = "text_field",
-     .group = "what",
+    {RF_COMMON_TEXT_FIELD,
      .help = "with --lines: each line is a JSON object, whose text is called this, or 'text'"},
-    {.name = "pair-field",
-     .kind = RF_OPTION_STRING,
-     .argument = "NAME",
-     .key = "pair_field",
-     .group = "what",
+    {RF_COMMON_PAIR_FIELD,
      .help = "with --lines: the same of its second text, else 'text_pair', if it has one"},
     {.name = "all",
      .kind = RF_OPTION_FLAG,

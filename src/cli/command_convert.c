@@ -1,20 +1,16 @@
 /* reformer convert: a model directory in another format, another type of number, or in shards of
  * another size. */
+#include "common_options.h"
 #include "message.h"
 
 #include "reformer/model.h"
 
-#include <string.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const rf_option options[] = {
-    {.name = "model",
-     .letter = 'm',
-     .kind = RF_OPTION_STRING,
-     .argument = "DIR",
-     .key = "model",
-     .required = true,
-     .group = "what",
-     .help = "model directory to read"},
+    {RF_COMMON_MODEL, .required = true, .group = "what", .help = "model directory to read"},
     {.name = "output",
      .letter = 'o',
      .kind = RF_OPTION_STRING,
@@ -46,23 +42,8 @@ static const rf_option options[] = {
      .key = "task",
      .group = "what",
      .help = "another head: the old one is left out, the new one has first values; else as it is"},
-    {.name = "direction",
-     .kind = RF_OPTION_CHOICE,
-     .argument = "WHICH",
-     .choices = "as-is|causal|bidirectional",
-     .preset = "as-is",
-     .key = "direction",
-     .group = "what",
-     .help = "what a token sees: what is before it, or both sides; lm and masked-lm have theirs"},
-    {.name = "extend-positions",
-     .kind = RF_OPTION_INTEGER,
-     .argument = "N",
-     .preset = "0",
-     .high = 2147483647,
-     .key = "extend_positions",
-     .group = "what",
-     .help = "at least N positions: rows of the position tables are repeated; 0 for as many as "
-             "there are"},
+    {RF_COMMON_DIRECTION, .group = "what"},
+    {RF_COMMON_EXTEND_POSITIONS, .group = "what"},
     {.name = "shard-size",
      .kind = RF_OPTION_SIZE,
      .argument = "SIZE",
@@ -92,12 +73,45 @@ static rf_status convert(const rf_settings *settings, rf_error *error)
     return status;
 }
 
+/* Whatever they are called. */
+static bool is_same_folder(const char *a, const char *b)
+{
+    struct stat one;
+    struct stat other;
+    return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev &&
+           one.st_ino == other.st_ino;
+}
+
+/* What makes a folder a model's; NULL where nothing does. Its other files (a tokenizer, shards)
+ * would mix with the new ones. */
+static const char *model_file_in(const char *folder)
+{
+    static const char *const names[] = {"config.json", "model.safetensors",
+                                        "model.safetensors.index.json", "pytorch_model.bin",
+                                        "pytorch_model.bin.index.json"};
+    char path[RF_PATH_BYTES];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        int length = snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        if (length > 0 && length < RF_PATH_BYTES && access(path, F_OK) == 0) {
+            return names[i];
+        }
+    }
+    return NULL;
+}
+
 static int run(const rf_settings *settings)
 {
     rf_error error = {0};
-    if (strcmp(rf_settings_string(settings, "model"), rf_settings_string(settings, "output")) ==
-        0) {
+    const char *output = rf_settings_string(settings, "output");
+    if (is_same_folder(rf_settings_string(settings, "model"), output)) {
         rf_cli_message("convert: --output is the folder of --model; give another one");
+        return 2;
+    }
+    const char *found = model_file_in(output);
+    if (found != NULL) {
+        rf_cli_message("convert: %s holds a %s already, which would be replaced; choose another "
+                       "output folder",
+                       output, found);
         return 2;
     }
     return rf_cli_report(settings->command, convert(settings, &error), &error);

@@ -144,18 +144,7 @@ static int run(const rf_settings *settings)
         .output = rf_settings_string(settings, "output"),
     };
     rf_status status = rf_curves(&curves, &text, &error);
-    int code = rf_cli_report(settings->command, status, &error);
-    if (status == RF_OK) {
-        json_t *report = json_loads(text, 0, NULL);
-        if (rf_settings_flag(settings, "json")) {
-            code = rf_cli_print_json(json_incref(report));
-        } else {
-            print_report(report);
-        }
-        json_decref(report);
-    }
-    rf_text_release(text);
-    return code;
+    return rf_cli_show_report(settings, status, &error, text, print_report);
 }
 
 const rf_command rf_command_curves = {

@@ -1,4 +1,5 @@
 /* reformer illustrate: pictures of what a model does, drawn from what it computes. */
+#include "common_options.h"
 #include "message.h"
 
 #include "reformer/model.h"
@@ -9,26 +10,11 @@
 enum { MOST_TEXT = 1 << 22 };
 
 static const rf_option options[] = {
-    {.name = "model",
-     .letter = 'm',
-     .kind = RF_OPTION_STRING,
-     .argument = "DIR",
-     .key = "model",
-     .group = "what",
+    {RF_COMMON_MODEL, .group = "what",
      .help = "model directory; else a small model with random weights is drawn"},
-    {.name = "text",
-     .letter = 'p',
-     .kind = RF_OPTION_STRING,
-     .argument = "TEXT",
-     .group = "what",
+    {RF_COMMON_TEXT, .group = "what",
      .help = "the text whose tokens are drawn; without it and --data a verse of ours"},
-    {.name = "data",
-     .letter = 'd',
-     .kind = RF_OPTION_STRING,
-     .argument = "FILE",
-     .key = "data",
-     .group = "what",
-     .help = "file with the text, - for standard input"},
+    {RF_COMMON_DATA, .argument = "FILE", .help = "file with the text, - for standard input"},
     {.name = "scenes",
      .kind = RF_OPTION_STRING,
      .argument = "A[,B]",
@@ -71,30 +57,9 @@ static const rf_option options[] = {
      .key = "position",
      .group = "what",
      .help = "token to draw, counted from 0; -1: the picture chooses"},
-    {.name = "num-hashes",
-     .kind = RF_OPTION_INTEGER,
-     .argument = "N",
-     .preset = "0",
-     .high = 1 << 10,
-     .key = "num_hashes",
-     .group = "how",
-     .help = "rounds of LSH attention; 0 for as many as the model says"},
-    {.name = "extend-positions",
-     .kind = RF_OPTION_INTEGER,
-     .argument = "N",
-     .preset = "0",
-     .high = 2147483647,
-     .key = "extend_positions",
-     .group = "how",
-     .help = "at least N positions: rows of the position tables are repeated; 0 for as many as "
-             "there are"},
-    {.name = "seed",
-     .letter = 's',
-     .kind = RF_OPTION_INTEGER,
-     .argument = "N",
-     .preset = "0",
-     .key = "seed",
-     .group = "how",
+    {RF_COMMON_NUM_HASHES, .high = 1 << 10, .group = "how"},
+    {RF_COMMON_EXTEND_POSITIONS, .group = "how"},
+    {RF_COMMON_SEED, .preset = "0", .group = "how",
      .help = "of what is drawn at random: points, rotations, the small model's weights"},
     {.name = "timing",
      .kind = RF_OPTION_FLAG,
@@ -176,17 +141,15 @@ static rf_status write_command(const rf_settings *settings, rf_bytes *command, r
     return status;
 }
 
-static void print_files(const char *report)
+static void print_files(const json_t *report)
 {
-    json_t *object = json_loads(report, 0, NULL);
-    const json_t *files = json_object_get(object, "files");
+    const json_t *files = json_object_get(report, "files");
     size_t i = 0;
     const json_t *file = NULL;
     json_array_foreach(files, i, file)
     {
         printf("%s\n", json_string_value(file));
     }
-    json_decref(object);
 }
 
 static rf_status illustrate(const rf_settings *settings, const rf_bytes *text,
@@ -226,13 +189,7 @@ static int run(const rf_settings *settings)
     if (status == RF_OK) {
         status = illustrate(settings, &text, &command, &report, &error);
     }
-    int code = rf_cli_report(settings->command, status, &error);
-    if (report != NULL && rf_settings_flag(settings, "json")) {
-        code = rf_cli_print_json(json_loads(report, 0, NULL));
-    } else if (report != NULL) {
-        print_files(report);
-    }
-    rf_text_release(report);
+    int code = rf_cli_show_report(settings, status, &error, report, print_files);
     rf_bytes_clear(&command);
     rf_bytes_clear(&text);
     return code;

@@ -1,4 +1,5 @@
 /* reformer inspect: what a model directory holds. */
+#include "common_options.h"
 #include "message.h"
 #include "table.h"
 
@@ -6,14 +7,7 @@
 #include "reformer/tools.h"
 
 static const rf_option options[] = {
-    {.name = "model",
-     .letter = 'm',
-     .kind = RF_OPTION_STRING,
-     .argument = "DIR",
-     .key = "model",
-     .required = true,
-     .group = "what",
-     .help = "model directory"},
+    {RF_COMMON_MODEL, .required = true, .group = "what", .help = "model directory"},
 };
 
 /* "[64, 128]" as "64 x 128"; a scalar is "1". */
@@ -81,16 +75,7 @@ static int run(const rf_settings *settings)
     rf_error error = {0};
     char *text = NULL;
     rf_status status = rf_inspect(rf_settings_string(settings, "model"), &text, &error);
-    int code = rf_cli_report(settings->command, status, &error);
-    json_t *report = text != NULL ? json_loads(text, 0, NULL) : NULL;
-    if (report != NULL && rf_settings_flag(settings, "json")) {
-        code = rf_cli_print_json(json_incref(report));
-    } else if (report != NULL) {
-        print_report(report);
-    }
-    json_decref(report);
-    rf_text_release(text);
-    return code;
+    return rf_cli_show_report(settings, status, &error, text, print_report);
 }
 
 const rf_command rf_command_inspect = {

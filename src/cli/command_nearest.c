@@ -1,4 +1,5 @@
 /* reformer nearest: arithmetic with words. */
+#include "common_options.h"
 #include "message.h"
 #include "table.h"
 
@@ -6,12 +7,7 @@
 #include "reformer/tools.h"
 
 static const rf_option options[] = {
-    {.name = "data",
-     .letter = 'd',
-     .kind = RF_OPTION_STRING,
-     .argument = "PATH",
-     .key = "data",
-     .group = "what",
+    {RF_COMMON_DATA, .argument = "PATH",
      .help = "file, folder or pattern: the words of this text are compared; without it those of "
              "the vocabulary"},
     {.name = "vectors",
@@ -156,16 +152,7 @@ static int run(const rf_settings *settings)
         .log = rf_cli_log(settings),
     };
     rf_status status = rf_nearest(&how, &text, &error);
-    int code = rf_cli_report(settings->command, status, &error);
-    json_t *report = text != NULL ? json_loads(text, 0, NULL) : NULL;
-    if (report != NULL && rf_settings_flag(settings, "json")) {
-        code = rf_cli_print_json(json_incref(report));
-    } else if (report != NULL) {
-        print_report(report);
-    }
-    json_decref(report);
-    rf_text_release(text);
-    return code;
+    return rf_cli_show_report(settings, status, &error, text, print_report);
 }
 
 const rf_command rf_command_nearest = {

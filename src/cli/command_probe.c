@@ -1,4 +1,5 @@
 /* reformer probe: what the attention of a model does on a text. */
+#include "common_options.h"
 #include "message.h"
 #include "table.h"
 
@@ -9,29 +10,14 @@
 #include <string.h>
 
 static const rf_option options[] = {
-    {.name = "data",
-     .letter = 'd',
-     .kind = RF_OPTION_STRING,
-     .argument = "TEXT",
-     .key = "data",
-     .required = true,
-     .group = "what",
-     .help = "file, folder or pattern of files, whose first windows are looked at"},
-    {.name = "last-bytes",
-     .kind = RF_OPTION_SIZE,
-     .argument = "SIZE",
-     .preset = "0",
-     .key = "last_bytes",
-     .group = "what",
-     .help = "only the last bytes of the data; 0 for all"},
-    {.name = "length",
-     .letter = 'l',
-     .kind = RF_OPTION_INTEGER,
-     .argument = "N",
-     .preset = "0",
-     .high = 2147483647,
-     .key = "length",
-     .group = "how",
+    {RF_COMMON_DATA, .argument = "TEXT", .required = true,
+     .help = "file, folder or pattern, whose first windows are taken; or copy, reverse, addition, "
+             "recall"},
+    {RF_COMMON_LAST_BYTES},
+    {RF_COMMON_DISTANCE,
+     .help = "copy and recall: as in train; 0 for half the length, and as far as fits"},
+    {RF_COMMON_PAIRS},
+    {RF_COMMON_LENGTH, .preset = "0", .group = "how",
      .help = "tokens a window; 0 for the length that the model was trained at"},
     {.name = "windows",
      .kind = RF_OPTION_INTEGER,
@@ -72,13 +58,7 @@ static const rf_option options[] = {
      .key = "no_loss",
      .group = "how",
      .help = "leave out the losses without the attention of layers, which take a pass a layer"},
-    {.name = "seed",
-     .letter = 's',
-     .kind = RF_OPTION_INTEGER,
-     .argument = "N",
-     .preset = "0",
-     .key = "seed",
-     .group = "how",
+    {RF_COMMON_SEED, .preset = "0", .group = "how",
      .help = "what everything random follows from (here: the tokens and the rotations)"},
     {.name = "output",
      .letter = 'o',
@@ -240,6 +220,8 @@ static int run(const rf_settings *settings)
         .model = rf_settings_string(settings, "model"),
         .data = rf_settings_string(settings, "data"),
         .last_bytes = rf_settings_integer(settings, "last-bytes"),
+        .distance = rf_settings_integer(settings, "distance"),
+        .pairs = rf_settings_integer(settings, "pairs"),
         .length = rf_settings_integer(settings, "length"),
         .windows = rf_settings_integer(settings, "windows"),
         .queries = rf_settings_integer(settings, "queries"),
@@ -259,16 +241,7 @@ static int run(const rf_settings *settings)
         .log = rf_cli_log(settings),
     };
     rf_status status = rf_probe(&how, &text, &error);
-    int code = rf_cli_report(settings->command, status, &error);
-    json_t *report = text != NULL ? json_loads(text, 0, NULL) : NULL;
-    if (report != NULL && rf_settings_flag(settings, "json")) {
-        code = rf_cli_print_json(json_incref(report));
-    } else if (report != NULL) {
-        print_report(report);
-    }
-    json_decref(report);
-    rf_text_release(text);
-    return code;
+    return rf_cli_show_report(settings, status, &error, text, print_report);
 }
 
 const rf_command rf_command_probe = {

@@ -1,4 +1,5 @@
 /* reformer tokenize: text to token ids, ids to text, and training a vocabulary. */
+#include "common_options.h"
 #include "message.h"
 
 #include "reformer/model.h"
@@ -18,26 +19,12 @@ static const rf_option options[] = {
      .key = "model",
      .group = "what",
      .help = "model directory, spiece.model or tokenizer.json"},
-    {.name = "text",
-     .letter = 'p',
-     .kind = RF_OPTION_STRING,
-     .argument = "TEXT",
-     .may_be_empty = true,
-     .group = "what",
+    {RF_COMMON_TEXT, .may_be_empty = true, .group = "what",
      .help = "the text, or with --decode the ids"},
-    {.name = "data",
-     .letter = 'd',
-     .kind = RF_OPTION_STRING,
-     .argument = "FILE",
-     .key = "data",
-     .group = "what",
+    {RF_COMMON_DATA, .argument = "FILE",
      .help = "file with them; without it and --text standard input; with --train a file, folder or "
              "pattern"},
-    {.name = "lines",
-     .kind = RF_OPTION_FLAG,
-     .key = "lines",
-     .group = "what",
-     .help = "every line is a text of its own"},
+    {RF_COMMON_LINES},
     {.name = "decode", .kind = RF_OPTION_FLAG, .group = "what", .help = "from ids to text"},
     {.name = "pieces",
      .kind = RF_OPTION_FLAG,

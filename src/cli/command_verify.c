@@ -1,4 +1,5 @@
 /* reformer verify: the model's numbers against recorded ones, a row a tensor. */
+#include "common_options.h"
 #include "message.h"
 #include "table.h"
 
@@ -6,14 +7,7 @@
 #include "reformer/tools.h"
 
 static const rf_option options[] = {
-    {.name = "model",
-     .letter = 'm',
-     .kind = RF_OPTION_STRING,
-     .argument = "DIR",
-     .key = "model",
-     .required = true,
-     .group = "what",
-     .help = "model directory"},
+    {RF_COMMON_MODEL, .required = true, .group = "what", .help = "model directory"},
     {.name = "reference",
      .kind = RF_OPTION_STRING,
      .argument = "FILE",
@@ -59,14 +53,7 @@ static const rf_option options[] = {
      .key = "generate",
      .group = "how",
      .help = "compare the file's greedy sequences too"},
-    {.name = "lm-head-bias",
-     .kind = RF_OPTION_CHOICE,
-     .argument = "WHEN",
-     .preset = "auto",
-     .choices = "auto|on|off",
-     .key = "lm_head_bias",
-     .group = "how",
-     .help = "whether the output layer's bias is added"},
+    {RF_COMMON_LM_HEAD_BIAS, .group = "how", .help = "whether the output layer's bias is added"},
 };
 
 /* A number of the report in its cell. */

@@ -129,5 +129,8 @@ rf_status rf_settings_read(rf_settings *settings, size_t count, const char *cons
     if (status == RF_OK && path[0] != '\0' && !rf_settings_flag(settings, "help")) {
         status = read_file(settings, path, error);
     }
+    if (status == RF_OK && settings->command->settle != NULL) {
+        settings->command->settle(settings);
+    }
     return status == RF_OK ? rf_settings_read_defaults(settings, error) : status;
 }

@@ -1,6 +1,8 @@
 /* What the program says on standard error, how it ends, and how it hears that it should stop. */
 #include "message.h"
 
+#include "reformer/model.h"
+
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
@@ -109,6 +111,16 @@ void rf_cli_catch_signals(void)
     action.sa_flags = SA_RESTART;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    struct sigaction before;
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) {
+        sigaction(SIGHUP, &action, NULL); /* not under nohup */
+    }
+}
+
+void rf_cli_survive(void)
+{
+    rf_cli_catch_signals();
+    (void)signal(SIGPIPE, SIG_IGN);
 }
 
 int rf_cli_stop_requested(void)
@@ -135,4 +147,19 @@ int rf_cli_print_json(json_t *value)
     json_decref(value);
     rf_bytes_clear(&text);
     return rf_cli_report(NULL, status, &error);
+}
+
+int rf_cli_show_report(const rf_settings *settings, rf_status status, const rf_error *error,
+                       char *report, void (*print)(const json_t *report))
+{
+    int code = rf_cli_report(settings->command, status, error);
+    json_t *found = report != NULL ? json_loads(report, 0, NULL) : NULL;
+    if (found != NULL && rf_settings_flag(settings, "json")) {
+        code = rf_cli_print_json(json_incref(found));
+    } else if (found != NULL) {
+        print(found);
+    }
+    json_decref(found);
+    rf_text_release(report);
+    return code;
 }

@@ -17,13 +17,21 @@ int rf_cli_report(const rf_command *command, rf_status status, const rf_error *e
 /* The library's voice: everything, or with --quiet only warnings. */
 rf_log rf_cli_log(const rf_settings *settings);
 
-/* From now on SIGINT and SIGTERM are counted; a third one ends the program at once. */
+/* From now on SIGINT, SIGTERM and SIGHUP (a terminal that is closed) are counted; a third one ends
+ * the program at once. */
 void rf_cli_catch_signals(void);
+/* The same, and go on where nobody reads what is said any more: a long run should not end because
+ * `| head` did. */
+void rf_cli_survive(void);
 /* 0, 1 (asked to stop), 2 (asked again). */
 int rf_cli_stop_requested(void);
 
 /* A result as JSON on standard output; takes the reference. The exit code. */
 int rf_cli_print_json(json_t *value);
+/* What a tool ended with: why it failed, or its report, as JSON with --json and else by `print`;
+ * releases the report. The exit code. */
+int rf_cli_show_report(const rf_settings *settings, rf_status status, const rf_error *error,
+                       char *report, void (*print)(const json_t *report));
 /* A number, or null where it is not finite. */
 json_t *rf_cli_json_number(double value);
 

@@ -5,6 +5,7 @@
 #include "message.h"
 #include "units.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { BAR_CELLS = 12, LINE_BYTES = 256 };
@@ -21,32 +22,41 @@ static void draw_bar(double share, char bar[BAR_CELLS + 3])
     bar[BAR_CELLS + 2] = '\0';
 }
 
+/* "3.171 bits/byte", or by the token where bytes are no measure. */
+static void write_bits(const rf_train_progress *progress, int digits, char *text, size_t size)
+{
+    bool bytes = isfinite(progress->bits_per_byte);
+    snprintf(text, size, "%.*f bits/%s", digits,
+             bytes ? progress->bits_per_byte : progress->bits_per_token, bytes ? "byte" : "token");
+}
+
 static void show_on_terminal(const rf_train_progress *progress)
 {
     char bar[BAR_CELLS + 3];
     char left[32];
+    char bits[32];
     char line[LINE_BYTES];
     double by_steps = progress->steps > 0 ? (double)progress->step / (double)progress->steps : 0.0;
     double whole = progress->seconds + progress->seconds_left;
     double by_time = whole > 0.0 ? progress->seconds / whole : 0.0;
     draw_bar(by_time > by_steps ? by_time : by_steps, bar);
     rf_cli_write_duration(progress->seconds_left, left, sizeof left);
-    snprintf(line, sizeof line, "%s %lld/%lld loss %.3f, %.3f bits/byte, %.0f tokens/s, %s left",
-             bar, (long long)progress->step, (long long)progress->steps, progress->loss,
-             progress->bits_per_byte, progress->tokens_per_second, left);
+    write_bits(progress, 3, bits, sizeof bits);
+    snprintf(line, sizeof line, "%s %lld/%lld loss %.3f, %s, %.0f tokens/s, %s left", bar,
+             (long long)progress->step, (long long)progress->steps, progress->loss, bits,
+             progress->tokens_per_second, left);
     rf_cli_status_line(line);
 }
 
 static void show_line(const rf_train_progress *progress)
 {
     char left[32];
+    char bits[32];
     rf_cli_write_duration(progress->seconds_left, left, sizeof left);
-    fprintf(
-        stderr,
-        "step %lld/%lld  loss %.4f  %.4f bits/byte  norm %.3f  rate %.3g  %.0f tokens/s  %s left\n",
-        (long long)progress->step, (long long)progress->steps, progress->loss,
-        progress->bits_per_byte, progress->gradient_norm, progress->rate,
-        progress->tokens_per_second, left);
+    write_bits(progress, 4, bits, sizeof bits);
+    fprintf(stderr, "step %lld/%lld  loss %.4f  %s  norm %.3f  rate %.3g  %.0f tokens/s  %s left\n",
+            (long long)progress->step, (long long)progress->steps, progress->loss, bits,
+            progress->gradient_norm, progress->rate, progress->tokens_per_second, left);
 }
 
 void rf_cli_figure_name(const rf_figure *figure, char *name, size_t size)

@@ -333,6 +333,17 @@ rf_status rf_settings_read_object(rf_settings *settings, const char *name, json_
     return RF_OK;
 }
 
+bool rf_settings_forget_file(rf_settings *settings, const char *name)
+{
+    size_t index = find_option(settings->command, name, strlen(name));
+    bool says = index != NO_OPTION && settings->items[index].origin == RF_ORIGIN_FILE;
+    if (says) {
+        json_decref(settings->items[index].value);
+        settings->items[index] = (rf_setting){0};
+    }
+    return says;
+}
+
 rf_status rf_settings_read_defaults(rf_settings *settings, rf_error *error)
 {
     size_t count = rf_command_option_count(settings->command);

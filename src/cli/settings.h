@@ -46,6 +46,8 @@ RF_MUST_CHECK rf_status rf_settings_read_environment(rf_settings *settings,
  * refused. `name` is for messages. */
 RF_MUST_CHECK rf_status rf_settings_read_object(rf_settings *settings, const char *name,
                                                 json_t *object, rf_error *error);
+/* Forget what the configuration file says of an option; whether it said anything that counts. */
+bool rf_settings_forget_file(rf_settings *settings, const char *name);
 /* Fill in the defaults of what no source has said. */
 RF_MUST_CHECK rf_status rf_settings_read_defaults(rf_settings *settings, rf_error *error);
 /* Required options, number of arguments, and the command's own rules. */

@@ -1,116 +1,7 @@
-/* The settings of `reformer train` as the library's options, and the options of documents and of
- * fine-tuning. */
+/* The settings of `reformer train` as the library's options. */
 #include "train_settings.h"
 
 #include <string.h>
-
-const rf_option rf_train_more_options[RF_TRAIN_MORE_OPTIONS] = {
-    {.name = "pack",
-     .kind = RF_OPTION_FLAG,
-     .preset = "no",
-     .key = "pack",
-     .group = "what",
-     .help = "the data are documents; windows hold several, which see nothing of each other "
-             "(language models)"},
-    {.name = "document-separator",
-     .kind = RF_OPTION_STRING,
-     .argument = "TEXT",
-     .key = "document_separator",
-     .group = "what",
-     .help = "with --pack: what stands between documents of a file, as '\\n\\n'; else a file "
-             "is one"},
-    {.name = "distance",
-     .kind = RF_OPTION_INTEGER,
-     .argument = "N",
-     .preset = "0",
-     .high = 2147483647,
-     .key = "distance",
-     .group = "what",
-     .help =
-         "copy: from one separator to the other; recall: from the list to the queries; 0: as far "
-         "as fits"},
-    {.name = "shortest",
-     .kind = RF_OPTION_INTEGER,
-     .argument = "N",
-     .preset = "0",
-     .high = 2147483647,
-     .key = "shortest",
-     .group = "what",
-     .help = "copy, reverse, addition: rows of N to --length tokens; 0 for all of --length"},
-    {.name = "direction",
-     .kind = RF_OPTION_CHOICE,
-     .argument = "WHICH",
-     .choices = "as-is|causal|bidirectional",
-     .preset = "as-is",
-     .key = "direction",
-     .group = "fine-tuning",
-     .help = "what a token sees: what is before it, or both sides; lm and masked-lm have theirs"},
-    {.name = "freeze",
-     .kind = RF_OPTION_STRINGS,
-     .argument = "PATTERN",
-     .key = "freeze",
-     .group = "fine-tuning",
-     .help = "tensors that stay as they are, such as '*.embeddings.*'; repeated or with commas"},
-    {.name = "label-smoothing",
-     .kind = RF_OPTION_NUMBER,
-     .argument = "X",
-     .preset = "0",
-     .high = 1,
-     .key = "label_smoothing",
-     .group = "fine-tuning",
-     .help = "share of the loss that goes to all classes alike; evaluations are without it"},
-    {.name = "class-weights",
-     .kind = RF_OPTION_STRING,
-     .argument = "W",
-     .key = "class_weights",
-     .group = "fine-tuning",
-     .help = "classify: auto (inverse frequency) or a number a label, with commas"},
-    {.name = "decay-steps",
-     .kind = RF_OPTION_INTEGER,
-     .argument = "N",
-     .preset = "0",
-     .key = "decay_steps",
-     .group = "optimizer",
-     .help = "wsd: the last updates, over which the rate falls; 0 for --decay-fraction of them"},
-    {.name = "decay-fraction",
-     .kind = RF_OPTION_NUMBER,
-     .argument = "X",
-     .preset = "0.2",
-     .high = 1,
-     .key = "decay_fraction",
-     .group = "optimizer",
-     .help = "wsd: the last part of the updates after the warm-up, in which the rate falls"},
-    {.name = "spike-guard",
-     .kind = RF_OPTION_NUMBER,
-     .argument = "X",
-     .preset = "0",
-     .key = "spike_guard",
-     .group = "optimizer",
-     .help = "pass over updates of loss or gradient above X times their recent median; 0 for none"},
-    {.name = "milestone-every",
-     .kind = RF_OPTION_INTEGER,
-     .argument = "N",
-     .preset = "0",
-     .key = "milestone_every",
-     .group = "evaluation and records",
-     .help = "updates between checkpoints that are kept for ever, milestone-N; 0 for none"},
-    {.name = "eval-num-hashes",
-     .kind = RF_OPTION_INTEGER,
-     .argument = "N",
-     .preset = "0",
-     .high = 1024,
-     .key = "eval_num_hashes",
-     .group = "evaluation and records",
-     .help = "rounds of LSH attention in evaluations; 0 for as many as in training"},
-    {.name = "overfit-batches",
-     .kind = RF_OPTION_INTEGER,
-     .argument = "N",
-     .preset = "0",
-     .key = "overfit_batches",
-     .group = "batches",
-     .help =
-         "a check: train on the first N batches alone, whose loss must fall to near 0; 0 for no"},
-};
 
 static void set_data(const rf_settings *settings, rf_train_options *train)
 {
@@ -143,6 +34,7 @@ static void set_data(const rf_settings *settings, rf_train_options *train)
     train->length = rf_settings_integer(settings, "length");
     train->distance = rf_settings_integer(settings, "distance");
     train->shortest = rf_settings_integer(settings, "shortest");
+    train->pairs = rf_settings_integer(settings, "pairs");
     train->accumulate = rf_settings_integer(settings, "accumulate");
     train->sequential = rf_settings_flag(settings, "sequential");
     train->batch_by_length = rf_settings_flag(settings, "batch-by-length");

@@ -1,4 +1,4 @@
-/* What `reformer train` was asked for. */
+/* What `reformer train` is asked for: its table of options, and the library's call made of them. */
 #ifndef RF_CLI_TRAIN_SETTINGS_H
 #define RF_CLI_TRAIN_SETTINGS_H
 
@@ -6,9 +6,8 @@
 
 #include "reformer/train.h"
 
-enum { RF_TRAIN_MORE_OPTIONS = 14 };
-/* Options beside those in command_train.c. */
-extern const rf_option rf_train_more_options[RF_TRAIN_MORE_OPTIONS];
+enum { RF_TRAIN_OPTION_COUNT = 74 };
+extern const rf_option rf_train_options_table[RF_TRAIN_OPTION_COUNT]; /* train_options.c */
 
 /* Fill in every option that a setting stands for; strings are the settings'. */
 void rf_train_settings(const rf_settings *settings, rf_train_options *train);

@@ -86,7 +86,7 @@ bool rf_cli_read_size(const char *text, int64_t *bytes)
     for (size_t i = 0; i < sizeof size_units / sizeof size_units[0]; i++) {
         if (strcasecmp(end, size_units[i].name) == 0) {
             double product = number * size_units[i].factor;
-            if (product >= 0x1p63) {
+            if (product >= 0x1p63 || (product < 1.0 && number > 0.0)) {
                 return false;
             }
             *bytes = (int64_t)product;

@@ -10,7 +10,6 @@ enum {
     SYMBOLS = 128,     /* of copy, reverse and recall; 0 separates */
     FIRST_VALUE = 64,  /* of recall: keys are 1 ... 63, values 64 ... 127 */
     NOT_SCORED = -100, /* a label */
-    LIST = 2 * RF_DRILL_PAIRS,
     /* of addition: a digit k is k + 1, 0 is padding */
     DIGITS = 10,
     PLUS = DIGITS + 1,
@@ -135,9 +134,14 @@ static void draw_order(const rf_random_key *key, uint64_t index, int32_t first, 
     }
 }
 
+static int64_t recall_pairs(const rf_drill_rows *rows)
+{
+    return rows->pairs > 0 ? rows->pairs : RF_DRILL_PAIRS;
+}
+
 static int64_t recall_distance(const rf_drill_rows *rows)
 {
-    return rows->distance > 0 ? rows->distance : rows->length - LIST;
+    return rows->distance > 0 ? rows->distance : rows->length - 2 * recall_pairs(rows);
 }
 
 /* Values that belong to no key, and among them a list of keys, each followed by its value, and
@@ -148,18 +152,19 @@ static void write_recall(const rf_drill_rows *rows, int64_t number, int32_t *ids
     rf_random_key shape = key_of(rows, number, DRAWS_SHAPE);
     rf_random_key order = key_of(rows, number, DRAWS_ORDER);
     rf_random_key symbols = key_of(rows, number, DRAWS_SYMBOLS);
-    int32_t keys[RF_DRILL_PAIRS];
-    int32_t places[RF_DRILL_PAIRS];
+    int32_t keys[RF_DRILL_MOST_PAIRS];
+    int32_t places[RF_DRILL_MOST_PAIRS];
+    const int32_t pairs = (int32_t)recall_pairs(rows);
     int64_t distance = recall_distance(rows);
-    uint64_t room = (uint64_t)(rows->length - distance - LIST) + 1;
+    uint64_t room = (uint64_t)(rows->length - distance - 2 * pairs) + 1;
     int64_t start = (int64_t)rf_random_below(&shape, 1, room);
     draw(&symbols, FIRST_VALUE, SYMBOLS - FIRST_VALUE, ids, rows->length);
-    draw_order(&order, 0, 1, FIRST_VALUE - 1, keys, RF_DRILL_PAIRS);
-    draw_order(&order, RF_DRILL_PAIRS, 0, RF_DRILL_PAIRS, places, RF_DRILL_PAIRS);
-    for (int64_t i = 0; i < RF_DRILL_PAIRS; i++) {
+    draw_order(&order, 0, 1, FIRST_VALUE - 1, keys, pairs);
+    draw_order(&order, (uint64_t)pairs, 0, pairs, places, pairs);
+    for (int64_t i = 0; i < pairs; i++) {
         ids[start + 2 * i] = keys[i];
     }
-    for (int64_t i = 0; i < RF_DRILL_PAIRS; i++) {
+    for (int64_t i = 0; i < pairs; i++) {
         int64_t query = start + distance + 2 * i;
         int64_t pair = start + 2 * (int64_t)places[i];
         ids[query] = ids[pair];
@@ -172,8 +177,8 @@ static void write_recall(const rf_drill_rows *rows, int64_t number, int32_t *ids
 
 static rf_status check_distance(const rf_drill_rows *rows, rf_error *error)
 {
-    int64_t least = rows->drill == RF_DRILL_COPY ? 2 : LIST;
-    int64_t most = rows->length - (rows->drill == RF_DRILL_COPY ? 2 : LIST);
+    int64_t least = rows->drill == RF_DRILL_COPY ? 2 : 2 * recall_pairs(rows);
+    int64_t most = rows->length - least;
     if (rows->distance == 0) {
         return RF_OK;
     }
@@ -198,9 +203,18 @@ static rf_status check_distance(const rf_drill_rows *rows, rf_error *error)
 rf_status rf_drill_check(const rf_drill_rows *rows, rf_error *error)
 {
     int64_t least = rows->drill == RF_DRILL_ADDITION ? LEAST_ADDITION
-                    : rows->drill == RF_DRILL_RECALL ? 2 * LIST
+                    : rows->drill == RF_DRILL_RECALL ? 4 * recall_pairs(rows)
                                                      : 4;
     int64_t shortest = rows->shortest > 0 ? rows->shortest : rows->length;
+    if (rows->pairs != 0 && rows->drill != RF_DRILL_RECALL) {
+        return rf_error_set(error, RF_ERR_ARGUMENT, "pairs is for recall; rows of %s have none",
+                            rf_drill_name(rows->drill));
+    }
+    if (rows->pairs < 0 || rows->pairs > RF_DRILL_MOST_PAIRS) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "pairs is %lld, expected 1 to %d, which is as many keys as there are",
+                            (long long)rows->pairs, RF_DRILL_MOST_PAIRS);
+    }
     if (rows->shortest > 0 && rows->drill == RF_DRILL_RECALL) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
                             "shortest is for copy, reverse and addition; all rows of recall are "
@@ -240,9 +254,11 @@ void rf_drill_write(const rf_drill_rows *rows, int64_t number, int32_t *ids, int
 
 uint64_t rf_drill_hash(const rf_drill_rows *rows)
 {
-    const int64_t parts[] = {(int64_t)rows->drill, rows->length, rows->shortest, rows->distance};
+    const int64_t parts[] = {(int64_t)rows->drill, rows->length, rows->shortest, rows->distance,
+                             rows->pairs};
     uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a, of whole numbers */
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+    const size_t count = rows->pairs > 0 ? 5 : 4;   /* as it was before there was a choice */
+    for (size_t i = 0; i < count; i++) {
         hash = (hash ^ (uint64_t)parts[i]) * UINT64_C(1099511628211);
     }
     return hash;

@@ -1,13 +1,13 @@
-/* Data that are made, not read: tasks whose answer is known, to see what a model can learn and over
- * what distance. Every row is a pure function of the seed and the row's number, so that a resumed
- * run goes on as if nothing had happened and rows do not depend on how a step is cut.
- * docs/training.md, "Data that are made". */
+/* Synthetic data, generated and not read: tasks whose answer is known, to see what a model can
+ * learn and over what distance. Every row is a pure function of the seed and the row's number, so
+ * that a resumed run goes on as if nothing had happened and rows do not depend on how a step is
+ * cut. docs/training.md, "Synthetic data". */
 #ifndef RF_DATA_DRILL_H
 #define RF_DATA_DRILL_H
 
 #include "model/config.h"
 
-enum { RF_DRILL_PAIRS = 16 }; /* of recall, in a list */
+enum { RF_DRILL_PAIRS = 16, RF_DRILL_MOST_PAIRS = 63 }; /* of recall, in a list; its keys */
 
 typedef struct rf_drill_rows {
     rf_drill drill;
@@ -18,6 +18,7 @@ typedef struct rf_drill_rows {
                          `length` */
     int64_t distance; /* copy: from one separator to the other; recall: from the list to the
                          queries; 0: half the row, and as far as fits */
+    int64_t pairs;    /* recall: keys with values, at most RF_DRILL_MOST_PAIRS; 0: 16 */
 } rf_drill_rows;
 
 /* Ids that a model of it needs. */

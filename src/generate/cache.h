@@ -1,5 +1,5 @@
 /* What one layer keeps of the past: keys and values, and for LSH layers which tokens share a
- * bucket (ops/ops.h, rf_layer_cache).
+ * bucket (ops/decode.h, rf_layer_cache).
  *
  * A local layer keeps its window only: (before + 1) x chunk places, token t in place t modulo that.
  * An LSH layer keeps every token (place = token) and bucket lists per row, head and round. Masked

@@ -4,6 +4,13 @@
 
 #include <math.h>
 
+/* Scores are divided by the temperature in float: below this they would leave its range, where no
+ * two that differ have shares of the same order anyway. */
+static const double least_temperature = 1e-30;
+
+/* Penalties up to here leave a score's range as it is. */
+static const double largest_penalty = 1e6;
+
 void rf_sampling_default(rf_sampling *sampling)
 {
     *sampling = (rf_sampling){.temperature = 1.0, .top_p = 1.0, .repetition_penalty = 1.0};
@@ -29,10 +36,11 @@ static rf_status check_options(const rf_sampling *options, rf_error *error)
         return rf_error_set(error, RF_ERR_ARGUMENT, "min-p is %g; it must be between 0 (off) and 1",
                             options->min_p);
     }
-    if (!(options->repetition_penalty > 0.0 && isfinite(options->repetition_penalty))) {
+    if (!(options->repetition_penalty >= 1.0 / largest_penalty &&
+          options->repetition_penalty <= largest_penalty)) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "repetition penalty is %g; it must be above 0 (1 = off)",
-                            options->repetition_penalty);
+                            "repetition penalty is %g; it must be between %g and %g (1 = off)",
+                            options->repetition_penalty, 1.0 / largest_penalty, largest_penalty);
     }
     return RF_OK;
 }
@@ -72,7 +80,8 @@ rf_status rf_sampler_arguments(const rf_sampling *options, rf_sample *sample, rf
 {
     RF_TRY(check_options(options, error));
     RF_TRY(check_rules(options, error));
-    *sample = (rf_sample){.temperature = options->temperature,
+    double temperature = options->temperature < least_temperature ? 0.0 : options->temperature;
+    *sample = (rf_sample){.temperature = temperature,
                           .top_p = options->top_p,
                           .min_p = options->min_p,
                           .repetition_penalty = options->repetition_penalty,

@@ -513,9 +513,10 @@ rf_status rf_hf_model_save(const char *folder, const rf_config *config,
     }
     RF_TRY(check_values(folder, parameters, block, store_as, error));
     RF_TRY(rf_folder_create(folder, error));
-    RF_TRY(write_config(folder, config, store_as, error));
+    RF_TRY(write_weights(folder, parameters, block, storage, error));
     RF_TRY(storage->generation != NULL
                ? write_json(folder, "generation_config.json", storage->generation, error)
                : write_generation_config(folder, config, error));
-    return write_weights(folder, parameters, block, storage, error);
+    /* Last, so that what was cut short is not taken for a model. */
+    return write_config(folder, config, store_as, error);
 }

@@ -1,5 +1,5 @@
-/* The shape rule of every operation (ops.h says them in words). A rule first takes the tensor that
- * fixes the sizes, then compares each other tensor with the shape that the first one needs. */
+/* The shape rule of every operation (the headers say them in words). A rule first takes the tensor
+ * that fixes the sizes, then compares each other tensor with the shape that the first one needs. */
 #include "ops/check.h"
 
 /* ---- tensors ----------------------------------------------------------------------------- */

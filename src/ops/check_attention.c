@@ -1,4 +1,4 @@
-/* The shape rules of hashing, sorting and attention (ops.h says them in words). */
+/* The shape rules of hashing, sorting and attention (attention.h says them in words). */
 #include "ops/check.h"
 
 /* The number of buckets, the extra one for masked tokens included, must fit an int32. */

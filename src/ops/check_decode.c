@@ -1,4 +1,4 @@
-/* The shape rules of the operations of decoding (ops.h says them in words). */
+/* The shape rules of the operations of decoding (decode.h says them in words). */
 #include "ops/bucket_lists.h"
 #include "ops/check.h"
 

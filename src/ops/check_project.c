@@ -1,4 +1,4 @@
-/* The shape rule of rf_project (ops.h says it in words). */
+/* The shape rule of rf_project (layers.h says it in words). */
 #include "ops/check.h"
 
 /* The input [rows, k], which is the norm's where there is one. */

@@ -42,6 +42,7 @@ static rf_status open_model(attending *a, rf_error *error)
                              .stream = o->stream,
                              .threads = o->threads,
                              .num_hashes = o->num_hashes,
+                             .attention = o->attention,
                              .extend_positions = o->extend_positions,
                              .log = o->log};
     RF_TRY(rf_model_load(o->model, &load, &a->model, error));

@@ -7,6 +7,7 @@
 #include "tools/open_model.h"
 #include "tools/peak.h"
 #include "tools/plan.h"
+#include "tools/random_batch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,29 +21,12 @@ typedef struct bench {
     rf_step_plan plan;
     size_t rss_before;
     int64_t updates;
-    int32_t *ids;
-    rf_batch batch;
-    double loss;
-    rf_op_times times; /* of the operations of one step */
-    double flops;      /* of the products of a step */
+    rf_random_batch random;
+    rf_outcome outcome; /* of the last step */
+    rf_op_times times;  /* of the operations of one step */
+    double flops;       /* of the products of a step */
     double peak; /* floating-point operations a second of a large product; 0: no memory for it */
 } bench;
-
-static rf_status fill(bench *b, rf_error *error)
-{
-    int64_t count = b->options->batch * b->options->length;
-    const rf_random_key key = {.purpose = RF_PURPOSE_TEST};
-    void *memory = NULL;
-    RF_TRY(rf_allocate((size_t)count * sizeof(int32_t), "tokens", &memory, error));
-    b->ids = memory;
-    for (int64_t i = 0; i < count; i++) {
-        b->ids[i] =
-            (int32_t)rf_random_below(&key, (uint64_t)i, (uint64_t)b->model->config.vocabulary);
-    }
-    b->batch = (rf_batch){
-        .batch = b->options->batch, .length = b->options->length, .ids = b->ids, .labels = b->ids};
-    return RF_OK;
-}
 
 static rf_runner_options runner_options(const bench *b)
 {
@@ -58,23 +42,19 @@ static rf_runner_options runner_options(const bench *b)
 
 static rf_status step(bench *b, int64_t number, rf_error *error)
 {
-    rf_outcome outcome;
-    int64_t scored = rf_batch_scored(&b->batch);
+    const rf_batch *batch = &b->random.batch;
     if (b->options->forward_only) {
-        RF_TRY(rf_runner_forward(b->runner, &b->batch, 0, number, &outcome, error));
+        RF_TRY(rf_runner_forward(b->runner, batch, 0, number, &b->outcome, error));
     } else {
         double norm = 0.0;
         RF_TRY(rf_runner_zero_gradients(b->runner, error));
-        RF_TRY(rf_runner_train(b->runner, &b->batch, 0, number, 1.0F / (float)scored, &outcome,
-                               error));
+        RF_TRY(rf_runner_train(b->runner, batch, 0, number, b->random.factor, &b->outcome, error));
         RF_TRY(rf_optimizer_norm(&b->optimizer, rf_runner_gradients(b->runner), &norm, error));
         RF_TRY(rf_optimizer_update(&b->optimizer, b->model->values, b->model->rounded,
                                    rf_runner_gradients(b->runner), 1e-4,
                                    rf_optimizer_clip_factor(norm, 1.0), ++b->updates, error));
     }
-    RF_TRY(rf_device_sync(b->model->device, error));
-    b->loss = outcome.nll_sum / (double)scored;
-    return RF_OK;
+    return rf_device_sync(b->model->device, error);
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -105,6 +85,14 @@ static json_t *operations_of(const bench *b)
     return object;
 }
 
+/* null where nothing is scored. */
+static json_t *loss_of(const bench *b)
+{
+    const rf_outcome *outcome = &b->outcome;
+    return outcome->scored > 0 ? json_real(outcome->nll_sum / (double)outcome->scored)
+                               : json_null();
+}
+
 static rf_status report_of(const bench *b, double *seconds, int64_t repeats, size_t peak,
                            char **report, rf_error *error)
 {
@@ -117,13 +105,13 @@ static rf_status report_of(const bench *b, double *seconds, int64_t repeats, siz
     double median = repeats % 2 == 1 ? seconds[repeats / 2]
                                      : 0.5 * (seconds[repeats / 2 - 1] + seconds[repeats / 2]);
     json_t *object =
-        json_pack("{s:I, s:I, s:o, s:f, s:f, s:I, s:I, s:I, s:I, s:f, s:I, s:o}", "batch",
+        json_pack("{s:I, s:I, s:o, s:f, s:f, s:I, s:I, s:I, s:I, s:o, s:I, s:o}", "batch",
                   (json_int_t)b->options->batch, "length", (json_int_t)b->options->length,
                   "seconds", list, "median_seconds", median, "tokens_per_second",
                   (double)(b->options->batch * b->options->length) / median, "planned_bytes",
                   (json_int_t)b->plan.peak, "peak_bytes", (json_int_t)peak, "peak_rss_bytes",
                   (json_int_t)peak_resident(), "rss_before_bytes", (json_int_t)b->rss_before,
-                  "loss", b->loss, "parameter_count", (json_int_t)b->model->parameters.total,
+                  "loss", loss_of(b), "parameter_count", (json_int_t)b->model->parameters.total,
                   "plan", rf_plan_to_json(b->model, &shape, &b->plan));
     (void)json_object_set_new(object, "flops", json_real(b->flops));
     if (b->peak > 0.0) {
@@ -153,10 +141,10 @@ static rf_status measure_operations(bench *b, rf_error *error)
     for (int i = 0; i < 2; i++) { /* the first chooses algorithms */
         b->times = (rf_op_times){0};
         if (b->options->forward_only) {
-            RF_TRY(rf_runner_forward(b->runner, &b->batch, 0, 0, &outcome, error));
+            RF_TRY(rf_runner_forward(b->runner, &b->random.batch, 0, 0, &outcome, error));
         } else {
-            float factor = 1.0F / (float)rf_batch_scored(&b->batch);
-            RF_TRY(rf_runner_train(b->runner, &b->batch, 0, 0, factor, &outcome, error));
+            RF_TRY(rf_runner_train(b->runner, &b->random.batch, 0, 0, b->random.factor, &outcome,
+                                   error));
         }
     }
     return RF_OK;
@@ -231,7 +219,8 @@ static rf_status prepare(bench *b, rf_error *error)
         RF_TRY(rf_optimizer_create(b->model->device, &b->model->parameters, &optimizer,
                                    &b->optimizer, error));
     }
-    return fill(b, error);
+    return rf_random_batch_make(&b->model->config, options->batch, options->length, &b->random,
+                                error);
 }
 
 rf_status rf_bench_step(const rf_bench_options *options, char **report, rf_error *error)
@@ -267,7 +256,7 @@ rf_status rf_bench_step(const rf_bench_options *options, char **report, rf_error
     RF_TRY_DONE(report_of(&b, seconds, options->repeats, peak, report, error));
 done:
     rf_release(memory);
-    rf_release(b.ids);
+    rf_random_batch_clear(&b.random);
     rf_optimizer_clear(&b.optimizer);
     rf_runner_destroy(b.runner);
     rf_model_destroy(b.model);

@@ -6,7 +6,7 @@
 #include "tools/estimate.h"
 
 #include "base/clock.h"
-#include "base/memory.h"
+#include "tools/random_batch.h"
 
 enum { CPU_TOKENS = 2048, GPU_TOKENS = 32768, REPEATS = 3 };
 
@@ -44,8 +44,7 @@ double rf_sum_bytes(const rf_op_times *work)
 typedef struct trial {
     rf_model *model;
     rf_runner_options options;
-    rf_batch batch;
-    int32_t *ids; /* [batch, length] */
+    rf_random_batch random;
 } trial;
 
 static int64_t least(int64_t a, int64_t b)
@@ -66,19 +65,7 @@ static rf_status prepare(trial *t, rf_error *error)
     t->options.length = least(t->options.length, tokens);
     t->options.batch = least(t->options.batch, 1 + (tokens - 1) / t->options.length);
     t->options.memory_budget = 0;
-    const int64_t count = t->options.batch * t->options.length;
-    const rf_random_key key = {.purpose = RF_PURPOSE_TEST};
-    void *memory = NULL;
-    RF_TRY(rf_allocate((size_t)count * sizeof(int32_t), "tokens", &memory, error));
-    t->ids = memory;
-    for (int64_t i = 0; i < count; i++) {
-        t->ids[i] = (int32_t)rf_random_below(&key, (uint64_t)i, (uint64_t)config->vocabulary);
-    }
-    t->batch = (rf_batch){.batch = t->options.batch,
-                          .length = t->options.length,
-                          .ids = t->ids,
-                          .labels = rf_class_has_lm_head(config->model_class) ? t->ids : NULL};
-    return RF_OK;
+    return rf_random_batch_make(config, t->options.batch, t->options.length, &t->random, error);
 }
 
 static rf_status pass_once(const trial *t, rf_runner *runner, int64_t number, rf_error *error)
@@ -86,10 +73,10 @@ static rf_status pass_once(const trial *t, rf_runner *runner, int64_t number, rf
     rf_outcome outcome;
     if (t->options.training) {
         RF_TRY(rf_runner_zero_gradients(runner, error));
-        float factor = 1.0F / (float)rf_batch_scored(&t->batch);
-        RF_TRY(rf_runner_train(runner, &t->batch, 0, number, factor, &outcome, error));
+        RF_TRY(rf_runner_train(runner, &t->random.batch, 0, number, t->random.factor, &outcome,
+                               error));
     } else {
-        RF_TRY(rf_runner_forward(runner, &t->batch, 0, number, &outcome, error));
+        RF_TRY(rf_runner_forward(runner, &t->random.batch, 0, number, &outcome, error));
     }
     return rf_device_sync(t->model->device, error);
 }
@@ -179,12 +166,6 @@ rf_status rf_estimate_step(rf_model *model, const rf_runner_options *options,
     double whole = 0.0;
     double update = 0.0;
     rf_status status = RF_OK;
-    if (options->training && !rf_class_has_lm_head(model->config.model_class)) {
-        return rf_error_set(error, RF_ERR_UNSUPPORTED,
-                            "the time of a training step is measured with language models; this "
-                            "is a %s",
-                            rf_class_name(model->config.model_class));
-    }
     RF_TRY(rf_count_work(model, options, &work, error));
     RF_TRY_DONE(prepare(&t, error));
     RF_TRY_DONE(time_trial(&t, &times, &whole, error));
@@ -195,6 +176,6 @@ rf_status rf_estimate_step(rf_model *model, const rf_runner_options *options,
     double waiting = apart > whole && apart > 0.0 ? whole / apart : 1.0;
     *seconds = scaled(&times, &work) * waiting + update;
 done:
-    rf_release(t.ids);
+    rf_random_batch_clear(&t.random);
     return status;
 }

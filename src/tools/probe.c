@@ -33,16 +33,37 @@ typedef struct probe {
 
 /* ---- the model and its text -------------------------------------------------------------- */
 
+/* What is for texts, and what for rows that are made. */
+static rf_status check_data(const rf_probe_options *o, rf_error *error)
+{
+    const bool is_made = rf_drill_named(o->data) != RF_DRILL_NONE;
+    if (is_made && o->last_bytes > 0) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "last_bytes is for texts, but the data are made (%s); leave it out, "
+                            "or say ./%s for a file of that name",
+                            o->data, o->data);
+    }
+    if (!is_made && (o->distance > 0 || o->pairs > 0)) {
+        return rf_error_set(
+            error, RF_ERR_ARGUMENT,
+            "distance and pairs are for data that are made (copy, recall), but data "
+            "is %s",
+            o->data);
+    }
+    return RF_OK;
+}
+
 static rf_status check_options(const rf_probe_options *o, rf_error *error)
 {
     if (o->model == NULL || o->data == NULL) {
         return rf_error_set(error, RF_ERR_ARGUMENT, "a probe needs a model and a text (data)");
     }
-    if (o->length < 0 || o->length == 1 || o->windows < 0 || o->last_bytes < 0) {
+    if (o->length < 0 || o->length == 1 || o->windows < 0 || o->last_bytes < 0 || o->distance < 0) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "length %lld, windows %lld, last_bytes %lld: none may be negative, and "
-                            "a window needs 2 tokens",
-                            (long long)o->length, (long long)o->windows, (long long)o->last_bytes);
+                            "length %lld, windows %lld, last_bytes %lld, distance %lld: none may "
+                            "be negative, and a window needs 2 tokens",
+                            (long long)o->length, (long long)o->windows, (long long)o->last_bytes,
+                            (long long)o->distance);
     }
     if (o->queries < 0 || o->queries > RF_PROBE_MOST_QUERIES || o->most_rounds < 0 ||
         o->most_rounds > RF_PROBE_MOST_ROUNDS) {
@@ -57,7 +78,7 @@ static rf_status check_options(const rf_probe_options *o, rf_error *error)
                             "recall is %g, expected a share of attention, above 0 and at most 1",
                             o->recall);
     }
-    return RF_OK;
+    return check_data(o, error);
 }
 
 static void fill_in(probe *p)
@@ -82,7 +103,9 @@ static rf_status open_model(probe *p, rf_error *error)
                                   .extend_positions = o->extend_positions,
                                   .log = o->log};
     RF_TRY(rf_model_load(o->model, &how, &p->model, error));
-    RF_TRY(rf_tokenizer_create(o->model, p->model->config.vocabulary, &p->tokenizer, error));
+    if (rf_drill_named(o->data) == RF_DRILL_NONE) {
+        RF_TRY(rf_tokenizer_create(o->model, p->model->config.vocabulary, &p->tokenizer, error));
+    }
     const int64_t most = rf_model_max_length(p->model);
     const int64_t usual = p->model->config.training_length;
     p->length = o->length > 0 ? o->length : usual > 0 ? usual : most < WINDOW ? most : WINDOW;
@@ -132,6 +155,30 @@ static rf_status open_text(probe *p, rf_error *error)
     RF_TRY(rf_allocate((size_t)p->length * sizeof *p->ids, "a window", &memory, error));
     p->ids = memory;
     return RF_OK;
+}
+
+/* Rows without end that are made: those that an evaluation with this seed judges. */
+static rf_status open_drill(probe *p, rf_error *error)
+{
+    const rf_probe_options *o = &p->options;
+    const rf_drill_rows rows = {.drill = rf_drill_named(o->data),
+                                .seed = o->seed,
+                                .stream = 1,
+                                .length = p->length,
+                                .distance = o->distance,
+                                .pairs = o->pairs};
+    RF_TRY(rf_source_check_drill(&p->model->config, o->model, o->data, error));
+    p->windows = o->windows;
+    p->has_loss = true;
+    p->source.batch = 1;
+    p->source.length = p->length;
+    return rf_source_open_drill(&p->source, &rows, error);
+}
+
+static rf_status open_data(probe *p, rf_error *error)
+{
+    return rf_drill_named(p->options.data) != RF_DRILL_NONE ? open_drill(p, error)
+                                                            : open_text(p, error);
 }
 
 /* In memory of the probe until the next call. */
@@ -350,7 +397,7 @@ rf_status rf_probe(const rf_probe_options *options, char **report, rf_error *err
     RF_TRY(check_options(options, error));
     fill_in(&p);
     RF_TRY_DONE(open_model(&p, error));
-    RF_TRY_DONE(open_text(&p, error));
+    RF_TRY_DONE(open_data(&p, error));
     RF_TRY_DONE(look_at_heads(&p, error));
     if (p.has_loss && !options->no_loss) {
         RF_TRY_DONE(find_losses(&p, error));

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "data/drill.h"
 #include "generate/session.h"
 #include "train/trainer.h"
 
@@ -78,6 +79,11 @@ done:
     *bytes = (uint8_t *)work.text.bytes;
     *size = work.text.size;
     return RF_OK;
+}
+
+bool rf_train_data_is_made(const char *data)
+{
+    return rf_drill_named(data) != RF_DRILL_NONE;
 }
 
 rf_status rf_train(const rf_train_options *options, rf_train_result *result, rf_error *error)

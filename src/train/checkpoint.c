@@ -123,7 +123,7 @@ rf_status rf_folder_holds(const char *folder, const char *name, bool *holds, rf_
 {
     char *path = NULL;
     RF_TRY(rf_path_join(folder, name, &path, error));
-    *holds = rf_file_exists(path);
+    *holds = rf_file_exists(path) || rf_folder_exists(path);
     rf_release(path);
     return RF_OK;
 }

@@ -67,10 +67,11 @@ static rf_status check_made(const rf_evaluate_options *options, rf_error *error)
 {
     bool made = rf_drill_named(options->data) != RF_DRILL_NONE;
     int64_t before = 0;
-    if (!made && (options->sequences > 0 || options->distance > 0 || options->shortest > 0)) {
+    if (!made && (options->sequences > 0 || options->distance > 0 || options->shortest > 0 ||
+                  options->pairs > 0)) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "sequences, distance and shortest are for data that are made (copy, "
-                            "reverse, addition, recall), but data is %s",
+                            "sequences, distance, shortest and pairs are for data that are made "
+                            "(copy, reverse, addition, recall), but data is %s",
                             options->data);
     }
     if (made && (options->last_bytes > 0 || options->pack)) {
@@ -172,23 +173,6 @@ static rf_status check_bands(const evaluation *work, rf_error *error)
                         options->model, rf_config_task(config));
 }
 
-/* Rows that are made need a model of as many ids. */
-static rf_status check_drill(evaluation *work, rf_error *error)
-{
-    const rf_evaluate_options *options = work->options;
-    const rf_config *config = &work->model->config;
-    int64_t vocabulary = rf_drill_vocabulary(rf_drill_named(options->data));
-    if (config->model_class != RF_CLASS_CAUSAL_LM || config->vocabulary != vocabulary) {
-        return rf_error_set(error, RF_ERR_CONFIG,
-                            "%s: %s is for causal language models of %lld ids, but its task is %s "
-                            "and vocab_size %lld",
-                            options->model, options->data, (long long)vocabulary,
-                            rf_config_task(config), (long long)config->vocabulary);
-    }
-    work->source.length = options->length > 0 ? options->length : default_length(config);
-    return RF_OK;
-}
-
 static rf_status load(evaluation *work, rf_error *error)
 {
     const rf_evaluate_options *options = work->options;
@@ -206,7 +190,9 @@ static rf_status load(evaluation *work, rf_error *error)
     RF_TRY(rf_source_check_task(work->model->config.model_class, error));
     RF_TRY(check_bands(work, error));
     if (rf_drill_named(options->data) != RF_DRILL_NONE) {
-        return check_drill(work, error);
+        const rf_config *config = &work->model->config;
+        work->source.length = options->length > 0 ? options->length : default_length(config);
+        return rf_source_check_drill(config, options->model, options->data, error);
     }
     RF_TRY(rf_tokenizer_create(options->model, work->model->config.vocabulary, &work->tokenizer,
                                error));
@@ -243,7 +229,8 @@ static rf_status open_source(evaluation *work, rf_error *error)
                                 .stream = 1,
                                 .length = work->source.length,
                                 .shortest = options->shortest,
-                                .distance = options->distance};
+                                .distance = options->distance,
+                                .pairs = options->pairs};
     if (rows.drill != RF_DRILL_NONE) {
         return rf_source_open_drill(&work->source, &rows, error);
     }

@@ -312,6 +312,12 @@ static void add_pairs(const rf_outcome *outcome, rf_figures *figures)
     rf_figures_add(figures, "pair_accuracy", (double)outcome->pair_correct / scored, true);
 }
 
+bool rf_judge_has_bytes(const rf_judge *judge)
+{
+    return judge->model->config.model_class == RF_CLASS_CAUSAL_LM &&
+           !rf_source_is_made(judge->source);
+}
+
 rf_status rf_judge_figures(const rf_judge *judge, const rf_outcome *outcome, rf_figures *figures,
                            rf_error *error)
 {
@@ -325,7 +331,7 @@ rf_status rf_judge_figures(const rf_judge *judge, const rf_outcome *outcome, rf_
         rf_figures_add(figures, "perplexity", exp(loss), false);
         rf_figures_add(figures, "bits_per_token", loss / log_of_2, false);
     }
-    if (task == RF_CLASS_CAUSAL_LM && !rf_source_is_made(judge->source)) {
+    if (rf_judge_has_bytes(judge)) {
         rf_figures_add(figures, "bits_per_byte", loss / log_of_2 / judge->bytes_per_token, false);
     }
     if (gathers(config)) {

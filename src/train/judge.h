@@ -41,6 +41,8 @@ int64_t rf_judge_mates(const rf_judge *judge, int64_t first, int64_t rows);
 void rf_judge_listen(rf_judge *judge);
 RF_MUST_CHECK rf_status rf_judge_batch(rf_judge *judge, const rf_batch *batch, int64_t first,
                                        rf_error *error);
+/* Whether bits a byte are a figure: of causal language models, on texts. */
+bool rf_judge_has_bytes(const rf_judge *judge);
 /* All figures of the model's task, the loss first. */
 RF_MUST_CHECK rf_status rf_judge_figures(const rf_judge *judge, const rf_outcome *outcome,
                                          rf_figures *figures, rf_error *error);

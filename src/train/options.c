@@ -52,6 +52,7 @@ static rf_status check_integers(const rf_train_options *options, rf_error *error
         {"length", options->length, 0, INT32_MAX},
         {"distance", options->distance, 0, INT32_MAX},
         {"shortest", options->shortest, 0, INT32_MAX},
+        {"pairs", options->pairs, 0, INT32_MAX},
         {"accumulate", options->accumulate, 1, 1 << 24},
         {"warmup", options->warmup, 0, most},
         {"decay_steps", options->decay_steps, 0, most},
@@ -95,7 +96,7 @@ static rf_status check_numbers(const rf_train_options *options, rf_error *error)
         {"rate", options->rate, 0.0, HUGE_VAL, true, false},
         {"beta1", options->beta1, 0.0, 1.0, true, false},
         {"beta2", options->beta2, 0.0, 1.0, true, false},
-        {"epsilon", options->epsilon, 0.0, HUGE_VAL, false, false},
+        {"epsilon", options->epsilon, 1e-30, 1.0, true, true}, /* as a float it is above 0 */
         {"weight_decay", options->weight_decay, 0.0, HUGE_VAL, true, false},
         {"clip", options->clip, 0.0, HUGE_VAL, true, false},
         {"adafactor_clip", options->adafactor_clip, 0.0, HUGE_VAL, true, false},
@@ -119,6 +120,12 @@ static rf_status check_numbers(const rf_train_options *options, rf_error *error)
                                 limit->name, limit->value, limit->may_be_low ? "at least" : "above",
                                 limit->low, limit->may_be_high ? "at most" : "below", limit->high);
         }
+    }
+    if (options->spike_guard > 0.0 && options->spike_guard < 1.0) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "spike_guard is %g, expected 0 (off) or at least 1: below the median "
+                            "itself no update would be made",
+                            options->spike_guard);
     }
     return RF_OK;
 }

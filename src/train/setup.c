@@ -563,6 +563,7 @@ rf_status rf_trainer_open(rf_trainer *trainer, const rf_train_options *options,
     if (trainer->resumed_from != NULL) {
         RF_TRY(rf_checkpoint_load_moments(trainer->resumed_from, &trainer->optimizer, error));
     }
+    rf_trainer_tell_unused(trainer);
     RF_TRY(rf_trainer_claim_folder(trainer, error));
     return open_records(trainer, error);
 }

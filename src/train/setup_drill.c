@@ -42,11 +42,11 @@ rf_status rf_trainer_check_drill(rf_trainer *trainer, rf_error *error)
     bool is_new = trainer->resumed_from == NULL && options->model_config != NULL &&
                   options->init_from == NULL;
     if (!rf_trainer_has_drill(trainer)) {
-        bool given = options->distance > 0 || options->shortest > 0;
+        bool given = options->distance > 0 || options->shortest > 0 || options->pairs > 0;
         config->drill = RF_DRILL_NONE;
         return given ? rf_error_set(error, RF_ERR_ARGUMENT,
-                                    "distance and shortest are for data that are made (copy, "
-                                    "reverse, addition, recall), but data is %s",
+                                    "distance, shortest and pairs are for data that are made "
+                                    "(copy, reverse, addition, recall), but data is %s",
                                     options->data)
                      : RF_OK;
     }
@@ -85,7 +85,8 @@ rf_status rf_trainer_open_drill(rf_trainer *trainer, rf_error *error)
                           .seed = trainer->state.seed,
                           .length = options->length,
                           .shortest = options->shortest,
-                          .distance = options->distance};
+                          .distance = options->distance,
+                          .pairs = options->pairs};
     rf_source *const sources[] = {&trainer->source, &trainer->valid_source};
     for (uint32_t stream = 0; stream < 2; stream++) {
         rows.stream = stream;

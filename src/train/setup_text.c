@@ -1,6 +1,7 @@
 /* The text of a run and how it is cut into tokens. The tokenizer is that of the checkpoint that is
  * resumed, else the one that was named, else that of the model that the run starts from, else
  * bytes. */
+#include "base/file.h"
 #include "data/documents.h"
 #include "train/trainer.h"
 
@@ -36,6 +37,11 @@ rf_status rf_trainer_load_tokenizer(rf_trainer *trainer, rf_error *error)
     const char *source = tokenizer_source(trainer);
     bool is_new = trainer->resumed_from == NULL && options->model_config != NULL &&
                   options->tokenizer != NULL;
+    if (source != NULL && source == options->init_from && !rf_folder_exists(source)) {
+        return rf_error_set(error, RF_ERR_FILE,
+                            "%s: init_from names the folder of a model, but this is %s", source,
+                            rf_file_exists(source) ? "a file" : "not there");
+    }
     if (source != NULL) {
         RF_TRY(rf_tokenizer_files_read(source, &trainer->tokenizer_files, error));
     }

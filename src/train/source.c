@@ -117,6 +117,24 @@ bool rf_source_is_made(const rf_source *source)
     return source->drill.drill != RF_DRILL_NONE;
 }
 
+rf_status rf_source_check_drill(const rf_config *config, const char *model, const char *data,
+                                rf_error *error)
+{
+    const rf_drill drill = rf_drill_named(data);
+    if (drill == RF_DRILL_NONE) {
+        return RF_OK;
+    }
+    if (config->model_class != RF_CLASS_CAUSAL_LM ||
+        config->vocabulary != rf_drill_vocabulary(drill)) {
+        return rf_error_set(error, RF_ERR_CONFIG,
+                            "%s: %s is for causal language models of %lld ids, but its task is %s "
+                            "and vocab_size %lld",
+                            model, data, (long long)rf_drill_vocabulary(drill),
+                            rf_config_task(config), (long long)config->vocabulary);
+    }
+    return RF_OK;
+}
+
 rf_status rf_source_open_drill(rf_source *source, const rf_drill_rows *rows, rf_error *error)
 {
     void *memory = NULL;

@@ -325,6 +325,7 @@ rf_status rf_recipe_to_json(const rf_train_options *options, json_t **recipe, rf
         {"sequential", json_boolean(options->sequential)},
         {"distance", json_integer(options->distance)},
         {"shortest", json_integer(options->shortest)},
+        {"pairs", json_integer(options->pairs)},
         {"pack", json_boolean(options->pack)},
         {"document_separator",
          json_string(options->document_separator != NULL ? options->document_separator : "")},

@@ -203,9 +203,10 @@ static rf_status score(rf_trainer *trainer, rf_outcome *outcome, rf_error *error
     }
 }
 
-static double bits_per_byte(const rf_trainer *trainer, double loss)
+double rf_trainer_bits_per_byte(const rf_trainer *trainer, const rf_tokens *tokens, double loss)
 {
-    return loss / log_of_2 / rf_tokens_bytes_per_token(&trainer->valid);
+    return rf_judge_has_bytes(&trainer->judge) ? loss / log_of_2 / rf_tokens_bytes_per_token(tokens)
+                                               : (double)NAN;
 }
 
 static rf_status take_result(rf_trainer *trainer, const rf_outcome *outcome, rf_error *error)
@@ -218,8 +219,8 @@ static rf_status take_result(rf_trainer *trainer, const rf_outcome *outcome, rf_
     double value = rf_figures_value(&progress->validation, by);
     progress->has_validation = true;
     progress->validation_loss = loss;
-    progress->validation_bits_per_byte =
-        bits_per_byte(trainer, outcome->nll_sum / (double)outcome->scored);
+    progress->validation_bits_per_byte = rf_trainer_bits_per_byte(
+        trainer, &trainer->valid, outcome->nll_sum / (double)outcome->scored);
     progress->validation_accuracy = rf_figures_value(&progress->validation, "accuracy");
     progress->is_best = isfinite(value) &&
                         (state->best_step < 0 || rf_figure_is_better(by, value, state->best_value));
@@ -469,7 +470,7 @@ rf_status rf_trainer_loop(rf_trainer *trainer, rf_train_result *result, rf_error
         .step = state->step,
         .loss = state->last_loss,
         .best_validation_loss = state->best_loss,
-        .best_bits_per_byte = bits_per_byte(trainer, state->best_loss),
+        .best_bits_per_byte = rf_trainer_bits_per_byte(trainer, &trainer->valid, state->best_loss),
         .best_value = state->best_value,
         .best_step = state->best_step,
         .planned_bytes = trainer->planned_bytes,

@@ -106,6 +106,10 @@ RF_MUST_CHECK rf_status rf_trainer_plan_samples(const rf_trainer *trainer, const
 RF_MUST_CHECK rf_status rf_trainer_settle_weights(rf_trainer *trainer, rf_error *error);
 double rf_trainer_scored_weight(const rf_trainer *trainer, const rf_batch *batch);
 
+/* setup_unused.c: a notice for each option that was changed and says something that this run does
+ * not have, as a mask's rate where no token is masked. */
+void rf_trainer_tell_unused(const rf_trainer *trainer);
+
 /* setup_folder.c: the run's folder. */
 RF_MUST_CHECK rf_status rf_trainer_check_folder(rf_trainer *trainer, rf_error *error);
 RF_MUST_CHECK rf_status rf_trainer_claim_folder(rf_trainer *trainer, rf_error *error);
@@ -146,6 +150,8 @@ RF_MUST_CHECK rf_status rf_guard_spike(rf_trainer *trainer, double loss, double 
 RF_MUST_CHECK rf_status rf_guard_not_finite(rf_trainer *trainer, double loss, double norm,
                                             rf_error *error);
 
+/* A loss in nats a token, by the bytes that these tokens stand for; NaN where that is no figure. */
+double rf_trainer_bits_per_byte(const rf_trainer *trainer, const rf_tokens *tokens, double loss);
 double rf_trainer_seconds(const rf_trainer *trainer);       /* of the whole run */
 double rf_trainer_time_fraction(const rf_trainer *trainer); /* of the time limit, 0 without one */
 /* should_stop, remembered. */

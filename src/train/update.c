@@ -177,8 +177,7 @@ rf_status rf_trainer_update(rf_trainer *trainer, rf_error *error)
     trainer->progress.step = state->step;
     trainer->progress.loss = loss;
     trainer->progress.bits_per_token = first / log_of_2;
-    trainer->progress.bits_per_byte =
-        trainer->progress.bits_per_token / rf_tokens_bytes_per_token(&trainer->train);
+    trainer->progress.bits_per_byte = rf_trainer_bits_per_byte(trainer, &trainer->train, first);
     trainer->progress.gradient_norm = norm;
     trainer->progress.rate = rate;
     return RF_OK;

@@ -28,6 +28,9 @@ if [ "$(wc -l <"$work/a.csv")" -ne $((1 + 19 + 20 + 21)) ]; then fault "the CSV 
 awk -F , 'NR > 1 { sum[$1] += $(NF - 1) } END { for (q in sum) if (sum[q] < 0.999999 || sum[q] > 1.000001) exit 1 }' "$work/a.csv" || fault "weights of the CSV do not sum to 1"
 grep -q '</svg>' "$work/a.svg" || fault "no picture"
 
+expect 0 attend --model "$model" --text 'the whale' --layer 1 --attention full
+says out 'layer 1 (full_shared), head 0; 9 tokens'
+
 misuse '--picture is "a.jpeg", expected a name that ends in .svg or .png' attend --model "$model" --text a --picture a.jpeg
 misuse '--text and --data exclude each other; give one of them' attend --model "$model" --text a --data "$work/text"
 expect 2 attend --model "$model" --text 'the sea' --position 7

@@ -28,6 +28,10 @@ says out '"windows": 9'
 says out '"tokens": 144'
 says out '"sequence_accuracy": '
 says out '"by_position": ['
+expect 0 eval --model "$work/a" --data recall --pairs 3 --sequences 9 --json
+says out '"tokens": 27'
+expect 2 eval --model "$work/a" --data copy --pairs 3
+says err "pairs is for recall"
 expect 0 eval --model "$work/a" --data copy --sequences 2 --by-position 40
 says out "positions 40"
 expect 2 eval --model "$work/a" --data copy --sequences 2 --distance 63
@@ -36,6 +40,24 @@ expect 2 eval --model "$work/a" --data copy --last-bytes 10
 says err "last_bytes and pack are for texts"
 expect 1 generate --model "$work/a" --prompt x --tokens 2
 says err "vocab"
+
+# A recipe for texts: what only they have is left out, unless it is said with the data.
+sed 's/"data": "recall"/"valid_bytes": 50, "sample_every": 3/' "$work/tiny.json" >"$work/book.json"
+expect 0 train --config "$work/book.json" --data copy --output "$work/e" --steps 1
+says err "valid-bytes of $work/book.json is for texts, and copy is made: left out"
+says err "sample-every of"
+says err " bits/token  norm "
+grep -q '"valid_bytes": 0' "$work/e/train.json" || fault "train.json has what was left out"
+expect 0 train --resume --output "$work/e" --steps 2
+expect 0 train --config "$work/book.json" --data copy --output "$work/f" --steps 1 --json
+says out '"best_bits_per_byte": null'
+expect 2 train --config "$work/book.json" --data copy --valid-bytes 50 --output "$work/g" --steps 1
+says err "valid is for texts, but the data are made (copy)"
+expect 2 train --config "$work/tiny.json" --data recall --sequential --output "$work/g" --steps 1
+says err "sequential is for texts"
+sed 's/"data": "recall"/"data": "recall", "valid_bytes": 50/' "$work/tiny.json" >"$work/both.json"
+expect 2 train --config "$work/both.json" --output "$work/g" --steps 1
+says err "valid is for texts"
 
 # A file is ./copy.
 program=$(cd "$(dirname "$program")" && pwd)/$(basename "$program")

@@ -40,6 +40,10 @@ says out "updates in all [1000]"
 REFORMER_STEPS=7 "$program" train --help >"$work/out"
 says out "updates in all [7, from REFORMER_STEPS]"
 
+expect 0 generate --help
+says out "[no-]early-stopping"
+says out "end a search"
+
 # Who won.
 printf '{"model": {"hidden_size": 8}, "train": {"steps": 30, "batch": 3, "length": 300}}' >"$work/c.json"
 REFORMER_STEPS=20 REFORMER_BATCH=2 "$program" train -c "$work/c.json" --steps 10 --print-config >"$work/out"
@@ -92,9 +96,11 @@ expect 0 completion zsh
 says out "#compdef reformer"
 
 # Every setting that a command asks for is one that it has.
-for file in src/cli/command_*.c src/cli/generate_settings.c src/cli/output.c src/cli/model_source.c; do
+for file in src/cli/command_*.c src/cli/generate_settings.c src/cli/train_settings.c src/cli/output.c src/cli/model_source.c; do
     grep -o 'rf_settings_[a-z]*([a-z&]*, "[a-z0-9-]*"' "$file" | sed 's/.*"\(.*\)"/\1/' | sort -u | while read -r name; do
-        cat "$file" src/cli/command.c src/cli/generate_options.c | grep -qF ".name = \"$name\"" || echo "$file asks for --$name, which no table has"
+        common=RF_COMMON_$(printf %s "$name" | tr a-z- A-Z_)
+        cat "$file" src/cli/command.c src/cli/generate_options.c src/cli/train_options.c | grep -q "\.name = \"$name\"\|{$common\>" ||
+            echo "$file asks for --$name, which no table has"
     done
 done >"$work/names"
 if [ -s "$work/names" ]; then fault "$(cat "$work/names")"; fi

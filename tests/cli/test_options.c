@@ -94,6 +94,7 @@ static void test_bad_values(void **state)
         {&number, "1e999", "x is '1e999', expected a number from 0 to 1"},
         {&number, "0x1p-3", "x is '0x1p-3', expected a number from 0 to 1"},
         {&size, "-3GiB", "x is '-3GiB', expected a size such as 24GiB or 512MiB"},
+        {&size, "0.3", "x is '0.3', expected a size such as 24GiB or 512MiB"},
         {&size, "3 parsecs", "x is '3 parsecs', expected a size such as 24GiB or 512MiB"},
         {&size, "99999999999TiB", "x is '99999999999TiB', expected a size such as 24GiB or 512MiB"},
         {&duration, "-1s", "x is '-1s', expected a duration such as 150s or 10m"},

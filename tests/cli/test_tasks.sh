@@ -153,6 +153,9 @@ for kind in several values; do
     expect 0 train --config "$work/tiny.json" --task classify --output "$work/$kind" --seed 2 --batch 4 --steps 20 --data "$work/$kind.jsonl"
     expect 0 eval --model "$work/$kind" --data "$work/$kind.jsonl" --batch 5
     cp "$work/out" "$work/$kind.out"
+    expect 0 bench step --model "$work/$kind" --length 32 --repeats 1
+    says out 'loss '
+    expect 0 plan --model "$work/$kind" --length 32 --time
 done
 grep -q '^subset accuracy  ' "$work/several.out" || fault "no subset accuracy: $(cat "$work/several.out")"
 grep -q '^micro f1  ' "$work/several.out" || fault "no micro F1: $(cat "$work/several.out")"

@@ -59,19 +59,28 @@ says err "the limit is"
 test ! -e "$work/toobig" || fault "a refused run wrote a folder"
 
 # Interrupted once: the step is finished and saved, exit code 130, and resuming goes on.
-"$program" train --config "$work/tiny.json" --data "$work/text" --output "$work/d" --steps 100000000 --eval-every 0 2>"$work/err" >"$work/out" &
-child=$!
-tries=0
-while ! grep -q '^step ' "$work/err" && [ $tries -lt 300 ]; do
-    sleep 0.1
-    tries=$((tries + 1))
-done
-kill -INT $child
-code=0
-wait $child || code=$?
-if [ $code -ne 130 ]; then fault "interrupted: exit code $code, expected 130: $(tail -3 "$work/err")"; fi
-says err "resume"
-expect 0 train --resume --output "$work/d" --stop-after 1
+# interrupts SIGNAL FOLDER
+interrupts() {
+    "$program" train --config "$work/tiny.json" --data "$work/text" --output "$2" --steps 100000000 --eval-every 0 2>"$work/err" >"$work/out" &
+    child=$!
+    tries=0
+    while ! grep -q '^step ' "$work/err" && [ $tries -lt 300 ]; do
+        sleep 0.1
+        tries=$((tries + 1))
+    done
+    kill -"$1" $child
+    code=0
+    wait $child || code=$?
+    if [ $code -ne 130 ]; then fault "SIG$1: exit code $code, expected 130: $(tail -3 "$work/err")"; fi
+    says err "resume"
+    expect 0 train --resume --output "$2" --stop-after 1
+}
+interrupts INT "$work/d"
+
+# Who reads what a run says may stop reading; the run goes on. A terminal that is closed interrupts it.
+"$program" train --config "$work/tiny.json" --data "$work/text" --output "$work/unread" --steps 40 --log-every 1 2>&1 | head -n 1 >"$work/out"
+if [ ! -d "$work/unread/checkpoints/step-40" ]; then fault "a run ended because its log was not read: $(ls "$work/unread/checkpoints")"; fi
+interrupts HUP "$work/h"
 
 # Evaluate.
 expect 0 eval --model "$work/a" --data "$work/text" --last-bytes 400 --json
@@ -214,6 +223,14 @@ says out "bf16"
 expect 0 convert --model "$work/half" --output "$work/shards" --shard-size 4KiB
 if [ ! -f "$work/shards/model.safetensors.index.json" ]; then fault "no index of shards"; fi
 expect 0 generate --model "$work/shards" --prompt x --tokens 3
+cp "$work/a/model.safetensors" "$work/untouched"
+expect 2 convert --model "$work/a" --output "$work/a/"
+expect 2 convert --model "$work/a" --output "$work/half" --dtype f16
+says err 'holds a config.json already'
+cmp -s "$work/a/model.safetensors" "$work/untouched" || fault 'convert wrote over its model'
+if (ulimit -f 1 && "$program" convert --model "$work/a" --output "$work/cut") >"$work/out" 2>"$work/err"; then fault 'convert wrote a file that is too large'; fi
+says err 'cannot write'
+if [ -e "$work/cut/config.json" ]; then fault 'what convert could not finish looks like a model'; fi
 expect 2 convert --model "$work/a" --output "$work/a"
 expect 0 devices
 says out "cuda"

@@ -162,11 +162,10 @@ static void sums_are_right(void **state)
 
 /* Every key stands twice, `distance` and a little apart; the same value follows; others are told of
  * nothing. */
-static void recall_tells_what_followed(void **state)
+static void check_recall(int64_t asked, int pairs)
 {
-    (void)state;
     const rf_drill_rows rows = {
-        .drill = RF_DRILL_RECALL, .seed = 5, .length = 512, .distance = 300};
+        .drill = RF_DRILL_RECALL, .seed = 5, .length = 512, .distance = 300, .pairs = asked};
     bool starts[512] = {false};
     for (int64_t number = 0; number < 300; number++) {
         row r = write(&rows, number);
@@ -177,8 +176,8 @@ static void recall_tells_what_followed(void **state)
         }
         starts[start] = true;
         for (int i = 0; i < 512; i++) {
-            bool query = i >= start + 300 && i < start + 300 + LIST;
-            bool list = i >= start && i < start + LIST;
+            bool query = i >= start + 300 && i < start + 300 + 2 * pairs;
+            bool list = i >= start && i < start + 2 * pairs;
             assert_int_equal(r.ids[i] < 64, (query || list) && (i - start) % 2 == 0);
             scored += r.labels[i] != -100 ? 1 : 0;
             if (r.labels[i] != -100) {
@@ -186,12 +185,20 @@ static void recall_tells_what_followed(void **state)
                 while (r.ids[known] != r.ids[i - 1]) {
                     known++;
                 }
-                assert_true(query && known < start + LIST && r.ids[known + 1] == r.ids[i]);
+                assert_true(query && known < start + 2 * pairs && r.ids[known + 1] == r.ids[i]);
             }
         }
-        assert_int_equal(scored, RF_DRILL_PAIRS);
+        assert_int_equal(scored, pairs);
     }
     assert_true(starts[0] || starts[1] || starts[2] || starts[3]);
+}
+
+static void recall_tells_what_followed(void **state)
+{
+    (void)state;
+    check_recall(0, RF_DRILL_PAIRS);
+    check_recall(3, 3);
+    check_recall(63, 63);
 }
 
 static void what_cannot_be_made_is_refused(void **state)
@@ -209,6 +216,10 @@ static void what_cannot_be_made_is_refused(void **state)
         {{.drill = RF_DRILL_COPY, .length = 8, .distance = 7}, "expected 2 to 6"},
         {{.drill = RF_DRILL_COPY, .length = 8, .distance = 1}, "expected 2 to 6"},
         {{.drill = RF_DRILL_RECALL, .length = 99, .distance = 68}, "expected 32 to 67"},
+        {{.drill = RF_DRILL_RECALL, .length = 99, .distance = 94, .pairs = 3}, "expected 6 to 93"},
+        {{.drill = RF_DRILL_RECALL, .length = 99, .pairs = 64}, "expected 1 to 63"},
+        {{.drill = RF_DRILL_RECALL, .length = 99, .pairs = 25}, "recall needs 100"},
+        {{.drill = RF_DRILL_COPY, .length = 99, .pairs = 1}, "pairs is for recall"},
         {{.drill = RF_DRILL_REVERSE, .length = 8, .distance = 4}, "distance is for copy"},
         {{.drill = RF_DRILL_COPY, .length = 9, .shortest = 8, .distance = 4}, "exclude"},
     };
@@ -229,6 +240,9 @@ static void other_rows_have_another_hash(void **state)
     other.seed = 7;
     assert_true(rf_drill_hash(&rows) == rf_drill_hash(&other));
     other.distance = 40;
+    assert_true(rf_drill_hash(&rows) != rf_drill_hash(&other));
+    other.distance = rows.distance;
+    other.pairs = 9;
     assert_true(rf_drill_hash(&rows) != rf_drill_hash(&other));
 }
 

@@ -31,6 +31,19 @@ static void test_arguments(void **state)
     assert_true(rf_tensor_is_absent(&sample.seen));
 }
 
+/* So small a temperature is none: dividing by it would leave the range of a float. */
+static void test_the_least_temperatures_are_greedy(void **state)
+{
+    (void)state;
+    rf_sample sample;
+    rf_sampling options = options_with(1e-40);
+    assert_ok(rf_sampler_arguments(&options, &sample, error));
+    assert_true(sample.temperature == 0.0);
+    options = options_with(1e-20);
+    assert_ok(rf_sampler_arguments(&options, &sample, error));
+    assert_true(sample.temperature == 1e-20);
+}
+
 static void expect_refusal(rf_sampling options, const char *words)
 {
     rf_sample sample;
@@ -57,6 +70,8 @@ static void test_bad_options_are_named(void **state)
     options.min_p = 1.5;
     expect_refusal(options, "min-p is 1.5");
     options = options_with(1.0);
+    options.repetition_penalty = 1e300;
+    expect_refusal(options, "repetition penalty is 1e+300");
     options.repetition_penalty = 0.0;
     expect_refusal(options, "repetition penalty is 0");
     options = options_with(1.0);
@@ -84,6 +99,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_the_least_temperatures_are_greedy),
         cmocka_unit_test(test_bad_options_are_named),
         cmocka_unit_test(test_bad_biases_are_named),
     };

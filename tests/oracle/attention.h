@@ -1,5 +1,5 @@
 /* Naive oracles in double of hashing, sorting and attention: no tiles, one number at a time. Shapes
- * as in ops.h; integers and masks come as doubles too. */
+ * as in ops/attention.h; integers and masks come as doubles too. */
 #ifndef TESTS_ORACLE_ATTENTION_H
 #define TESTS_ORACLE_ATTENTION_H
 

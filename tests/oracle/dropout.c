@@ -1,4 +1,4 @@
-/* Dropout by the definition of its mask in ops.h. */
+/* Dropout by the definition of its mask in ops/layers.h. */
 #include "oracle/oracle.h"
 
 void oracle_dropout(const rf_random_key *key, double probability, int64_t first_row, int64_t rows,

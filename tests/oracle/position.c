@@ -1,4 +1,5 @@
-/* Axial tables with Hugging Face's channel dropout, and sinusoids, by their definitions in ops.h.
+/* Axial tables with Hugging Face's channel dropout, and sinusoids, by their definitions in
+ * ops/layers.h.
  */
 #include "oracle/oracle.h"
 

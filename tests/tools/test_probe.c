@@ -33,7 +33,7 @@ static const char config[] =
     "\"full_shared\"], \"axial_pos_embds_dim\": [8, 8], \"axial_pos_shape\": [8, 20], "
     "\"feed_forward_size\": 24, \"hidden_size\": 16, \"local_attn_chunk_length\": 8, "
     "\"lsh_attn_chunk_length\": 8, \"max_position_embeddings\": 160, \"num_attention_heads\": 2, "
-    "\"num_buckets\": 6, \"num_hashes\": 3, \"vocab_size\": 258, \"is_decoder\": true, "
+    "\"num_buckets\": 6, \"num_hashes\": 3, \"vocab_size\": %d, \"is_decoder\": true, "
     "\"initializer_range\": 0.9, \"axial_norm_std\": 0.7%s}";
 
 static char *path_of(const char *name)
@@ -62,13 +62,13 @@ typedef struct subject {
     rf_probe_options options;
 } subject;
 
-static subject make_subject(const char *keys, const char *task)
+static subject make_subject_of(int vocabulary, const char *keys, const char *task)
 {
     subject s = {.folder = path_of(task), .text = path_of("text")};
     char json[1024];
     rf_model *model = NULL;
     rf_model_options options = {.device = "cpu", .threads = 1, .task = task};
-    (void)snprintf(json, sizeof json, config, keys);
+    (void)snprintf(json, sizeof json, config, vocabulary, keys);
     assert_ok(rf_model_create(json, 3, "huggingface", &options, &model, error));
     assert_ok(rf_model_save(model, s.folder, NULL, error));
     rf_model_destroy(model);
@@ -84,6 +84,11 @@ static subject make_subject(const char *keys, const char *task)
                                    .precision = "f32",
                                    .threads = 2};
     return s;
+}
+
+static subject make_subject(const char *keys, const char *task)
+{
+    return make_subject_of(258, keys, task);
 }
 
 static void clear_subject(subject *s)
@@ -468,6 +473,17 @@ static void losses_are_those_without_attention(void **state)
     clear_subject(&s);
 }
 
+static void check_refusal(rf_probe_options options, rf_status status, const char *words)
+{
+    char *report = NULL;
+    rf_error error = {0};
+    assert_int_equal(rf_probe(&options, &report, &error), status);
+    assert_null(report);
+    if (strstr(error.message, words) == NULL) {
+        fail_msg("expected '%s' in: %s", words, error.message);
+    }
+}
+
 /* The normal loss is that of an evaluation of the same windows. */
 static void masked_models_tell_as_in_evaluation(void **state)
 {
@@ -488,6 +504,41 @@ static void masked_models_tell_as_in_evaluation(void **state)
     check_near(json_object_get(report, "loss"), "normal", evaluated.loss, 1e-9);
     check_near(json_object_get(report, "loss"), "tokens", (double)evaluated.tokens, 0.0);
     json_decref(report);
+    clear_subject(&s);
+}
+
+/* Rows that are made are those that an evaluation with the same seed judges. */
+static void made_rows_tell_as_in_evaluation(void **state)
+{
+    (void)state;
+    subject s = make_subject_of(128, "", "lm");
+    rf_evaluation evaluated;
+    const rf_evaluate_options how = {.model = s.folder,
+                                     .data = "copy",
+                                     .length = LENGTH,
+                                     .distance = 50,
+                                     .sequences = WINDOWS,
+                                     .seed = 6,
+                                     .device = test_device(),
+                                     .precision = "f32",
+                                     .threads = 1};
+    assert_ok(rf_evaluate(&how, &evaluated, error));
+    s.options.seed = 6;
+    s.options.data = "copy";
+    s.options.distance = 50;
+    s.options.windows = WINDOWS;
+    json_t *report = report_of(&s.options);
+    check_near(json_object_get(report, "loss"), "normal", evaluated.loss, 1e-9);
+    check_near(json_object_get(report, "loss"), "tokens", (double)evaluated.tokens, 0.0);
+    json_decref(report);
+    s.options.last_bytes = 100;
+    check_refusal(s.options, RF_ERR_ARGUMENT, "last_bytes is for texts");
+    s.options.last_bytes = 0;
+    s.options.data = s.text;
+    check_refusal(s.options, RF_ERR_ARGUMENT, "distance and pairs are for data that are made");
+    s.options.distance = 0;
+    s.options.data = "addition";
+    check_refusal(s.options, RF_ERR_CONFIG, "vocab_size 128");
     clear_subject(&s);
 }
 
@@ -575,17 +626,6 @@ static void pictures_and_the_report_are_written(void **state)
     clear_subject(&s);
 }
 
-static void check_refusal(rf_probe_options options, rf_status status, const char *words)
-{
-    char *report = NULL;
-    rf_error error = {0};
-    assert_int_equal(rf_probe(&options, &report, &error), status);
-    assert_null(report);
-    if (strstr(error.message, words) == NULL) {
-        fail_msg("expected '%s' in: %s", words, error.message);
-    }
-}
-
 static void bad_options_are_refused(void **state)
 {
     (void)state;
@@ -622,6 +662,7 @@ int main(void)
         cmocka_unit_test(figures_are_those_of_plain_computation),
         cmocka_unit_test(losses_are_those_without_attention),
         cmocka_unit_test(masked_models_tell_as_in_evaluation),
+        cmocka_unit_test(made_rows_tell_as_in_evaluation),
         cmocka_unit_test(models_without_such_a_loss_have_none),
         cmocka_unit_test(the_seed_decides),
         cmocka_unit_test(pictures_and_the_report_are_written),

@@ -52,6 +52,8 @@ static void options_out_of_range_are_named(void **state)
         {offsetof(rf_train_options, beta1), 1, true, "beta1"},
         {offsetof(rf_train_options, beta2), -0.1, true, "beta2"},
         {offsetof(rf_train_options, epsilon), 0, true, "epsilon"},
+        {offsetof(rf_train_options, epsilon), 1e-300, true, "epsilon"},
+        {offsetof(rf_train_options, spike_guard), 0.5, true, "spike_guard"},
         {offsetof(rf_train_options, final_rate), 1.5, true, "final_rate"},
         {offsetof(rf_train_options, clip), -1, true, "clip"},
         {offsetof(rf_train_options, time_limit_seconds), -1, true, "time_limit"},
@@ -114,6 +116,42 @@ static void missing_sources_are_named(void **state)
     options.init_from = scratch("nowhere");
     options.model_config = NULL;
     expect_refusal(&options, RF_ERR_FILE, "nowhere", "");
+    options = small_run("sources");
+    options.init_from = scratch("nowhere");
+    expect_refusal(&options, RF_ERR_FILE, "nowhere", "not there");
+    options.init_from = options.data;
+    expect_refusal(&options, RF_ERR_FILE, options.data, "a file");
+}
+
+/* What belongs to another task, optimizer or schedule is told, and nothing else is. */
+static void options_that_do_nothing_are_named(void **state)
+{
+    (void)state;
+    log_book book;
+    rf_train_options options = small_run("idle");
+    options.steps = 1;
+    options.schedule = "constant";
+    options.final_rate = 0.0;
+    options.log = log_to(&book);
+    train(&options);
+    assert_null(strstr(book.text, "does nothing"));
+    options = small_run("busy");
+    options.steps = 1;
+    options.mask_rate = 0.3;
+    options.mask_token = 5;
+    options.label_field = "mood";
+    options.adafactor_clip = 2.0;
+    options.schedule = "constant";
+    options.decay_steps = 3;
+    options.log = log_to(&book);
+    train(&options);
+    static const char *const told[] = {"mask_rate does nothing", "mask_token", "label_field",
+                                       "adafactor_clip", "decay_steps"};
+    for (size_t i = 0; i < sizeof told / sizeof told[0]; i++) {
+        if (strstr(book.text, told[i]) == NULL) {
+            fail_msg("nothing is said of %s: %s", told[i], book.text);
+        }
+    }
 }
 
 static void texts_that_are_too_short_are_refused_with_their_sizes(void **state)
@@ -217,6 +255,30 @@ static void a_folder_with_a_model_is_not_overwritten(void **state)
     assert_memory_equal(before, after, size);
     options.resume = true;
     expect_refusal(&options, RF_ERR_FILE, "twice", "no complete checkpoint");
+}
+
+/* Files that are called like a run's are not removed where no run has been. */
+static void what_is_not_of_a_run_stays(void **state)
+{
+    (void)state;
+    rf_train_options options = small_run("foreign");
+    char *path = NULL;
+    assert_ok(rf_folder_create(scratch("foreign/samples"), error));
+    assert_ok(rf_string_format(&path, error, "%s/mine", scratch("foreign/samples")));
+    assert_ok(rf_file_write_atomic(path, "x", 1, error));
+    expect_refusal(&options, RF_ERR_ARGUMENT, "samples", "choose another");
+    assert_true(rf_file_exists(path));
+    rf_release(path);
+    assert_ok(rf_folder_remove(scratch("foreign/samples"), error));
+    assert_ok(rf_string_format(&path, error, "%s/loss.txt", scratch("foreign")));
+    assert_ok(rf_file_write_atomic(path, "x", 1, error));
+    train(&options);
+    assert_true(rf_file_exists(path));
+    rf_release(path);
+    /* A model without checkpoints can neither be resumed nor replaced: both say so. */
+    assert_ok(rf_folder_remove(scratch("foreign/checkpoints"), error));
+    options.resume = true;
+    expect_refusal(&options, RF_ERR_FILE, "no complete checkpoint", "init_from");
 }
 
 static void nothing_to_resume_is_said(void **state)
@@ -405,12 +467,14 @@ int main(void)
         cmocka_unit_test(options_out_of_range_are_named),
         cmocka_unit_test(words_that_are_not_known_are_named),
         cmocka_unit_test(missing_sources_are_named),
+        cmocka_unit_test(options_that_do_nothing_are_named),
         cmocka_unit_test(texts_that_are_too_short_are_refused_with_their_sizes),
         cmocka_unit_test(a_length_beyond_the_positions_is_refused),
         cmocka_unit_test(models_that_cannot_learn_to_write_bytes_are_refused),
         cmocka_unit_test(a_plan_beyond_the_memory_is_refused_in_gib),
         cmocka_unit_test(a_folder_that_cannot_be_written_is_refused),
         cmocka_unit_test(a_folder_with_a_model_is_not_overwritten),
+        cmocka_unit_test(what_is_not_of_a_run_stays),
         cmocka_unit_test(nothing_to_resume_is_said),
         cmocka_unit_test(another_model_is_not_resumed),
         cmocka_unit_test(a_foreign_checkpoint_is_told_by_its_configuration),

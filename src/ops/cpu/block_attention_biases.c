@@ -1,7 +1,7 @@
 /* What the paper's options add to the scores of a query's row: minus infinity where a pair does not
  * exist (another bucket, another segment), minus log N where a pair is met N times (Kitaev et al.
- * 2020, appendix A; ops.h says what N counts). A comparison or two per pair, part and block of the
- * window, on integers that were gathered with the keys. */
+ * 2020, appendix A; attention.h says what N counts). A comparison or two per pair, part and block
+ * of the window, on integers that were gathered with the keys. */
 #include "ops/cpu/block_attention_rows.h"
 
 #include <math.h>

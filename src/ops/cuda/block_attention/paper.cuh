@@ -1,6 +1,6 @@
 /* The rules of the paper's own attention (Kitaev, Kaiser, Levskaya 2020, section 2 and appendix A;
- * ops.h tells them one by one): pairs of one bucket only, pairs that several rounds meet counted
- * once, sums that are divided by, rows that see nothing, and buckets that are met whole.
+ * attention.h tells them one by one): pairs of one bucket only, pairs that several rounds meet
+ * counted once, sums that are divided by, rows that see nothing, and buckets that are met whole.
  *
  * The kernels that know them are variants of those that any plan can go to: a pair costs them a
  * look at two buckets, and where duplicates are corrected at the slots and buckets of all parts. */

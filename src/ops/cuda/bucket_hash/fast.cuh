@@ -5,7 +5,7 @@
 
 #include "ops/cuda/cuda.cuh"
 
-/* Dropout on queries, as ops.h numbers their components. */
+/* Dropout on queries, as attention.h numbers their components. */
 struct rf_query_dropout {
     bool drops;
     uint32_t keep_from;
