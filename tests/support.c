@@ -2,6 +2,7 @@
 #include "support.h"
 
 #include "base/file.h"
+#include "base/random.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,4 +38,12 @@ const char *test_fixtures(void)
         return NULL;
     }
     return path;
+}
+
+void fill_ids(int32_t *ids, int64_t count, int64_t vocabulary, uint64_t seed)
+{
+    const rf_random_key key = {.seed = seed, .purpose = RF_PURPOSE_TEST};
+    for (int64_t i = 0; i < count; i++) {
+        ids[i] = (int32_t)rf_random_below(&key, (uint64_t)i, (uint64_t)vocabulary);
+    }
 }

@@ -28,5 +28,7 @@ const char *test_folder(void);
 /* The folder of the full set of reference vectors, from REFORMER_FIXTURES; NULL (and a line that
  * says so) when it is not set. */
 const char *test_fixtures(void);
+/* ids [count] below the vocabulary that look random, the same every time. */
+void fill_ids(int32_t *ids, int64_t count, int64_t vocabulary, uint64_t seed);
 
 #endif

@@ -21,6 +21,8 @@ rf_status rf_cli_bench_attention(const rf_settings *settings, char **report, rf_
         .before = rf_settings_integer(settings, "before"),
         .after = rf_settings_integer(settings, "after"),
         .causal = rf_settings_flag(settings, "causal"),
+        .semantics = rf_settings_string(settings, "semantics"),
+        .dropout = rf_settings_number(settings, "dropout"),
         .forward_only = rf_settings_flag(settings, "forward-only"),
         .heads_at_a_time = rf_settings_integer(settings, "heads-at-a-time"),
         .repeats = rf_settings_integer(settings, "repeats"),

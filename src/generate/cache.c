@@ -14,7 +14,22 @@ static rf_status take_lists(rf_layer_cache *cache, rf_workspace *block, rf_error
             (long long)cache->bucket_count, (long long)cache->capacity);
     }
     const int64_t shape[] = {rows[0], rows[1], cache->rounds, layout.words};
-    return rf_workspace_take(block, "bucket lists", RF_I32, 4, shape, &cache->lists, error);
+    const int64_t tokens[] = {rows[0], rows[1], cache->capacity, cache->rounds};
+    RF_TRY(rf_workspace_take(block, "bucket lists", RF_I32, 4, shape, &cache->lists, error));
+    return cache->duplicates == RF_DUPLICATES_CORRECTED
+               ? rf_workspace_take(block, "buckets of tokens", RF_I32, 4, tokens, &cache->buckets,
+                                   error)
+               : RF_OK;
+}
+
+/* The options of LSH attention, as block_attention has them from the model (model/plan_lsh.c). */
+static void set_options(rf_layer_cache *cache, const rf_lsh_options *options)
+{
+    cache->same_bucket = options->same_bucket;
+    cache->whole_buckets = options->whole_buckets;
+    cache->is_clipped = !options->across_rounds;
+    cache->duplicates = options->corrected ? RF_DUPLICATES_CORRECTED : RF_DUPLICATES_COUNTED;
+    cache->rounding = options->paper ? RF_ROUNDING_EXACT : RF_ROUNDING_REFERENCE;
 }
 
 rf_status rf_cache_take(rf_layer_cache *cache, const rf_config *config, int64_t layer,
@@ -33,6 +48,9 @@ rf_status rf_cache_take(rf_layer_cache *cache, const rf_config *config, int64_t 
                               .before = window->chunks_before,
                               .after = window->chunks_after,
                               .is_lsh = is_lsh};
+    if (hashes) {
+        set_options(cache, &config->lsh_options);
+    }
     int64_t ring = (cache->before + 1) * cache->chunk;
     const int64_t shape[] = {batch, config->heads, hashes || ring > capacity ? capacity : ring, 2,
                              config->head_width};
@@ -51,7 +69,35 @@ rf_layer_cache rf_cache_rows(const rf_layer_cache *cache, int64_t first, int64_t
     if (!rf_tensor_is_absent(&cache->lists)) {
         view.lists = rf_tensor_rows(&cache->lists, first, count);
     }
+    if (!rf_tensor_is_absent(&cache->buckets)) {
+        view.buckets = rf_tensor_rows(&cache->buckets, first, count);
+    }
     return view;
+}
+
+int64_t rf_cache_listed_from(const rf_config *config)
+{
+    const int64_t chunk = config->lsh.chunk_length;
+    int64_t tokens = chunk;
+    if (rf_config_lsh_layers(config) == 0) {
+        return INT64_MAX;
+    }
+    if (!rf_lsh_options_are_plain(&config->lsh_options)) {
+        while (tokens > 0 && rf_config_padded_length(config, tokens) > chunk) {
+            tokens--;
+        }
+    }
+    return tokens;
+}
+
+bool rf_cache_lists_prompt(const rf_config *config, int64_t tokens)
+{
+    const bool is_plain = rf_lsh_options_are_plain(&config->lsh_options);
+    if (rf_config_lsh_layers(config) == 0) {
+        return false;
+    }
+    return is_plain ? rf_config_padded_length(config, tokens) > config->lsh.chunk_length
+                    : tokens >= rf_cache_listed_from(config);
 }
 
 int64_t rf_cache_longest_window(const rf_layer_cache *cache)

@@ -21,6 +21,12 @@ RF_MUST_CHECK rf_status rf_cache_take(rf_layer_cache *cache, const rf_config *co
                                       rf_error *error);
 /* The cache of rows first ... first + count alone: a view. */
 rf_layer_cache rf_cache_rows(const rf_layer_cache *cache, int64_t first, int64_t count);
+/* Tokens before one, of which at least one is no prompt's, from which on its LSH windows come from
+ * bucket lists; and whether those of the first token after a prompt do. Hugging Face's decoding has
+ * a rule of its own; with the paper's options it is what the uncached forward pass does
+ * (docs/generation.md). */
+int64_t rf_cache_listed_from(const rf_config *config);
+bool rf_cache_lists_prompt(const rf_config *config, int64_t tokens);
 /* Most tokens in a window of this cache. */
 int64_t rf_cache_longest_window(const rf_layer_cache *cache);
 /* Words of the lists of one row, head and round; 0 without lists. */

@@ -95,13 +95,10 @@ static rf_status begin(step *at, rf_error *error)
     rf_dtype dtype = config->fixed_stream ? RF_FIXED32 : RF_F32;
     rf_step_begin arguments = {.state = session->state,
                                .kept = session->kept,
-                               .listed_from = config->lsh.chunk_length,
+                               .listed_from = session->listed_from,
                                .ids = session->ids,
                                .table = rf_parameter_tensor(words, session->model->values),
                                .position = {.kind = RF_POSITION_SINUSOIDAL}};
-    if (rf_config_lsh_layers(config) == 0) {
-        arguments.listed_from = INT64_MAX;
-    }
     if (config->positions != RF_POSITIONS_SINUSOIDAL) {
         arguments.position.kind = RF_POSITION_TABLES;
         arguments.position.axes = config->positions == RF_POSITIONS_AXIAL ? config->axes : 1;

@@ -1,7 +1,8 @@
 /* The prompt of some rows of a session: one forward pass of the training kernels, whose attention
  * inputs fill the caches on the way, on the device. Time and memory are those of the forward pass;
  * its memory is given back at the end. */
-#include "generate/recompute.h"
+#include "generate/session.h"
+
 #include "model/pass.h"
 
 #include <string.h>
@@ -137,7 +138,7 @@ static rf_status take_all(prefill *of, rf_error *error)
     if (of->prompt->mask != NULL) {
         RF_TRY(rf_workspace_take_2(&of->workspace, "mask", RF_U8, rows, count, &of->mask, error));
     }
-    const bool fills = of->context.device->dry && !session->recomputes;
+    const bool fills = of->context.device->dry;
     for (int64_t layer = 0; layer < config->layers && fills; layer++) {
         if (!rf_tensor_is_absent(&session->caches[layer].lists)) {
             rf_tensor query = rf_tensor_4(NULL, session->model->compute, rows, count, config->heads,
@@ -197,8 +198,7 @@ static rf_status set_state(rf_session *session, const rf_prompt *prompt, rf_erro
 {
     const rf_config *config = &session->model->config;
     int64_t count = prompt->count;
-    bool uses_lists = rf_config_lsh_layers(config) > 0 &&
-                      rf_config_padded_length(config, count) > config->lsh.chunk_length;
+    bool uses_lists = rf_cache_lists_prompt(config, count);
     for (int64_t row = prompt->first_row; row < prompt->first_row + prompt->rows; row++) {
         const int32_t words[RF_STEP_WORDS] = {[RF_STEP_POSITION] = (int32_t)(count - 1),
                                               [RF_STEP_LISTED_NEXT] = uses_lists ? 1 : 0,
@@ -214,15 +214,14 @@ static rf_status set_state(rf_session *session, const rf_prompt *prompt, rf_erro
 static rf_runner_options runner_options(prefill *of)
 {
     const rf_prompt *prompt = of->prompt;
-    return (rf_runner_options){
-        .batch = prompt_rows(of),
-        .length = prompt->count,
-        .hooks = {.user = of,
-                  .logits_first = prompt->count - 1,
-                  .logits_count = 1,
-                  .attention = of->session->recomputes ? NULL : capture_attention,
-                  .logits = capture_logits,
-                  .rotations = give_rotations}};
+    return (rf_runner_options){.batch = prompt_rows(of),
+                               .length = prompt->count,
+                               .hooks = {.user = of,
+                                         .logits_first = prompt->count - 1,
+                                         .logits_count = 1,
+                                         .attention = capture_attention,
+                                         .logits = capture_logits,
+                                         .rotations = give_rotations}};
 }
 
 rf_status rf_session_plan_text(rf_session *session, int64_t count, size_t *bytes, rf_error *error)
@@ -255,7 +254,8 @@ static rf_status forward(prefill *of, rf_outcome *outcome, rf_error *error)
     return status;
 }
 
-rf_status rf_session_run_text(rf_session *session, const rf_prompt *prompt, rf_error *error)
+/* Run a prompt, whose hooks fill the caches and keep the scores. */
+static rf_status run_text(rf_session *session, const rf_prompt *prompt, rf_error *error)
 {
     prefill of = {.session = session, .prompt = prompt};
     rf_outcome outcome = {0};
@@ -278,10 +278,7 @@ rf_status rf_session_run_text(rf_session *session, const rf_prompt *prompt, rf_e
 
 rf_status rf_session_prefill(rf_session *session, const rf_prompt *prompt, rf_error *error)
 {
-    RF_TRY(rf_session_run_text(session, prompt, error));
+    RF_TRY(run_text(session, prompt, error));
     RF_TRY(note_mask(session, prompt, error));
-    if (session->recomputes) {
-        RF_TRY(rf_recompute_begin(session, prompt, error));
-    }
     return set_state(session, prompt, error);
 }

@@ -104,20 +104,20 @@ static rf_status copy_part(const reorder *of, const rf_tensor *tensor, move row,
     return rf_device_copy(of->session->model->device, to + offset, from + offset, size, error);
 }
 
-/* Keys and values [heads, places, 2, width] of a row: where each token has a place of its own, only
- * what is there and not alike; else the whole ring. */
-static rf_status copy_tokens(const reorder *of, const rf_layer_cache *cache, move row,
-                             rf_error *error)
+/* What a row has of tokens, [heads, places, numbers of a place]: where each token has a
+ * place of its own, only what is there and not alike; else the whole ring. */
+static rf_status copy_tokens(const reorder *of, const rf_tensor *tensor, move row, rf_error *error)
 {
-    const int64_t *shape = cache->rows.shape;
-    size_t place = (size_t)(2 * shape[4]) * sizeof(float);
+    const int64_t heads = tensor->shape[1];
+    const int64_t places = tensor->shape[2];
+    size_t place = row_size(tensor) / (size_t)(heads * places);
     int64_t tokens = rf_session_length(of->session) - of->alike;
-    if (shape[2] < of->session->capacity) {
-        return copy_part(of, &cache->rows, row, 0, row_size(&cache->rows), error);
+    if (places < of->session->capacity) {
+        return copy_part(of, tensor, row, 0, row_size(tensor), error);
     }
-    for (int64_t head = 0; head < shape[1] && tokens > 0; head++) {
-        size_t first = (size_t)(head * shape[2] + of->alike);
-        RF_TRY(copy_part(of, &cache->rows, row, first * place, (size_t)tokens * place, error));
+    for (int64_t head = 0; head < heads && tokens > 0; head++) {
+        size_t first = (size_t)(head * places + of->alike);
+        RF_TRY(copy_part(of, tensor, row, first * place, (size_t)tokens * place, error));
     }
     return RF_OK;
 }
@@ -125,7 +125,10 @@ static rf_status copy_tokens(const reorder *of, const rf_layer_cache *cache, mov
 static rf_status move_layer(const reorder *of, const rf_layer_cache *cache, rf_error *error)
 {
     for (int64_t i = 0; i < of->count; i++) {
-        RF_TRY(copy_tokens(of, cache, of->moves[i], error));
+        RF_TRY(copy_tokens(of, &cache->rows, of->moves[i], error));
+    }
+    for (int64_t i = 0; i < of->count && !rf_tensor_is_absent(&cache->buckets); i++) {
+        RF_TRY(copy_tokens(of, &cache->buckets, of->moves[i], error));
     }
     for (int64_t i = 0; i < of->count && !rf_tensor_is_absent(&cache->lists); i++) {
         RF_TRY(copy_part(of, &cache->lists, of->moves[i], 0, row_size(&cache->lists), error));
@@ -158,9 +161,6 @@ static rf_status move_rows(const reorder *of, rf_error *error)
     }
     RF_TRY(move_whole(of, &session->state, error));
     RF_TRY(move_whole(of, &session->kept, error));
-    if (session->recomputes) {
-        RF_TRY(move_whole(of, &session->texts, error));
-    }
     RF_TRY(fetch_kept(session, error));
     for (int64_t row = 0; row < session->batch; row++) {
         session->rows[row] = of->rows[row];
@@ -181,14 +181,14 @@ static rf_status take_spare(rf_session *session, rf_error *error)
     if (session->spare.device != NULL) {
         return RF_OK;
     }
-    if (session->recomputes) {
-        size = larger(size, row_size(&session->texts));
-    }
     for (int64_t layer = 0; layer < session->model->config.layers; layer++) {
         const rf_layer_cache *cache = &session->caches[layer];
         size = larger(size, row_size(&cache->rows));
         if (!rf_tensor_is_absent(&cache->lists)) {
             size = larger(size, row_size(&cache->lists));
+        }
+        if (!rf_tensor_is_absent(&cache->buckets)) {
+            size = larger(size, row_size(&cache->buckets));
         }
     }
     rf_workspace_init(&session->spare, session->model->device);

@@ -3,7 +3,6 @@
 #include "generate/session.h"
 
 #include "base/memory.h"
-#include "generate/recompute.h"
 
 /* ---- creation ---------------------------------------------------------------------------- */
 
@@ -139,13 +138,8 @@ static rf_status take_block(rf_session *session, rf_error *error)
     rf_workspace *block = &session->block;
     int64_t batch = session->batch;
     for (int64_t layer = 0; layer < config->layers; layer++) {
-        const int64_t capacity = session->recomputes ? 1 : session->capacity;
-        RF_TRY(
-            rf_cache_take(&session->caches[layer], config, layer, batch, capacity, block, error));
-    }
-    if (session->recomputes) {
-        RF_TRY(rf_workspace_take_2(block, "texts", RF_I32, batch, session->capacity,
-                                   &session->texts, error));
+        RF_TRY(rf_cache_take(&session->caches[layer], config, layer, batch, session->capacity,
+                             block, error));
     }
     RF_TRY(take_rotations(session, error));
     RF_TRY(
@@ -262,9 +256,6 @@ static rf_status create_buffers(rf_session *session, rf_error *error)
     }
     RF_TRY(rf_allocate((size_t)longest * sizeof *session->attended, "a window", &memory, error));
     session->attended = memory;
-    RF_TRY(rf_allocate((size_t)session->capacity * sizeof *session->host_text, "a text", &memory,
-                       error));
-    session->host_text = memory;
     return create_copies(session, list_words, error);
 }
 
@@ -282,9 +273,7 @@ static rf_status create_workspace(rf_session *session, rf_error *error)
 {
     rf_workspace_init(&session->workspace, &session->dry);
     session->context = (rf_context){.device = &session->dry, .workspace = &session->workspace};
-    if (!session->recomputes) {
-        RF_TRY(rf_session_step(session, error));
-    }
+    RF_TRY(rf_session_step(session, error));
     RF_TRY(rf_op_sample(&session->context, &session->sample, error));
     size_t needed = session->workspace.high;
     if (session->model->device->dry) {
@@ -324,12 +313,7 @@ rf_status rf_session_create(rf_model *model, const rf_session_options *options,
     created->batch = options->batch > 0 ? options->batch : 1;
     created->capacity = options->capacity;
     created->seed = options->seed;
-    created->recomputes = rf_recompute_is_needed(&model->config);
-    if (created->recomputes) {
-        rf_log_write(options->log.write != NULL ? &options->log : &model->log, RF_LOG_NOTICE,
-                     "lsh layers with options of the paper's: no caches, each new token runs its "
-                     "whole text through the model");
-    }
+    created->listed_from = rf_cache_listed_from(&model->config);
     rf_status status = fill_session(created, error);
     if (status != RF_OK) {
         rf_session_destroy(created);
@@ -354,7 +338,6 @@ void rf_session_destroy(rf_session *session)
     rf_release(session->host_lists);
     rf_release(session->host_report);
     rf_release(session->attended);
-    rf_release(session->host_text);
     rf_release(session->rows);
     rf_release(session->rotations);
     rf_release(session->caches);
@@ -384,8 +367,7 @@ rf_status rf_session_plan(const rf_model *model, int64_t prompt, int64_t capacit
     *bytes = 0;
     RF_TRY(
         rf_session_create(&planned, &(rf_session_options){.capacity = capacity}, &session, error));
-    const int64_t longest = session->recomputes ? capacity : prompt;
-    rf_status status = rf_session_plan_text(session, longest, &pass, error);
+    rf_status status = rf_session_plan_text(session, prompt, &pass, error);
     *bytes = session->block.high + session->workspace.high + pass;
     if (model->device->table->host_readable) { /* texts, and scores as they are drawn from */
         *bytes += TABLES + (size_t)(16 * (capacity + model->config.vocabulary));

@@ -52,10 +52,8 @@ struct rf_session {
     rf_context context;
     rf_workspace workspace;
     rf_replay step, step_and_draw;
-    bool recomputes;    /* without caches: generate/recompute.h */
-    rf_tensor texts;    /* [batch, capacity] i32, where it recomputes, and */
-    int32_t *host_text; /* [capacity], owned */
-    bool is_broken;     /* an append failed half way */
+    int64_t listed_from; /* rf_cache_listed_from */
+    bool is_broken;      /* an append failed half way */
 };
 
 /* A prompt of rows first_row ... first_row + rows of a session: one for all of them where `shared`
@@ -107,9 +105,6 @@ RF_MUST_CHECK rf_status rf_session_plan_text(rf_session *session, int64_t count,
 /* Run a checked prompt through the training kernels and fill caches and logits of its rows. */
 RF_MUST_CHECK rf_status rf_session_prefill(rf_session *session, const rf_prompt *prompt,
                                            rf_error *error);
-/* Run a text and keep its scores, but nothing else. */
-RF_MUST_CHECK rf_status rf_session_run_text(rf_session *session, const rf_prompt *prompt,
-                                            rf_error *error);
 /* A layer's (-1: the model's) weight as products read it; absent where there is none. */
 rf_tensor rf_session_weight(const rf_model *model, rf_parameter_role role, int64_t layer);
 /* Append session->ids to the rows: operations only, so that it can be recorded. */

@@ -1,6 +1,5 @@
 /* What is done with a session: prompts, tokens one by one, draws, and a look at what was attended
  * to. */
-#include "generate/recompute.h"
 #include "generate/sampler.h"
 #include "generate/session.h"
 
@@ -85,15 +84,12 @@ static rf_status check_ids(const rf_session *session, const rf_prompt *prompt, r
 /* A row has got one more token. */
 static void note_token(rf_session *session, int64_t row)
 {
-    const rf_config *config = &session->model->config;
     rf_session_row *at = &session->rows[row];
     session->host_kept[row * session->capacity + at->length] = 1;
     at->has_stepped = true;
     at->used_lists = at->uses_lists;
     at->length++;
-    if (rf_config_lsh_layers(config) > 0 && at->length >= config->lsh.chunk_length) {
-        at->uses_lists = true;
-    }
+    at->uses_lists = at->uses_lists || at->length >= session->listed_from;
 }
 
 /* One token for every row by `work`, which steps. */
@@ -101,9 +97,7 @@ static rf_status step_once(rf_session *session, rf_replay *replay, rf_work work,
 {
     rf_device *device = session->model->device;
     session->is_broken = true;
-    RF_TRY(session->recomputes
-               ? rf_recompute_step(session, replay == &session->step_and_draw, error)
-               : rf_replay_run(replay, device, work, session, error));
+    RF_TRY(rf_replay_run(replay, device, work, session, error));
     RF_TRY(rf_device_download(device, session->host_report, session->report.data,
                               rf_tensor_size(&session->report), error));
     if (session->host_report[0] != 0) {
@@ -299,8 +293,8 @@ static int32_t *lists_of(const rf_session *session, const rf_layer_cache *cache,
 int64_t rf_session_attended(const rf_session *session, int64_t row, int64_t layer, int64_t head,
                             int64_t round, int64_t *tokens, int64_t limit)
 {
-    if (session->recomputes || layer < 0 || layer >= session->model->config.layers || row < 0 ||
-        row >= session->batch || !session->rows[row].has_stepped) {
+    if (layer < 0 || layer >= session->model->config.layers || row < 0 || row >= session->batch ||
+        !session->rows[row].has_stepped) {
         return -1;
     }
     const rf_layer_cache *cache = &session->caches[layer];

@@ -112,6 +112,27 @@ rf_status rf_check_step_project(const rf_check_scope *scope, const void *argumen
 
 /* ---- caches ------------------------------------------------------------------------------ */
 
+/* What of a cache says how windows are read. */
+static rf_status check_switches(const rf_check_scope *scope, const rf_layer_cache *cache)
+{
+    const int64_t *shape = cache->rows.shape;
+    const bool is_corrected = cache->duplicates == RF_DUPLICATES_CORRECTED;
+    RF_TRY(rf_check_range(scope, "duplicates", (int64_t)cache->duplicates, 0,
+                          RF_DUPLICATES_CORRECTED));
+    RF_TRY(rf_check_range(scope, "rounding", (int64_t)cache->rounding, 0, RF_ROUNDING_EXACT));
+    if (cache->whole_buckets && !(cache->same_bucket && cache->is_clipped)) {
+        return rf_error_set(scope->error, RF_ERR_ARGUMENT,
+                            "%s: whole_buckets go with same_bucket and is_clipped", scope->op);
+    }
+    if (!is_corrected || rf_tensor_is_absent(&cache->lists)) {
+        return RF_OK;
+    }
+    return rf_check_like(
+        scope, "buckets", &cache->buckets,
+        rf_tensor_4(NULL, RF_I32, shape[0], shape[1], cache->capacity, cache->rounds), "rows",
+        &cache->rows);
+}
+
 static rf_status check_cache(const rf_check_scope *scope, const rf_layer_cache *cache)
 {
     const rf_tensor *rows = &cache->rows;
@@ -126,6 +147,7 @@ static rf_status check_cache(const rf_check_scope *scope, const rf_layer_cache *
     RF_TRY(rf_check_range(scope, "window", (cache->before + 1 + cache->after), 1,
                           INT32_MAX / cache->chunk));
     RF_TRY(rf_check_range(scope, "rounds", cache->rounds, 1, cache->is_lsh ? INT32_MAX : 1));
+    RF_TRY(check_switches(scope, cache));
     if (rf_tensor_is_absent(&cache->lists)) {
         return RF_OK;
     }

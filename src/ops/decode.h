@@ -54,14 +54,24 @@ typedef struct rf_step_project {
     rf_residual residual;     /* optional, with count 1: stream, overflow, mode, fraction_bits */
 } rf_step_project;
 
-/* What a layer keeps of the tokens so far. Token t stands in place t mod places. */
+/* What a layer keeps of the tokens so far. Token t stands in place t mod places. The switches at
+ * the end are of windows that come from lists, and of their softmax; without any they are Hugging
+ * Face's (docs/generation.md). */
 typedef struct rf_layer_cache {
-    rf_tensor rows;  /* [batch, heads, places, 2, width] f32: key and value */
-    rf_tensor lists; /* optional, LSH: [batch, heads, rounds, words] i32: see ops/bucket_lists.h */
+    rf_tensor rows;    /* [batch, heads, places, 2, width] f32: key and value */
+    rf_tensor lists;   /* optional, LSH: [batch, heads, rounds, words] i32: ops/bucket_lists.h */
+    rf_tensor buckets; /* [batch, heads, capacity, rounds] i32, of each token: with lists and
+                          RF_DUPLICATES_CORRECTED, else absent */
     int64_t bucket_count, capacity; /* of the lists; capacity: the most tokens of a sequence */
     int64_t rounds;                 /* 1 in local layers */
     int64_t chunk, before, after;   /* the window */
-    bool is_lsh; /* keys are normalised queries, and a token itself is a last resort */
+    bool is_lsh;              /* keys are normalised queries, and a token itself is a last resort */
+    bool same_bucket;         /* tokens of another bucket than the new one's are left out */
+    bool whole_buckets;       /* no chunks: all tokens of its bucket; with the other two */
+    bool is_clipped;          /* a window ends with the sorted order; else it goes round */
+    rf_duplicates duplicates; /* CORRECTED: a token in N places of all rounds' windows scores log N
+                                 less; the last resort does not */
+    rf_rounding rounding;     /* of all windows */
 } rf_layer_cache;
 
 /* Keep a prompt's keys and values (LSH: queries, which are normalised) from first_token on.
@@ -73,10 +83,9 @@ typedef struct rf_cache_fill {
     int64_t first_head, first_token;
 } rf_cache_fill;
 
-/* Bucket lists of a prompt; what they held is gone. Tokens whose bucket is bucket_count (masked)
- * are left out.
- *   buckets, order  [rows, heads of the group, rounds, length] i32, as bucket_hash and bucket_sort
- * give them; rows as above */
+/* Bucket lists, and the cache's buckets, of a prompt; what they held is gone. Tokens whose bucket
+ * is bucket_count (masked) are left out of lists. buckets, order  [rows, heads of the group,
+ * rounds, length] i32, as bucket_hash and bucket_sort give them; rows as above */
 typedef struct rf_lists_fill {
     rf_layer_cache cache;
     rf_tensor buckets, order;

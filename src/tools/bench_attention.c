@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "model/model.h"
 #include "reformer/tools.h"
+#include "tools/bench_semantics.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -133,7 +134,14 @@ static void plan(const bench *b, group *g)
         .self = shared ? RF_SELF_LAST_RESORT : RF_SELF_ORDINARY,
         .normalise_keys = shared,
         .scale = shared ? 1.0F : 1.0F / sqrtf((float)options->head_width),
+        .probability = (float)options->dropout,
+        .dropout_key = {.purpose = RF_PURPOSE_ATTENTION_DROPOUT},
+        .first_head = g->first_head,
+        .all_heads = options->heads,
     };
+    if (is_lsh) {
+        rf_bench_apply_semantics(options->semantics, &g->plan);
+    }
 }
 
 /* The order of the slots of an LSH layer. */
@@ -144,8 +152,16 @@ static rf_status sort(bench *b, group *g, rf_error *error)
     rf_tensor buckets;
     RF_TRY(
         rf_workspace_take(&b->workspace, "sorted order", RF_I32, 4, slots, &g->plan.order, error));
-    const size_t mark = rf_workspace_mark(&b->workspace);
+    if (g->plan.duplicates == RF_DUPLICATES_CORRECTED && !g->plan.whole_buckets) {
+        RF_TRY(rf_workspace_take(&b->workspace, "slots of tokens", RF_I32, 4, tokens,
+                                 &g->plan.inverse, error));
+    }
+    size_t mark = rf_workspace_mark(&b->workspace);
     RF_TRY(rf_workspace_take(&b->workspace, "buckets", RF_I32, 4, tokens, &buckets, error));
+    if (g->plan.same_bucket) {
+        g->plan.bucket = buckets;
+        mark = rf_workspace_mark(&b->workspace);
+    }
     rf_bucket_hash hash = {.query = g->projected[0],
                            .key = {.purpose = RF_PURPOSE_ROTATION},
                            .first_head = g->first_head,
@@ -159,7 +175,8 @@ static rf_status sort(bench *b, group *g, rf_error *error)
         &b->context,
         &(rf_bucket_sort){.buckets = buckets,
                           .bucket_count = rf_config_bucket_count(&b->model.config),
-                          .order = g->plan.order},
+                          .order = g->plan.order,
+                          .inverse = g->plan.inverse},
         error));
     rf_workspace_release(&b->workspace, mark);
     return end_stage(b, STAGE_SORT, error);
@@ -195,7 +212,8 @@ static rf_status attend(bench *b, group *g, rf_error *error)
                                     &(rf_combine_rounds){.output = attention.output,
                                                          .log_norm = attention.log_norm,
                                                          .merged = g->merged,
-                                                         .norm = g->norm},
+                                                         .norm = g->norm,
+                                                         .rounding = plan->rounding},
                                     error));
     }
     rf_workspace_release(&b->workspace, mark);
@@ -367,6 +385,11 @@ static rf_status check_options(const rf_bench_attention_options *options, rf_err
     RF_TRY(check_range("rounds", options->rounds, 1, 1024, error));
     RF_TRY(check_range("before", options->before, 0, 1024, error));
     RF_TRY(check_range("after", options->after, 0, 1024, error));
+    RF_TRY(rf_bench_check_semantics(options->semantics, error));
+    if (!(options->dropout >= 0.0 && options->dropout < 1.0)) {
+        return rf_error_set(error, RF_ERR_ARGUMENT, "dropout is %g, expected 0 to below 1",
+                            options->dropout);
+    }
     RF_TRY(check_range("repeats", options->repeats, 1, MOST_REPEATS, error));
     RF_TRY(check_range("warmup", options->warmup, 0, MOST_REPEATS, error));
     rf_layer_kind kind = RF_LAYER_LSH;
@@ -491,6 +514,9 @@ static json_t *describe(const bench *b)
                   "precision", rf_dtype_name(b->model.compute), "peak_bytes", (json_int_t)b->peak);
     if (b->kind == RF_LAYER_LSH) {
         (void)json_object_set_new(object, "rounds", json_integer(options->rounds));
+        (void)json_object_set_new(
+            object, "semantics",
+            json_string(options->semantics != NULL ? options->semantics : "hf"));
         (void)json_object_set_new(object, "buckets",
                                   json_integer(rf_config_bucket_count(&b->model.config)));
     }

@@ -5,7 +5,6 @@
 #include "tools/plan.h"
 
 #include "generate/cache.h"
-#include "generate/recompute.h"
 #include "model/slices.h"
 #include "tools/estimate.h"
 #include "tools/open_model.h"
@@ -180,7 +179,7 @@ static rf_status open_planner(const rf_plan_options *options, planner *p, rf_err
 
 /* ---- beside the bytes -------------------------------------------------------------------- */
 
-/* What is kept of one sequence of this length when text is generated: caches, or its ids. */
+/* What is kept of one sequence of this length when text is generated. */
 static rf_status add_caches(const planner *p, json_t *object, rf_error *error)
 {
     const rf_config *config = &p->model->config;
@@ -189,11 +188,7 @@ static rf_status add_caches(const planner *p, json_t *object, rf_error *error)
     rf_status status = RF_OK;
     dry.dry = true;
     rf_workspace_init(&block, &dry);
-    if (rf_recompute_is_needed(config)) {
-        rf_tensor text;
-        RF_TRY_DONE(rf_workspace_take_1(&block, "text", RF_I32, p->runner.length, &text, error));
-    }
-    for (int64_t layer = 0; layer < config->layers && !rf_recompute_is_needed(config); layer++) {
+    for (int64_t layer = 0; layer < config->layers; layer++) {
         rf_layer_cache cache;
         RF_TRY_DONE(rf_cache_take(&cache, config, layer, 1, p->runner.length, &block, error));
     }

@@ -49,6 +49,17 @@ static int64_t digit_of(const expectation *at, int64_t token, int64_t first, int
     return digit;
 }
 
+/* A bit for each plane that the token lies below; a factor 2^n has n of them. */
+static int64_t planes_below(const expectation *at, int64_t token, int64_t first, int64_t factor,
+                            int64_t *columns)
+{
+    int64_t digit = 0;
+    for (*columns = 0; (INT64_C(1) << *columns) < factor; (*columns)++) {
+        digit += projection(at, token, first + *columns) < 0.0 ? INT64_C(1) << *columns : 0;
+    }
+    return digit;
+}
+
 static int32_t bucket_of(const expectation *at, int64_t token)
 {
     const rf_config *config = &at->session->model->config;
@@ -56,9 +67,13 @@ static int32_t bucket_of(const expectation *at, int64_t token)
     int64_t scale = 1;
     int64_t first = 0;
     for (int i = 0; i < config->bucket_factors; i++) {
-        bucket += scale * digit_of(at, token, first, config->buckets[i] / 2);
+        int64_t columns = config->buckets[i] / 2;
+        const int64_t digit = config->hash_kind == RF_HASH_ANGULAR
+                                  ? digit_of(at, token, first, columns)
+                                  : planes_below(at, token, first, config->buckets[i], &columns);
+        bucket += scale * digit;
         scale *= config->buckets[i];
-        first += config->buckets[i] / 2;
+        first += columns;
     }
     return (int32_t)bucket;
 }
@@ -95,20 +110,33 @@ static int64_t expect_window(const expectation *at, const rf_window_config *conf
     while (at->order[slot] != at->token) {
         slot++;
     }
+    const rf_lsh_options *options = &at->session->model->config.lsh_options;
     int64_t chunk = config->chunk_length;
     int64_t length = chunk * (config->chunks_before + 1 + config->chunks_after);
     int64_t start = (slot / chunk - config->chunks_before) * chunk;
-    for (int64_t i = 0; i < length; i++) {
-        at->tokens[i] = at->order[((start + i) % count + count) % count];
+    int64_t found = 0;
+    if (options->whole_buckets) {
+        start = 0;
+        length = count;
     }
-    return length;
+    for (int64_t i = start; i < start + length; i++) {
+        const int64_t token = at->order[(i % count + count) % count];
+        const bool is_there = options->across_rounds || (i >= 0 && i < count);
+        if (is_there && (!options->same_bucket || at->buckets[token] == at->buckets[at->token])) {
+            at->tokens[found++] = token;
+        }
+    }
+    return found;
 }
 
 /* Buckets are there once the prompt was longer than a chunk, or an earlier step reached a chunk's
- * length. */
+ * length; with the paper's options where the uncached forward pass has them. */
 static bool has_buckets(const rf_config *config, int64_t token, int64_t prompt)
 {
     int64_t chunk = config->lsh.chunk_length;
+    if (!rf_lsh_options_are_plain(&config->lsh_options)) {
+        return rf_config_padded_length(config, token + 1) > chunk;
+    }
     return rf_config_padded_length(config, prompt) > chunk || (token > prompt && token >= chunk);
 }
 

@@ -2,7 +2,6 @@
  * differ clearly. */
 #include "small_model.h"
 
-#include "base/random.h"
 #include "support.h"
 
 #include <stdio.h>
@@ -40,12 +39,4 @@ rf_model *create_small_model(const small_model *shape, const char *stream, int t
                             .threads = threads},
         &model, error));
     return model;
-}
-
-void fill_ids(int32_t *ids, int64_t count, int64_t vocabulary, uint64_t seed)
-{
-    rf_random_key key = {.seed = seed, .purpose = RF_PURPOSE_TEST};
-    for (int64_t i = 0; i < count; i++) {
-        ids[i] = (int32_t)rf_random_below(&key, (uint64_t)i, (uint64_t)vocabulary);
-    }
 }

@@ -18,7 +18,5 @@ typedef struct small_model {
 
 /* 256 positions, hidden 32, 2 heads of 8; the caller destroys. stream: "fixed32" or "float32". */
 rf_model *create_small_model(const small_model *shape, const char *stream, int threads);
-/* Ids that look random, the same every time: ids [count]. */
-void fill_ids(int32_t *ids, int64_t count, int64_t vocabulary, uint64_t seed);
 
 #endif

@@ -53,10 +53,7 @@ static void open_context(rf_model *model, int64_t length, context *opened)
                                 error));
     assert_ok(rf_allocate((size_t)length * sizeof(int32_t), "test", &memory, error));
     opened->ids = memory;
-    rf_random_key key = {.seed = 5, .purpose = RF_PURPOSE_TEST};
-    for (int64_t i = 0; i < length; i++) {
-        opened->ids[i] = (int32_t)rf_random_below(&key, (uint64_t)i, TOKENS);
-    }
+    fill_ids(opened->ids, length, TOKENS, 5);
     double start = rf_clock_seconds();
     assert_ok(rf_session_append(opened->session, opened->ids, NULL, length - STEPS, error));
     print_message("context %lld: prefill of %lld tokens took %.2f s\n", (long long)length,

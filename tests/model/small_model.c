@@ -65,11 +65,8 @@ rf_model *small_model_of_depth(const small_model *small, int count, uint64_t see
 int32_t *small_model_tokens(const rf_model *model, int64_t count, uint64_t seed)
 {
     void *memory = NULL;
-    const rf_random_key key = {.seed = seed, .purpose = RF_PURPOSE_TEST};
     assert_ok(rf_allocate((size_t)count * sizeof(int32_t), "tokens", &memory, error));
     int32_t *ids = memory;
-    for (int64_t i = 0; i < count; i++) {
-        ids[i] = (int32_t)rf_random_below(&key, (uint64_t)i, (uint64_t)model->config.vocabulary);
-    }
+    fill_ids(ids, count, model->config.vocabulary, seed);
     return ids;
 }

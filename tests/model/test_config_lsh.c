@@ -1,10 +1,10 @@
 /* lsh_semantics and its switches: read, written, refused; and models with them: loss and gradients
  * against the double oracle, learning with exact reversal, save and load. */
 #include "devices.h"
+#include "twin.h"
 
 #include "io/json.h"
-#include "model/pass.h"
-#include "oracle/model.h"
+#include "model/runner.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -162,151 +162,50 @@ static void test_refused(void **state)
 
 /* ---- against the oracle ------------------------------------------------------------------ */
 
-typedef struct subject {
-    rf_model *model;
-    int32_t ids[ROWS];
-    double *block, *logits;
-    double *buckets[LAYERS]; /* [batch, heads, rounds, length] */
-    oracle_model oracle;
-} subject;
-
-static void fill_ids(int32_t ids[ROWS])
-{
-    const rf_random_key key = {.purpose = RF_PURPOSE_TEST};
-    for (uint64_t i = 0; i < ROWS; i++) {
-        ids[i] = (int32_t)rf_random_below(&key, i, VOCABULARY);
-    }
-}
-
-static void open_subject(subject *s, const char *ours)
-{
-    enum { ROTATIONS = 2 * 16 * 3 * 2 };
-    static double rotations[ROTATIONS];
-    float drawn[ROTATIONS];
-    *s = (subject){.model = create(ours, 2)};
-    const rf_config *config = &s->model->config;
-    int64_t count = s->model->parameters.block_count;
-    float *values = malloc((size_t)count * sizeof *values);
-    assert_non_null(values);
-    assert_ok(rf_device_download(s->model->device, values, s->model->values,
-                                 (size_t)count * sizeof *values, error));
-    fill_ids(s->ids);
-    s->block = oracle_fresh(count);
-    s->logits = oracle_fresh(ROWS * VOCABULARY);
-    for (int64_t i = 0; i < count; i++) {
-        s->block[i] = (double)values[i];
-    }
-    free(values);
-    rf_plan_lsh_seeded_rotations(config, config->rounds, drawn);
-    for (int i = 0; i < ROTATIONS; i++) {
-        rotations[i] = (double)drawn[i];
-    }
-    for (int i = 0; i < LAYERS; i++) {
-        s->buckets[i] = oracle_fresh(config->heads * config->rounds * ROWS);
-    }
-    s->oracle = (oracle_model){.config = config,
-                               .parameters = &s->model->parameters,
-                               .block = s->block,
-                               .batch = BATCH,
-                               .length = LENGTH,
-                               .rounds = config->rounds,
-                               .ids = s->ids,
-                               .rotations = rotations,
-                               .hashed = s->buckets};
-}
-
-static rf_status give_buckets(void *user, int64_t layer, int64_t first_head,
-                              const rf_tensor *buckets, rf_error *error)
-{
-    const subject *s = user;
-    int32_t given[2 * 3 * ROWS];
-    int64_t each = buckets->shape[2] * buckets->shape[3];
-    assert_true(rf_tensor_size(buckets) <= sizeof given);
-    for (int64_t i = 0; i < rf_tensor_count(buckets); i++) {
-        int64_t b = i / each / buckets->shape[1];
-        int64_t h = i / each % buckets->shape[1];
-        given[i] = (int32_t)s->buckets[layer][(b * 2 + first_head + h) * each + i % each];
-    }
-    return rf_device_upload(s->model->device, buckets->data, given, rf_tensor_size(buckets), error);
-}
-
-/* Slope of the oracle's loss along a direction, its buckets held fixed. */
-static double slope(subject *s, const double *direction)
-{
-    const double reach = 1e-6;
-    int64_t count = s->model->parameters.block_count;
-    double losses[2];
-    double *moved = oracle_fresh(count);
-    oracle_model fixed = s->oracle;
-    fixed.exact = true;
-    fixed.buckets = (const double *const *)s->buckets;
-    fixed.hashed = NULL;
-    fixed.block = moved;
-    for (int side = 0; side < 2; side++) {
-        for (int64_t i = 0; i < count; i++) {
-            moved[i] = s->block[i] + (side == 0 ? reach : -reach) * direction[i];
-        }
-        losses[side] = oracle_model_forward(&fixed, s->logits);
-    }
-    free(moved);
-    return (losses[0] - losses[1]) / (2.0 * reach);
-}
-
 /* One step's gradients [block], released with free. */
-static float *step(subject *s, rf_outcome *outcome)
+static float *step(twin *t, rf_model *model, const int32_t *ids, rf_outcome *outcome)
 {
     rf_runner *runner = NULL;
-    size_t size = (size_t)s->model->parameters.block_count * sizeof(float);
+    size_t size = (size_t)model->parameters.block_count * sizeof(float);
     float *gradients = malloc(size);
-    rf_batch batch = {.batch = BATCH, .length = LENGTH, .ids = s->ids, .labels = s->ids};
+    rf_batch batch = {.batch = BATCH, .length = LENGTH, .ids = ids, .labels = ids};
     assert_non_null(gradients);
-    assert_ok(rf_runner_create(s->model,
-                               &(rf_runner_options){.batch = BATCH,
-                                                    .length = LENGTH,
-                                                    .gradients = true,
-                                                    .slices = {32, 1, 20},
-                                                    .hooks = {.user = s, .buckets = give_buckets}},
-                               &runner, error));
+    assert_ok(
+        rf_runner_create(model,
+                         &(rf_runner_options){.batch = BATCH,
+                                              .length = LENGTH,
+                                              .gradients = true,
+                                              .slices = {32, 1, 20},
+                                              .hooks = {.user = t, .buckets = twin_give_buckets}},
+                         &runner, error));
     float factor = 1.0F / (float)rf_batch_scored(&batch);
     assert_ok(rf_runner_train(runner, &batch, 7, 3, factor, outcome, error));
     assert_ok(
-        rf_device_download(s->model->device, gradients, rf_runner_gradients(runner), size, error));
+        rf_device_download(model->device, gradients, rf_runner_gradients(runner), size, error));
     rf_runner_destroy(runner);
     return gradients;
 }
 
 static void check_against_the_oracle(const char *ours)
 {
-    subject s;
+    twin t;
     rf_outcome outcome;
-    const rf_random_key key = {.purpose = RF_PURPOSE_TEST};
-    double norm = 0.0;
-    double along = 0.0;
-    open_subject(&s, ours);
-    int64_t count = s.model->parameters.block_count;
-    double *direction = oracle_fresh(count);
-    double loss = oracle_model_forward(&s.oracle, s.logits);
-    float *gradients = step(&s, &outcome);
+    int32_t ids[ROWS];
+    rf_model *model = create(ours, 2);
+    fill_ids(ids, ROWS, VOCABULARY, 0);
+    twin_open(&t, model, BATCH, LENGTH, ids);
+    double loss = twin_forward(&t);
+    float *gradients = step(&t, model, ids, &outcome);
     if (!(fabs(rf_outcome_loss(&outcome) - loss) < 1e-4)) {
         fail_msg("%s: the loss is %.9g, the oracle's %.9g", ours, rf_outcome_loss(&outcome), loss);
     }
-    for (int64_t i = 0; i < count; i++) {
-        norm += (double)gradients[i] * (double)gradients[i];
-        direction[i] = (double)rf_random_normal(&key, (uint64_t)i);
-        along += direction[i] * (double)gradients[i];
-    }
-    double apart = fabs(along - slope(&s, direction)) / sqrt(norm);
+    double apart = twin_gradient_error(&t, gradients, 0);
     if (!(apart < 1e-3)) {
         fail_msg("%s: the gradient is %g of its norm from the slope", ours, apart);
     }
     free(gradients);
-    free(direction);
-    for (int i = 0; i < LAYERS; i++) {
-        free(s.buckets[i]);
-    }
-    free(s.block);
-    free(s.logits);
-    rf_model_destroy(s.model);
+    twin_close(&t);
+    rf_model_destroy(model);
 }
 
 static void test_gradients_against_the_oracle(void **state)
@@ -330,7 +229,7 @@ static void learn(rf_model *model, double losses[2])
     size_t size = (size_t)count * sizeof(float);
     float *values = malloc(size);
     float *gradients = malloc(size);
-    fill_ids(ids);
+    fill_ids(ids, ROWS, VOCABULARY, 0);
     assert_true(values != NULL && gradients != NULL);
     rf_batch batch = {.batch = BATCH, .length = LENGTH, .ids = ids, .labels = ids};
     rf_runner_options run = {
@@ -360,7 +259,7 @@ static void test_learns_and_keeps(void **state)
     (void)state;
     int32_t ids[ROWS];
     float logits[2][BATCH * VOCABULARY];
-    fill_ids(ids);
+    fill_ids(ids, ROWS, VOCABULARY, 0);
     for (int i = 1; i < OPTIONS; i++) {
         double losses[2];
         rf_model *model = create(options[i], 2);

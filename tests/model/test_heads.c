@@ -2,10 +2,10 @@
  * directions against central differences, batches of different lengths behind a mask, short
  * sequences, dropout, slices, micro-batches, bf16, and what is refused. */
 #include "support.h"
+#include "twin.h"
 
 #include "base/memory.h"
-#include "model/pass.h"
-#include "oracle/model.h"
+#include "model/runner.h"
 #include "reformer/tasks.h"
 
 #include <math.h>
@@ -59,9 +59,8 @@ typedef struct subject {
     int32_t pairs[BATCH];
     double pair_targets[BATCH];
     rf_batch batch;
-    double *block, *rotations, *oracle_mask, *targets;
-    double *buckets[2];
-    oracle_model oracle;
+    double *oracle_mask, *targets;
+    twin twin;
 } subject;
 
 static rf_model *create(const kind *k, const char *layers, double dropout, const char *precision)
@@ -162,7 +161,6 @@ static void fill_targets(subject *s)
 static void open_subject(subject *s, const kind *k, const char *layers, int64_t length)
 {
     *s = (subject){.length = length, .model = create(k, layers, 0.0, "f32")};
-    const rf_config *config = &s->model->config;
     int64_t rows = BATCH * length;
     s->targets = oracle_fresh(rows > BATCH * LABELS ? rows : BATCH * LABELS);
     s->oracle_mask = oracle_fresh(rows);
@@ -171,42 +169,18 @@ static void open_subject(subject *s, const kind *k, const char *layers, int64_t 
     for (int64_t i = 0; i < rows; i++) {
         s->oracle_mask[i] = s->mask[i];
     }
-    s->block = oracle_fresh(s->model->parameters.block_count);
-    for (int64_t i = 0; i < s->model->parameters.block_count; i++) {
-        s->block[i] = (double)s->model->values[i];
-    }
-    enum { ROTATIONS = 2 * 12 * 2 * 2 };
-    float drawn[ROTATIONS];
-    rf_plan_lsh_seeded_rotations(config, config->rounds, drawn);
-    s->rotations = oracle_fresh(ROTATIONS);
-    for (int i = 0; i < ROTATIONS; i++) {
-        s->rotations[i] = (double)drawn[i];
-    }
-    for (int i = 0; i < 2; i++) {
-        s->buckets[i] = oracle_fresh(config->heads * config->rounds * rows);
-    }
-    s->oracle = (oracle_model){.config = config,
-                               .parameters = &s->model->parameters,
-                               .block = s->block,
-                               .batch = BATCH,
-                               .length = length,
-                               .rounds = config->rounds,
-                               .ids = s->ids,
-                               .token_types = s->token_types,
-                               .mask = s->oracle_mask,
-                               .targets = s->targets,
-                               .pair_targets = s->pair_targets,
-                               .rotations = s->rotations,
-                               .hashed = s->buckets};
+    twin_open(&s->twin, s->model, BATCH, length, s->ids);
+    s->twin.oracle.token_types = s->token_types;
+    s->twin.oracle.mask = s->oracle_mask;
+    s->twin.oracle.targets = s->targets;
+    s->twin.oracle.pair_targets = s->pair_targets;
 }
 
 static void close_subject(subject *s)
 {
-    double *const blocks[] = {s->block,   s->rotations,  s->oracle_mask,
-                              s->targets, s->buckets[0], s->buckets[1]};
-    for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
-        free(blocks[i]);
-    }
+    twin_close(&s->twin);
+    free(s->oracle_mask);
+    free(s->targets);
     rf_model_destroy(s->model);
 }
 
@@ -243,10 +217,10 @@ static void check_forward(const kind *k, const char *layers, int64_t length)
     subject s;
     open_subject(&s, k, layers, length);
     int64_t count = logits_count(&s.model->config, length);
-    double *expected = oracle_fresh(count);
+    const double *expected = s.twin.logits;
     gathered g = {.logits = calloc((size_t)count, sizeof(float))};
     assert_non_null(g.logits);
-    double loss = oracle_model_forward(&s.oracle, expected);
+    double loss = twin_forward(&s.twin);
     for (int stream = 0; stream < 2; stream++) {
         rf_runner *runner = NULL;
         rf_outcome outcome;
@@ -265,7 +239,6 @@ static void check_forward(const kind *k, const char *layers, int64_t length)
         assert_true(fabs(loss_of(&s, &outcome) - loss) < 1e-5 * (1.0 + loss));
         rf_runner_destroy(runner);
     }
-    free(expected);
     free(g.logits);
     close_subject(&s);
 }
@@ -279,43 +252,6 @@ static void test_forward(void **state)
         check_forward(&kinds[i], "\"local\", \"lsh\"",
                       SHORT); /* no layer hashes, padded to two local chunks */
     }
-}
-
-static rf_status give_buckets(void *user, int64_t layer, int64_t first_head,
-                              const rf_tensor *buckets, rf_error *error)
-{
-    (void)error;
-    const subject *s = user;
-    int64_t heads = s->model->config.heads;
-    int64_t each = buckets->shape[2] * buckets->shape[3];
-    for (int64_t i = 0; i < rf_tensor_count(buckets); i++) {
-        int64_t b = i / each / buckets->shape[1];
-        int64_t h = i / each % buckets->shape[1];
-        ((int32_t *)buckets->data)[i] =
-            (int32_t)s->buckets[layer][(b * heads + first_head + h) * each + i % each];
-    }
-    return RF_OK;
-}
-
-static double slope(subject *s, const double *direction, double *logits)
-{
-    const double reach = 1e-6;
-    int64_t count = s->model->parameters.block_count;
-    double losses[2];
-    oracle_model fixed = s->oracle;
-    double *moved = oracle_fresh(count);
-    fixed.exact = true;
-    fixed.buckets = (const double *const *)s->buckets;
-    fixed.hashed = NULL;
-    fixed.block = moved;
-    for (int side = 0; side < 2; side++) {
-        for (int64_t i = 0; i < count; i++) {
-            moved[i] = s->block[i] + (side == 0 ? reach : -reach) * direction[i];
-        }
-        losses[side] = oracle_model_forward(&fixed, logits);
-    }
-    free(moved);
-    return (losses[0] - losses[1]) / (2.0 * reach);
 }
 
 /* Weights of the labels, and their sum over the rows that are scored. */
@@ -338,14 +274,10 @@ static void check_gradient(const kind *k, const char *layers, double limit, bool
     open_subject(&s, k, layers, LONG);
     bool weighted = smoothing > 0.0 && s.model->config.model_class == RF_CLASS_CLASSIFIER &&
                     s.model->config.problem == RF_PROBLEM_SINGLE;
-    s.oracle.smoothing = smoothing;
-    s.oracle.class_weights = weighted ? class_weights_exact : NULL;
-    int64_t count = s.model->parameters.block_count;
-    double *logits = oracle_fresh(logits_count(&s.model->config, LONG));
-    double *direction = oracle_fresh(count);
+    s.twin.oracle.smoothing = smoothing;
+    s.twin.oracle.class_weights = weighted ? class_weights_exact : NULL;
     rf_runner *runner = NULL;
     rf_outcome outcome;
-    double norm = 0.0;
     rf_runner_options options = {.batch = BATCH,
                                  .length = LONG,
                                  .gradients = true,
@@ -354,33 +286,20 @@ static void check_gradient(const kind *k, const char *layers, double limit, bool
                                  .label_smoothing = smoothing,
                                  .class_weights = weighted ? class_weights : NULL,
                                  .slices = {.rows = 20, .head_rows = 17, .heads = 1},
-                                 .hooks = {.user = &s, .buckets = give_buckets}};
-    double loss = oracle_model_forward(&s.oracle, logits);
+                                 .hooks = {.user = &s.twin, .buckets = twin_give_buckets}};
+    double loss = twin_forward(&s.twin);
     double scored = scored_weight(&s, weighted);
     assert_ok(rf_runner_create(s.model, &options, &runner, error));
     assert_ok(rf_runner_train(runner, &s.batch, 0, 0, (float)(1.0 / scored), &outcome, error));
     assert_true(fabs(outcome.nll_sum / scored + rf_outcome_pair_loss(&outcome) - loss) <
                 1e-3 * (1.0 + loss));
-    const float *gradients = rf_runner_gradients(runner);
-    for (int64_t i = 0; i < count; i++) {
-        norm += (double)gradients[i] * (double)gradients[i];
-    }
-    assert_true(norm > 1e-6);
     for (uint64_t n = 0; n < 3; n++) {
-        const rf_random_key key = {.seed = n, .purpose = RF_PURPOSE_TEST};
-        double ours = 0.0;
-        for (int64_t i = 0; i < count; i++) {
-            direction[i] = (double)rf_random_normal(&key, (uint64_t)i);
-            ours += direction[i] * (double)gradients[i];
-        }
-        double apart = fabs(ours - slope(&s, direction, logits)) / sqrt(norm);
+        double apart = twin_gradient_error(&s.twin, rf_runner_gradients(runner), n);
         if (!(apart < limit)) {
             fail_msg("%s with layers %s: %g of the norm apart", k->name, layers, apart);
         }
     }
     rf_runner_destroy(runner);
-    free(logits);
-    free(direction);
     close_subject(&s);
 }
 

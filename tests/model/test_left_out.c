@@ -36,7 +36,7 @@ static void zero_output(rf_model *model, int64_t layer)
                              (size_t)output->count * sizeof(float), error));
 }
 
-static void fill_ids(int32_t *ids)
+static void fill_tokens(int32_t *ids)
 {
     for (int i = 0; i < BATCH * LENGTH; i++) {
         ids[i] = 3 + (i * i + 7 * i) % 28;
@@ -57,7 +57,7 @@ static void check_sets(const char *stream)
 {
     int32_t ids[BATCH * LENGTH];
     float normal[COUNT];
-    fill_ids(ids);
+    fill_tokens(ids);
     rf_model *model = create(stream);
     assert_ok(rf_model_nll(model, ids, NULL, BATCH, LENGTH, normal, error));
     for (unsigned set = 0; set < 1U << LAYERS; set++) {
@@ -94,7 +94,7 @@ static void plans_do_not_shrink(void **state)
     (void)state;
     int32_t ids[BATCH * LENGTH];
     float found[COUNT];
-    fill_ids(ids);
+    fill_tokens(ids);
     rf_model *model = NULL;
     rf_model_options options = {.device = test_device(), .precision = "f32", .threads = 1};
     char text[1024];

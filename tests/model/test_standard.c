@@ -3,9 +3,9 @@
  * what is refused. Every class on the CPU is in test_heads.c, generation in
  * tests/generate/test_session.c. */
 #include "devices.h"
+#include "twin.h"
 
-#include "model/pass.h"
-#include "oracle/model.h"
+#include "model/runner.h"
 #include "reformer/inside.h"
 #include "reformer/tasks.h"
 
@@ -42,14 +42,6 @@ static rf_model *create(const char *residual, const char *stream, const char *pr
     return model;
 }
 
-static void fill_ids(int32_t ids[ROWS])
-{
-    const rf_random_key key = {.purpose = RF_PURPOSE_TEST};
-    for (uint64_t i = 0; i < ROWS; i++) {
-        ids[i] = (int32_t)rf_random_below(&key, i, VOCABULARY);
-    }
-}
-
 /* A step; its gradients [block], released with free. */
 static float *step(rf_model *model, const rf_runner_options *options, const int32_t *ids,
                    rf_outcome *outcome, rf_memory_plan *memory)
@@ -74,132 +66,31 @@ static float *step(rf_model *model, const rf_runner_options *options, const int3
 
 /* ---- against the oracle ------------------------------------------------------------------ */
 
-typedef struct subject {
-    rf_model *model;
-    int32_t ids[ROWS];
-    double *block, *logits;
-    double *buckets[LAYERS]; /* [batch, heads, rounds, length] */
-    oracle_model oracle;
-} subject;
-
-static void open_subject(subject *s, const char *stream)
-{
-    enum { ROTATIONS = 2 * 16 * 2 * 2 };
-    static double rotations[ROTATIONS];
-    float drawn[ROTATIONS];
-    *s = (subject){.model = create("standard", stream, "f32", 0.0, 2)};
-    const rf_config *config = &s->model->config;
-    int64_t count = s->model->parameters.block_count;
-    float *values = malloc((size_t)count * sizeof *values);
-    assert_non_null(values);
-    assert_ok(rf_device_download(s->model->device, values, s->model->values,
-                                 (size_t)count * sizeof *values, error));
-    fill_ids(s->ids);
-    s->block = oracle_fresh(count);
-    s->logits = oracle_fresh(ROWS * VOCABULARY);
-    for (int64_t i = 0; i < count; i++) {
-        s->block[i] = (double)values[i];
-    }
-    free(values);
-    rf_plan_lsh_seeded_rotations(config, config->rounds, drawn);
-    for (int i = 0; i < ROTATIONS; i++) {
-        rotations[i] = (double)drawn[i];
-    }
-    for (int i = 0; i < LAYERS; i++) {
-        s->buckets[i] = oracle_fresh(config->heads * config->rounds * ROWS);
-    }
-    s->oracle = (oracle_model){.config = config,
-                               .parameters = &s->model->parameters,
-                               .block = s->block,
-                               .batch = BATCH,
-                               .length = LENGTH,
-                               .rounds = config->rounds,
-                               .ids = s->ids,
-                               .rotations = rotations,
-                               .hashed = s->buckets};
-}
-
-static void close_subject(subject *s)
-{
-    for (int i = 0; i < LAYERS; i++) {
-        free(s->buckets[i]);
-    }
-    free(s->block);
-    free(s->logits);
-    rf_model_destroy(s->model);
-}
-
-static rf_status give_buckets(void *user, int64_t layer, int64_t first_head,
-                              const rf_tensor *buckets, rf_error *error)
-{
-    const subject *s = user;
-    int32_t given[2 * 2 * ROWS];
-    int64_t each = buckets->shape[2] * buckets->shape[3];
-    assert_true(rf_tensor_size(buckets) <= sizeof given);
-    for (int64_t i = 0; i < rf_tensor_count(buckets); i++) {
-        int64_t b = i / each / buckets->shape[1];
-        int64_t h = i / each % buckets->shape[1];
-        given[i] = (int32_t)s->buckets[layer][(b * 2 + first_head + h) * each + i % each];
-    }
-    return rf_device_upload(s->model->device, buckets->data, given, rf_tensor_size(buckets), error);
-}
-
-/* Slope of the oracle's loss along a direction, its buckets held fixed. */
-static double slope(subject *s, const double *direction)
-{
-    const double reach = 1e-6;
-    int64_t count = s->model->parameters.block_count;
-    double losses[2];
-    double *moved = oracle_fresh(count);
-    oracle_model fixed = s->oracle;
-    fixed.exact = true;
-    fixed.buckets = (const double *const *)s->buckets;
-    fixed.hashed = NULL;
-    fixed.block = moved;
-    for (int side = 0; side < 2; side++) {
-        for (int64_t i = 0; i < count; i++) {
-            moved[i] = s->block[i] + (side == 0 ? reach : -reach) * direction[i];
-        }
-        losses[side] = oracle_model_forward(&fixed, s->logits);
-    }
-    free(moved);
-    return (losses[0] - losses[1]) / (2.0 * reach);
-}
-
 static void check_against_the_oracle(const char *stream)
 {
-    subject s;
+    twin t;
     rf_outcome outcome;
-    double norm = 0.0;
-    open_subject(&s, stream);
-    int64_t count = s.model->parameters.block_count;
-    double *direction = oracle_fresh(count);
-    double loss = oracle_model_forward(&s.oracle, s.logits);
+    int32_t ids[ROWS];
+    rf_model *model = create("standard", stream, "f32", 0.0, 2);
+    fill_ids(ids, ROWS, VOCABULARY, 0);
+    twin_open(&t, model, BATCH, LENGTH, ids);
+    double loss = twin_forward(&t);
     rf_runner_options options = {.batch = BATCH,
                                  .length = LENGTH,
                                  .gradients = true,
                                  .slices = {.rows = 32, .heads = 1, .head_rows = 20},
-                                 .hooks = {.user = &s, .buckets = give_buckets}};
-    float *gradients = step(s.model, &options, s.ids, &outcome, NULL);
+                                 .hooks = {.user = &t, .buckets = twin_give_buckets}};
+    float *gradients = step(model, &options, ids, &outcome, NULL);
     assert_true(fabs(rf_outcome_loss(&outcome) - loss) < 1e-4);
-    for (int64_t i = 0; i < count; i++) {
-        norm += (double)gradients[i] * (double)gradients[i];
-    }
     for (uint64_t n = 0; n < 3; n++) {
-        const rf_random_key key = {.seed = n, .purpose = RF_PURPOSE_TEST};
-        double ours = 0.0;
-        for (int64_t i = 0; i < count; i++) {
-            direction[i] = (double)rf_random_normal(&key, (uint64_t)i);
-            ours += direction[i] * (double)gradients[i];
-        }
-        double apart = fabs(ours - slope(&s, direction)) / sqrt(norm);
+        double apart = twin_gradient_error(&t, gradients, n);
         if (!(apart < 1e-3)) {
             fail_msg("%s: the gradient is %g of its norm from the slope", stream, apart);
         }
     }
     free(gradients);
-    free(direction);
-    close_subject(&s);
+    twin_close(&t);
+    rf_model_destroy(model);
 }
 
 static void test_gradients_against_the_oracle(void **state)
@@ -232,7 +123,7 @@ static void test_stored_streams_are_planned(void **state)
             int32_t ids[ROWS];
             rf_outcome outcome;
             rf_memory_plan taken;
-            fill_ids(ids);
+            fill_ids(ids, ROWS, VOCABULARY, 0);
             free(step(model, &options, ids, &outcome, &taken));
             assert_int_equal(rf_plan_total(&memory), rf_plan_total(&taken));
             assert_memory_equal(&memory, &taken, sizeof memory);
@@ -248,7 +139,7 @@ static void test_same_bits(void **state)
     float *gradients[3];
     rf_outcome outcomes[3];
     size_t size = 0;
-    fill_ids(ids);
+    fill_ids(ids, ROWS, VOCABULARY, 0);
     for (int i = 0; i < 3; i++) {
         rf_model *model = create("standard", "fixed32", "f32", 0.1, i == 0 ? 1 : 2);
         rf_runner_options options = {.batch = BATCH, .length = LENGTH, .training = true};
@@ -272,7 +163,7 @@ static void test_bf16(void **state)
     rf_outcome outcomes[3];
     float *gradients[3];
     int64_t count = 0;
-    fill_ids(ids);
+    fill_ids(ids, ROWS, VOCABULARY, 0);
     for (int i = 0; i < 3; i++) {
         rf_model *model = create("standard", "fixed32", i == 0 ? "f32" : "bf16", 0.0, 2);
         rf_runner_options options = {
@@ -308,7 +199,7 @@ static void test_hidden_states(void **state)
     const int64_t depths[2] = {0, LAYERS};
     int32_t ids[ROWS];
     rf_model *model = create("standard", "float32", "f32", 0.0, 1);
-    fill_ids(ids);
+    fill_ids(ids, ROWS, VOCABULARY, 0);
     for (int s = 0; s <= RF_STREAM_MEAN; s++) {
         rf_state_choice choice = {depths, 2, (rf_stream_choice)s};
         assert_int_equal(rf_model_state_width(model, choice.streams), HIDDEN);
@@ -332,7 +223,7 @@ static void test_save_and_load(void **state)
     rf_model *model = create("standard", "fixed32", "f32", 0.0, 1);
     rf_model *again = NULL;
     rf_model_options options = {.device = test_device(), .precision = "f32", .lm_head_bias = "off"};
-    fill_ids(ids);
+    fill_ids(ids, ROWS, VOCABULARY, 0);
     assert_ok(rf_model_save(model, test_folder(), NULL, error));
     assert_ok(rf_model_load(test_folder(), &options, &again, error));
     assert_true(again->config.standard_residual);

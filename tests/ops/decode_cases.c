@@ -37,7 +37,18 @@ rf_layer_cache decode_cache(const decode_shape *shape)
         .chunk = shape->chunk,
         .before = shape->before,
         .after = shape->after,
-        .is_lsh = is_lsh};
+        .is_lsh = is_lsh,
+        .same_bucket = (shape->options & DECODE_SAME_BUCKET) != 0,
+        .whole_buckets = (shape->options & DECODE_WHOLE) != 0,
+        .is_clipped = (shape->options & DECODE_CLIPPED) != 0,
+        .duplicates = (shape->options & DECODE_CORRECTED) != 0 ? RF_DUPLICATES_CORRECTED
+                                                               : RF_DUPLICATES_COUNTED,
+        .rounding =
+            (shape->options & DECODE_EXACT) != 0 ? RF_ROUNDING_EXACT : RF_ROUNDING_REFERENCE};
+    if (cache.duplicates == RF_DUPLICATES_CORRECTED) {
+        cache.buckets =
+            rf_tensor_4(NULL, RF_I32, shape->batch, shape->heads, shape->capacity, cache.rounds);
+    }
     if (is_lsh) {
         rf_lists_layout layout = layout_of(shape);
         cache.bucket_count = layout.buckets;
@@ -113,6 +124,33 @@ check_buffer decode_lists(const decode_shape *shape, check_role role)
                            .high = 9,
                            .fill = fill_lists};
     memcpy(buffer.shape, cache.lists.shape, sizeof buffer.shape);
+    return buffer;
+}
+
+static void fill_token_buckets(const check_state *check, double *values, int64_t count)
+{
+    const decode_shape *shape = check->which->parameters;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t row_head = i / shape->rounds / shape->capacity;
+        const int64_t token = i / shape->rounds % shape->capacity;
+        const int64_t list = row_head * shape->rounds + i % shape->rounds;
+        if (token <= decode_token(shape, row_head / shape->heads)) {
+            values[i] = (double)decode_bucket(shape, check->seed, list, token);
+        }
+    }
+}
+
+check_buffer decode_token_buckets(const decode_shape *shape, check_role role)
+{
+    const rf_layer_cache cache = decode_cache(shape);
+    check_buffer buffer = {.name = "buckets",
+                           .role = role,
+                           .dtype = RF_I32,
+                           .rank = 4,
+                           .low = 0,
+                           .high = 9,
+                           .fill = role == CHECK_INPUT ? fill_token_buckets : NULL};
+    memcpy(buffer.shape, cache.buckets.shape, sizeof buffer.shape);
     return buffer;
 }
 

@@ -17,10 +17,20 @@ typedef struct decode_shape {
     int64_t rows;       /* of a prompt: 1 or the batch */
     int64_t first_head; /* of a prompt's group, which has the heads from there on */
     int64_t first_token;
-    rf_dtype dtype; /* of a prompt */
-    double spread;  /* of queries */
-    int64_t lag;    /* a row's new token is so many before that of the row above it */
+    rf_dtype dtype;   /* of a prompt */
+    double spread;    /* of queries */
+    int64_t lag;      /* a row's new token is so many before that of the row above it */
+    unsigned options; /* of windows that come from lists, below */
 } decode_shape;
+
+enum {
+    DECODE_SAME_BUCKET = 1,
+    DECODE_CLIPPED = 2,
+    DECODE_CORRECTED = 4,
+    DECODE_EXACT = 8,
+    DECODE_PAPER = 15,
+    DECODE_WHOLE = 16 /* with the first two */
+};
 
 int64_t decode_buckets(const decode_shape *shape);
 /* A row's new token, and whether its windows come from lists: with a lag, from a chunk on. */
@@ -38,6 +48,8 @@ int64_t decode_row(const decode_shape *shape, int64_t list);
  */
 check_buffer decode_rows(const decode_shape *shape, check_role role);
 check_buffer decode_lists(const decode_shape *shape, check_role role);
+/* The buckets of tokens, [batch, heads, capacity, rounds]: as an input with that of the new one. */
+check_buffer decode_token_buckets(const decode_shape *shape, check_role role);
 check_buffer decode_state(const decode_shape *shape);
 check_buffer decode_kept(const decode_shape *shape);
 /* [batch, heads x width] */

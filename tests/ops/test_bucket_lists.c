@@ -86,18 +86,40 @@ static int64_t sort_tokens(const int32_t *buckets, int64_t count, int64_t bucket
     return filled;
 }
 
-/* Find the last token's slot, read the window off. */
-static void window_by_sorting(const lists_memory *at, int64_t count, rf_chunk_window window)
+/* Find the last token's slot, read the window off; gives its entries. */
+static int64_t window_by_sorting(const lists_memory *at, int64_t count, rf_chunk_window window)
 {
     sort_tokens(at->buckets, count, at->layout.buckets, at->order);
     int64_t slot = 0;
     while (at->order[slot] != count - 1) {
         slot++;
     }
-    int64_t start = (slot / window.chunk - window.before) * window.chunk;
-    int64_t length = window.chunk * (window.before + 1 + window.after);
+    const int64_t chunks = window.chunk * (window.before + 1 + window.after);
+    const int64_t start =
+        window.whole_buckets ? 0 : (slot / window.chunk - window.before) * window.chunk;
+    const int64_t length = window.whole_buckets ? count : chunks;
+    int64_t found = 0;
+    for (int64_t i = start; i < start + length; i++) {
+        const int32_t token = at->order[(i % count + count) % count];
+        const bool is_there = !window.is_clipped || (i >= 0 && i < count);
+        if (is_there && (!window.same_bucket || at->buckets[token] == at->buckets[count - 1])) {
+            at->expected[found++] = token;
+        }
+    }
+    return found;
+}
+
+/* How often each token stands in the window, of which `length` entries are expected. */
+static void check_test(const lists_memory *at, int64_t count, int64_t length,
+                       const rf_window_test *test)
+{
+    memset(at->order, 0, (size_t)count * sizeof *at->order);
     for (int64_t i = 0; i < length; i++) {
-        at->expected[i] = at->order[((start + i) % count + count) % count];
+        at->order[at->expected[i]]++;
+    }
+    for (int64_t token = 0; token < count; token++) {
+        assert_int_equal(rf_cpu_window_copies(test, at->buckets[token], (int32_t)token),
+                         at->order[token]);
     }
 }
 
@@ -105,8 +127,7 @@ static void window_by_sorting(const lists_memory *at, int64_t count, rf_chunk_wi
 static void check_case(const lists_case *test, int64_t built, uint64_t seed)
 {
     lists_memory at;
-    int64_t length = test->window.chunk * (test->window.before + 1 + test->window.after);
-    open_lists(&at, test->buckets, test->tokens, length);
+    open_lists(&at, test->buckets, test->tokens, rf_cpu_longest_window(test->window, test->tokens));
     rf_random_key key = key_of(seed);
     for (int64_t token = 0; token < test->tokens; token++) {
         at.buckets[token] = (int32_t)random_bucket(&key, token, test->buckets, test->skew);
@@ -115,9 +136,11 @@ static void check_case(const lists_case *test, int64_t built, uint64_t seed)
     rf_cpu_lists_build(&at.lists, at.buckets, at.order, built);
     for (int64_t token = built; token < test->tokens; token++) {
         rf_cpu_lists_append(&at.lists, at.buckets[token], (int32_t)token);
-        window_by_sorting(&at, token + 1, test->window);
-        rf_cpu_lists_window(&at.lists, test->window, at.found);
+        const int64_t length = window_by_sorting(&at, token + 1, test->window);
+        const rf_window_test copies = rf_cpu_lists_test(&at.lists, test->window);
+        assert_int_equal(rf_cpu_lists_window(&at.lists, test->window, at.found), length);
         assert_memory_equal(at.found, at.expected, (size_t)length * sizeof(int32_t));
+        check_test(&at, token + 1, length, &copies);
     }
     assert_int_equal(at.lists.header[RF_LISTS_COUNT], test->tokens);
     assert_true(at.layout.pool + at.lists.header[RF_LISTS_USED] <= at.layout.words);
@@ -134,8 +157,10 @@ static void test_windows_equal_those_of_a_sort(void **state)
         for (size_t j = 0; j < 6; j++) {
             for (int64_t before = 0; before <= 3; before++) {
                 for (int64_t after = 0; after <= 2; after++) {
-                    lists_case test = {
-                        bucket_counts[i], 150, {chunks[j], before, after}, (int)(seed % 3)};
+                    lists_case test = {bucket_counts[i],
+                                       150,
+                                       {.chunk = chunks[j], .before = before, .after = after},
+                                       (int)(seed % 3)};
                     check_case(&test, (int64_t)(seed % 4) * 49, seed);
                     seed++;
                 }
@@ -144,12 +169,35 @@ static void test_windows_equal_those_of_a_sort(void **state)
     }
 }
 
+static void test_windows_with_options(void **state)
+{
+    (void)state;
+    const int64_t bucket_counts[] = {1, 3, 8};
+    uint64_t seed = 5000;
+    for (size_t i = 0; i < 3; i++) {
+        for (unsigned options = 0; options < 8; options++) {
+            for (int64_t before = 0; before <= 2; before++) {
+                const bool is_whole = (options & 4U) != 0;
+                const rf_chunk_window window = {.chunk = 7,
+                                                .before = before,
+                                                .after = (int64_t)(seed % 2),
+                                                .same_bucket = is_whole || (options & 1U) != 0,
+                                                .whole_buckets = is_whole,
+                                                .is_clipped = is_whole || (options & 2U) != 0};
+                const lists_case test = {bucket_counts[i], 150, window, (int)(seed % 3)};
+                check_case(&test, (int64_t)(seed % 4) * 37, seed);
+                seed++;
+            }
+        }
+    }
+}
+
 static void test_windows_after_thousands_of_appends(void **state)
 {
     (void)state;
-    check_case(&(lists_case){16, 2000, {64, 1, 0}, 0}, 0, 1001);
-    check_case(&(lists_case){512, 1000, {16, 1, 0}, 2}, 500, 1002);
-    check_case(&(lists_case){6, 2000, {32, 2, 1}, 4}, 1999, 1003);
+    check_case(&(lists_case){16, 2000, {.chunk = 64, .before = 1}, 0}, 0, 1001);
+    check_case(&(lists_case){512, 1000, {.chunk = 16, .before = 1}, 2}, 500, 1002);
+    check_case(&(lists_case){6, 2000, {.chunk = 32, .before = 2, .after = 1}, 4}, 1999, 1003);
 }
 
 /* Tokens may be missing (masked ones are in bucket `buckets`, or never put in): slots count what is
@@ -164,7 +212,9 @@ static void test_gaps_in_tokens(void **state)
     rf_cpu_lists_build(&at.lists, buckets, order, 5);
     assert_int_equal(at.lists.header[RF_LISTS_COUNT], 2);
     rf_cpu_lists_append(&at.lists, 1, 40);
-    rf_cpu_lists_window(&at.lists, (rf_chunk_window){2, 1, 0}, at.found);
+    const int64_t count =
+        rf_cpu_lists_window(&at.lists, (rf_chunk_window){.chunk = 2, .before = 1}, at.found);
+    assert_int_equal(count, 4);
     assert_int_equal(at.lists.header[RF_LISTS_LAST_SLOT], 1);
     const int32_t expected[4] = {40, 1, 4, 40}; /* slots -2, -1, 0, 1 of 3 */
     assert_memory_equal(at.found, expected, sizeof expected);
@@ -199,8 +249,8 @@ static double cost_at(int64_t tokens)
         }
         rf_cpu_lists_append(&at.lists, bucket, (int32_t)token);
         if (token >= tokens - 1000) {
-            rf_cpu_lists_window(&at.lists, (rf_chunk_window){64, 1, 0}, at.found);
-            sum += at.found[0];
+            sum += rf_cpu_lists_window(&at.lists, (rf_chunk_window){.chunk = 64, .before = 1},
+                                       at.found);
         }
     }
     double cost = (rf_clock_seconds() - start) * 1e3;
@@ -231,6 +281,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_windows_equal_those_of_a_sort),
+        cmocka_unit_test(test_windows_with_options),
         cmocka_unit_test(test_windows_after_thousands_of_appends),
         cmocka_unit_test(test_gaps_in_tokens),
         cmocka_unit_test(test_sizes_out_of_range_are_refused),

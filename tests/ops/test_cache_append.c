@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { STATE, QUERY, VALUE, ROWS, LISTS, ROTATIONS };
+enum { STATE, QUERY, VALUE, ROWS, LISTS, ROTATIONS, BUCKETS };
 
 /* The cases that say so hash by hyperplanes. */
 static rf_hash_kind kind_of(const check_state *check)
@@ -38,6 +38,10 @@ static void build(check_state *check)
         check_add(check, &lists);
         check_add(check, &rotations);
     }
+    if ((s->options & DECODE_CORRECTED) != 0) {
+        check_buffer buckets = decode_token_buckets(s, CHECK_UPDATED);
+        check_add(check, &buckets);
+    }
 }
 
 static rf_bucket_hash hash_of(const decode_shape *s)
@@ -65,6 +69,9 @@ static rf_status run(rf_context *context, const check_state *check, rf_error *er
         append.hash.rotations = check_tensor(check, ROTATIONS);
     } else {
         append.key = check_tensor(check, QUERY);
+    }
+    if ((s->options & DECODE_CORRECTED) != 0) {
+        append.cache.buckets = check_tensor(check, BUCKETS);
     }
     return rf_op_cache_append(context, &append, error);
 }
@@ -95,15 +102,20 @@ static void oracle(const check_state *check, double *const *values)
     hash.kind = kind_of(check);
     oracle_bucket_hash(&hash, values[QUERY], values[ROTATIONS], NULL, buckets);
     for (int64_t list = 0; list < s->batch * s->heads * s->rounds; list++) {
-        oracle_lists_append(&layout, (int64_t)buckets[list], decode_token(s, decode_row(s, list)),
+        const int64_t token = decode_token(s, decode_row(s, list));
+        oracle_lists_append(&layout, (int64_t)buckets[list], token,
                             values[LISTS] + list * layout.words);
+        if ((s->options & DECODE_CORRECTED) != 0) {
+            values[BUCKETS][(list / s->rounds * s->capacity + token) * s->rounds +
+                            list % s->rounds] = buckets[list];
+        }
     }
 }
 
 static void test_rejected(void **state)
 {
     (void)state;
-    decode_shape shape = {2, 2, 8, 3, 32, 9, 4, 1, 0, {4, 6}, false, 0, 2, 0, 0, RF_F32, 0, 0};
+    decode_shape shape = {2, 2, 8, 3, 32, 9, 4, 1, 0, {4, 6}, false, 0, 2, 0, 0, RF_F32, 0, 0, 0};
     rf_cache_append append = {.cache = decode_cache(&shape),
                               .state = rf_tensor_2(NULL, RF_I32, 2, RF_STEP_WORDS),
                               .query = rf_tensor_2(NULL, RF_F32, 2, 16),
@@ -121,16 +133,17 @@ static void test_rejected(void **state)
 }
 
 static const decode_shape shapes[] = {
-    {2, 3, 16, 1, 64, 41, 8, 1, 0, {0}, false, 0, 2, 0, 0, RF_F32, 0, 0},
-    {1, 2, 8, 2, 200, 150, 8, 1, 0, {4, 0}, false, 0, 1, 0, 0, RF_F32, 0, 0},
-    {3, 2, 33, 3, 400, 301, 8, 1, 0, {6, 4}, false, 5, 1, 0, 0, RF_F32, 0, 0},
-    {1, 8, 128, 4, 300, 16, 8, 1, 0, {512, 0}, false, 0, 1, 0, 0, RF_F32, 0, 0},
-    {2, 2, 64, 2, 300, 299, 8, 1, 0, {16, 32}, false, 0, 1, 0, 0, RF_F32, 0, 0},
-    {1, 1, 20, 2, 20, 1, 8, 1, 0, {2, 1026}, false, 0, 1, 0, 0, RF_F32, 0, 0},
-    {3, 2, 16, 2, 200, 150, 8, 1, 0, {6, 4}, false, 4, 1, 0, 0, RF_F32, 0, 70},
-    {3, 2, 16, 1, 64, 41, 8, 1, 0, {0}, false, 0, 2, 0, 0, RF_F32, 0, 17},
-    {2, 2, 64, 3, 300, 299, 8, 1, 0, {16, 32}, false, 0, 1, 0, 0, RF_F32, 0, 0},
-    {3, 2, 33, 2, 400, 301, 8, 1, 0, {64, 0}, false, 5, 1, 0, 0, RF_F32, 0, 70},
+    {2, 3, 16, 1, 64, 41, 8, 1, 0, {0}, false, 0, 2, 0, 0, RF_F32, 0, 0, 0},
+    {1, 2, 8, 2, 200, 150, 8, 1, 0, {4, 0}, false, 0, 1, 0, 0, RF_F32, 0, 0, 0},
+    {3, 2, 33, 3, 400, 301, 8, 1, 0, {6, 4}, false, 5, 1, 0, 0, RF_F32, 0, 0, 0},
+    {1, 8, 128, 4, 300, 16, 8, 1, 0, {512, 0}, false, 0, 1, 0, 0, RF_F32, 0, 0, 0},
+    {2, 2, 64, 2, 300, 299, 8, 1, 0, {16, 32}, false, 0, 1, 0, 0, RF_F32, 0, 0, 0},
+    {1, 1, 20, 2, 20, 1, 8, 1, 0, {2, 1026}, false, 0, 1, 0, 0, RF_F32, 0, 0, 0},
+    {3, 2, 16, 2, 200, 150, 8, 1, 0, {6, 4}, false, 4, 1, 0, 0, RF_F32, 0, 70, 0},
+    {3, 2, 16, 1, 64, 41, 8, 1, 0, {0}, false, 0, 2, 0, 0, RF_F32, 0, 17, 0},
+    {2, 2, 64, 3, 300, 299, 8, 1, 0, {16, 32}, false, 0, 1, 0, 0, RF_F32, 0, 0, 0},
+    {3, 2, 33, 2, 400, 301, 8, 1, 0, {64, 0}, false, 5, 1, 0, 0, RF_F32, 0, 70, 0},
+    {3, 2, 33, 3, 400, 301, 8, 1, 0, {6, 4}, false, 5, 1, 0, 0, RF_F32, 0, 70, DECODE_PAPER},
 };
 static const check_case cases[] = {
     {"local", 1, build, run, oracle, &shapes[0]},
@@ -143,6 +156,7 @@ static const check_case cases[] = {
     {"local, of different lengths", 8, build, run, oracle, &shapes[7]},
     {"hyperplanes, two factors", 9, build, run, oracle, &shapes[8]},
     {"hyperplanes, masked tokens, odd width", 10, build, run, oracle, &shapes[9]},
+    {"buckets kept", 11, build, run, oracle, &shapes[10]},
 };
 
 int main(int argc, char **argv)

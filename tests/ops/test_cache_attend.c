@@ -2,7 +2,7 @@
  * itself. */
 #include "decode_cases.h"
 
-enum { STATE, KEPT, QUERY, ROWS, OUTPUT, LISTS };
+enum { STATE, KEPT, QUERY, ROWS, OUTPUT, LISTS, BUCKETS };
 
 static void build(check_state *check)
 {
@@ -21,6 +21,10 @@ static void build(check_state *check)
     if (s->factors[0] > 0) {
         check_buffer lists = decode_lists(s, CHECK_INPUT);
         check_add(check, &lists);
+    }
+    if ((s->options & DECODE_CORRECTED) != 0) {
+        check_buffer buckets = decode_token_buckets(s, CHECK_INPUT);
+        check_add(check, &buckets);
     }
 }
 
@@ -41,6 +45,9 @@ static rf_status run(rf_context *context, const check_state *check, rf_error *er
     attend.cache.rows = check_tensor(check, ROWS);
     if (s->factors[0] > 0) {
         attend.cache.lists = check_tensor(check, LISTS);
+    }
+    if ((s->options & DECODE_CORRECTED) != 0) {
+        attend.cache.buckets = check_tensor(check, BUCKETS);
     }
     return rf_op_cache_attend(context, &attend, error);
 }
@@ -72,7 +79,7 @@ static void oracle(const check_state *check, double *const *values)
 static void test_rejected(void **state)
 {
     (void)state;
-    decode_shape shape = {2, 2, 8, 3, 32, 9, 4, 1, 0, {4, 6}, false, 0, 2, 0, 0, RF_F32, 0, 0};
+    decode_shape shape = {2, 2, 8, 3, 32, 9, 4, 1, 0, {4, 6}, false, 0, 2, 0, 0, RF_F32, 0, 0, 0};
     rf_cache_attend attend = {.cache = decode_cache(&shape),
                               .state = rf_tensor_2(NULL, RF_I32, 2, RF_STEP_WORDS),
                               .kept = rf_tensor_2(NULL, RF_U8, 2, 32),
@@ -83,22 +90,152 @@ static void test_rejected(void **state)
     check_rejected(RF_OP_CACHE_ATTEND, &attend, RF_ERR_ARGUMENT, "kept is [1, 32] u8");
     attend.cache.chunk = 0;
     check_rejected(RF_OP_CACHE_ATTEND, &attend, RF_ERR_ARGUMENT, "chunk is 0");
+    shape.options = DECODE_PAPER;
+    attend.cache = decode_cache(&shape);
+    attend.cache.buckets.shape[3] = 2;
+    check_rejected(RF_OP_CACHE_ATTEND, &attend, RF_ERR_ARGUMENT, "buckets is [2, 2, 32, 2] i32");
+    attend.cache.whole_buckets = true;
+    attend.cache.is_clipped = false;
+    check_rejected(RF_OP_CACHE_ATTEND, &attend, RF_ERR_ARGUMENT, "whole_buckets go with");
 }
 
 static const decode_shape shapes[] = {
-    {2, 3, 16, 1, 64, 41, 8, 1, 0, {0}, false, 3, 2, 0, 0, RF_F32, 2, 0},
-    {1, 8, 128, 1, 700, 650, 128, 1, 0, {0}, false, 0, 1, 0, 0, RF_F32, 2, 0},
-    {1, 2, 33, 1, 40, 5, 8, 2, 0, {0}, false, 0, 1, 0, 0, RF_F32, 2, 0},
-    {2, 2, 32, 2, 200, 150, 16, 1, 0, {4, 6}, true, 0, 1, 0, 0, RF_F32, 4, 0},
-    {1, 8, 128, 4, 900, 800, 256, 1, 0, {512, 0}, true, 0, 1, 0, 0, RF_F32, 1, 0},
-    {3, 2, 20, 3, 300, 120, 16, 2, 1, {6, 0}, true, 2, 1, 0, 0, RF_F32, 4, 0},
-    {2, 2, 32, 2, 200, 3, 16, 1, 0, {4, 6}, true, 0, 1, 0, 0, RF_F32, 4, 0},
-    {2, 2, 32, 2, 200, 14, 16, 1, 0, {4, 6}, false, 3, 1, 0, 0, RF_F32, 4, 0},
-    {1, 2, 32, 2, 200, 16, 16, 0, 0, {4, 6}, false, 0, 1, 0, 0, RF_F32, 4, 0},
-    {2, 2, 8, 3, 20, 5, 4, 1, 0, {4, 0}, true, 1, 1, 0, 0, RF_F32, 4, 0},
-    {1, 1, 250, 2, 20, 19, 4, 1, 0, {4, 0}, true, 0, 1, 0, 0, RF_F32, 1, 0},
-    {4, 2, 32, 3, 200, 150, 16, 1, 0, {4, 6}, true, 3, 1, 0, 0, RF_F32, 4, 47},
-    {3, 3, 16, 1, 64, 41, 8, 1, 0, {0}, false, 3, 2, 0, 0, RF_F32, 2, 18},
+    {2, 3, 16, 1, 64, 41, 8, 1, 0, {0}, false, 3, 2, 0, 0, RF_F32, 2, 0, 0},
+    {1, 8, 128, 1, 700, 650, 128, 1, 0, {0}, false, 0, 1, 0, 0, RF_F32, 2, 0, 0},
+    {1, 2, 33, 1, 40, 5, 8, 2, 0, {0}, false, 0, 1, 0, 0, RF_F32, 2, 0, 0},
+    {2, 2, 32, 2, 200, 150, 16, 1, 0, {4, 6}, true, 0, 1, 0, 0, RF_F32, 4, 0, 0},
+    {1, 8, 128, 4, 900, 800, 256, 1, 0, {512, 0}, true, 0, 1, 0, 0, RF_F32, 1, 0, 0},
+    {3, 2, 20, 3, 300, 120, 16, 2, 1, {6, 0}, true, 2, 1, 0, 0, RF_F32, 4, 0, 0},
+    {2, 2, 32, 2, 200, 3, 16, 1, 0, {4, 6}, true, 0, 1, 0, 0, RF_F32, 4, 0, 0},
+    {2, 2, 32, 2, 200, 14, 16, 1, 0, {4, 6}, false, 3, 1, 0, 0, RF_F32, 4, 0, 0},
+    {1, 2, 32, 2, 200, 16, 16, 0, 0, {4, 6}, false, 0, 1, 0, 0, RF_F32, 4, 0, 0},
+    {2, 2, 8, 3, 20, 5, 4, 1, 0, {4, 0}, true, 1, 1, 0, 0, RF_F32, 4, 0, 0},
+    {1, 1, 250, 2, 20, 19, 4, 1, 0, {4, 0}, true, 0, 1, 0, 0, RF_F32, 1, 0, 0},
+    {4, 2, 32, 3, 200, 150, 16, 1, 0, {4, 6}, true, 3, 1, 0, 0, RF_F32, 4, 47, 0},
+    {3, 3, 16, 1, 64, 41, 8, 1, 0, {0}, false, 3, 2, 0, 0, RF_F32, 2, 18, 0},
+    {2, 2, 32, 4, 200, 150, 16, 1, 0, {4, 6}, true, 0, 1, 0, 0, RF_F32, 4, 0, DECODE_PAPER},
+    {1, 8, 128, 4, 900, 800, 256, 1, 0, {64, 0}, true, 5, 1, 0, 0, RF_F32, 1, 0, DECODE_PAPER},
+    {3, 2, 20, 3, 300, 120, 16, 2, 1, {6, 0}, true, 2, 1, 0, 0, RF_F32, 4, 0, DECODE_PAPER},
+    {2, 2, 8, 3, 20, 5, 4, 1, 0, {4, 0}, true, 1, 1, 0, 0, RF_F32, 4, 0, DECODE_PAPER},
+    {4, 2, 32, 3, 200, 150, 16, 1, 0, {4, 6}, true, 3, 1, 0, 0, RF_F32, 4, 47, DECODE_PAPER},
+    {2, 2, 32, 8, 200, 3, 16, 1, 0, {4, 6}, true, 0, 1, 0, 0, RF_F32, 4, 0, DECODE_PAPER},
+    {2,
+     2,
+     33,
+     4,
+     900,
+     800,
+     16,
+     1,
+     0,
+     {4, 0},
+     true,
+     3,
+     1,
+     0,
+     0,
+     RF_F32,
+     4,
+     100,
+     DECODE_PAPER | DECODE_WHOLE},
+    {1,
+     1,
+     64,
+     1,
+     3000,
+     2900,
+     16,
+     1,
+     0,
+     {2, 0},
+     true,
+     0,
+     1,
+     0,
+     0,
+     RF_F32,
+     2,
+     0,
+     DECODE_SAME_BUCKET | DECODE_CLIPPED | DECODE_WHOLE},
+    {2, 2, 32, 4, 200, 150, 16, 1, 1, {4, 0}, true, 0, 1, 0, 0, RF_F32, 4, 0, DECODE_CORRECTED},
+    {2,
+     2,
+     32,
+     3,
+     200,
+     20,
+     16,
+     1,
+     0,
+     {4, 0},
+     true,
+     0,
+     1,
+     0,
+     0,
+     RF_F32,
+     4,
+     0,
+     DECODE_CORRECTED | DECODE_SAME_BUCKET},
+    {2, 2, 32, 3, 200, 150, 16, 1, 1, {4, 0}, true, 4, 1, 0, 0, RF_F32, 4, 0, DECODE_CLIPPED},
+    {2,
+     2,
+     32,
+     3,
+     200,
+     150,
+     16,
+     1,
+     1,
+     {4, 0},
+     true,
+     4,
+     1,
+     0,
+     0,
+     RF_F32,
+     4,
+     0,
+     DECODE_SAME_BUCKET | DECODE_CLIPPED | DECODE_EXACT},
+    {2,
+     2,
+     32,
+     3,
+     200,
+     150,
+     16,
+     1,
+     1,
+     {4, 0},
+     true,
+     4,
+     1,
+     0,
+     0,
+     RF_F32,
+     4,
+     0,
+     DECODE_CORRECTED | DECODE_CLIPPED | DECODE_EXACT},
+    {2, 2, 32, 2, 200, 14, 16, 1, 0, {4, 6}, false, 3, 1, 0, 0, RF_F32, 4, 0, DECODE_PAPER},
+    {2,
+     2,
+     32,
+     2,
+     9000,
+     14,
+     16,
+     1,
+     0,
+     {4, 6},
+     false,
+     3,
+     1,
+     0,
+     0,
+     RF_F32,
+     4,
+     0,
+     DECODE_PAPER | DECODE_WHOLE},
 };
 static const check_case cases[] = {
     {"local, masked", 1, build, run, oracle, &shapes[0]},
@@ -114,6 +251,21 @@ static const check_case cases[] = {
     {"wider than a block", 11, build, run, oracle, &shapes[10]},
     {"of different lengths, the last not listed", 12, build, run, oracle, &shapes[11]},
     {"local, of different lengths", 13, build, run, oracle, &shapes[12]},
+    {"paper", 14, build, run, oracle, &shapes[13]},
+    {"paper, wide, masked", 15, build, run, oracle, &shapes[14]},
+    {"paper, masked, after", 16, build, run, oracle, &shapes[15]},
+    {"paper, only itself", 17, build, run, oracle, &shapes[16]},
+    {"paper, of different lengths, the last not listed", 18, build, run, oracle, &shapes[17]},
+    {"paper, a window longer than the context", 19, build, run, oracle, &shapes[18]},
+    {"whole buckets, masked, of different lengths", 20, build, run, oracle, &shapes[19]},
+    {"whole buckets, large, of one round", 21, build, run, oracle, &shapes[20]},
+    {"corrected, going round", 22, build, run, oracle, &shapes[21]},
+    {"corrected, one bucket, copies", 23, build, run, oracle, &shapes[22]},
+    {"clipped alone", 24, build, run, oracle, &shapes[23]},
+    {"counted, exact", 25, build, run, oracle, &shapes[24]},
+    {"corrected, all buckets, exact", 26, build, run, oracle, &shapes[25]},
+    {"paper, not listed", 27, build, run, oracle, &shapes[26]},
+    {"whole buckets, not listed, of a long cache", 28, build, run, oracle, &shapes[27]},
 };
 
 int main(int argc, char **argv)

@@ -73,7 +73,7 @@ static void oracle(const check_state *check, double *const *values)
 static void test_rejected(void **state)
 {
     (void)state;
-    decode_shape shape = {2, 2, 8, 1, 32, 9, 4, 1, 0, {0}, false, 0, 2, 0, 0, RF_F32, 0, 0};
+    decode_shape shape = {2, 2, 8, 1, 32, 9, 4, 1, 0, {0}, false, 0, 2, 0, 0, RF_F32, 0, 0, 0};
     rf_cache_fill fill = {.cache = decode_cache(&shape),
                           .key = rf_tensor_4(NULL, RF_F32, 2, 9, 2, 8),
                           .value = rf_tensor_4(NULL, RF_F32, 2, 9, 2, 8)};
@@ -86,12 +86,12 @@ static void test_rejected(void **state)
 }
 
 static const decode_shape shapes[] = {
-    {1, 2, 16, 1, 64, 40, 8, 1, 0, {0}, false, 0, 1, 0, 32, RF_F32, 0, 0},
-    {3, 2, 33, 2, 70, 61, 8, 1, 0, {4, 0}, false, 0, 3, 0, 0, RF_F32, 0, 0},
-    {3, 4, 64, 2, 200, 150, 8, 1, 0, {4, 6}, false, 0, 1, 2, 0, RF_F32, 0, 0},
-    {2, 3, 128, 2, 100, 77, 8, 1, 0, {4, 6}, false, 0, 2, 1, 0, RF_BF16, 0, 0},
-    {2, 3, 20, 1, 100, 77, 16, 1, 0, {0}, false, 0, 2, 0, 64, RF_BF16, 0, 0},
-    {1, 1, 1, 1, 4, 1, 4, 0, 0, {2, 0}, false, 0, 1, 0, 0, RF_F32, 0, 0},
+    {1, 2, 16, 1, 64, 40, 8, 1, 0, {0}, false, 0, 1, 0, 32, RF_F32, 0, 0, 0},
+    {3, 2, 33, 2, 70, 61, 8, 1, 0, {4, 0}, false, 0, 3, 0, 0, RF_F32, 0, 0, 0},
+    {3, 4, 64, 2, 200, 150, 8, 1, 0, {4, 6}, false, 0, 1, 2, 0, RF_F32, 0, 0, 0},
+    {2, 3, 128, 2, 100, 77, 8, 1, 0, {4, 6}, false, 0, 2, 1, 0, RF_BF16, 0, 0, 0},
+    {2, 3, 20, 1, 100, 77, 16, 1, 0, {0}, false, 0, 2, 0, 64, RF_BF16, 0, 0, 0},
+    {1, 1, 1, 1, 4, 1, 4, 0, 0, {2, 0}, false, 0, 1, 0, 0, RF_F32, 0, 0, 0},
 };
 static const check_case cases[] = {
     {"local ring", 1, build, run, oracle, &shapes[0]},

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { BUCKETS, ORDER, LISTS };
+enum { BUCKETS, ORDER, LISTS, KEPT };
 
 /* Number of list (row, head, round) of the prompt in the whole session. */
 static int64_t list_of(const decode_shape *s, int64_t index)
@@ -52,6 +52,10 @@ static void build(check_state *check)
     check_add(check, &buckets);
     check_add(check, &order);
     check_add(check, &lists);
+    if ((s->options & DECODE_CORRECTED) != 0) {
+        check_buffer kept = decode_token_buckets(s, CHECK_UPDATED);
+        check_add(check, &kept);
+    }
 }
 
 static rf_status run(rf_context *context, const check_state *check, rf_error *error)
@@ -63,6 +67,9 @@ static rf_status run(rf_context *context, const check_state *check, rf_error *er
                           .first_head = s->first_head};
     int64_t rows = 0;
     fill.cache.lists = check_tensor(check, LISTS);
+    if ((s->options & DECODE_CORRECTED) != 0) {
+        fill.cache.buckets = check_tensor(check, KEPT);
+    }
     fill.cache.rows.data = &rows; /* lists alone are written */
     return rf_op_lists_fill(context, &fill, error);
 }
@@ -77,13 +84,18 @@ static void oracle(const check_state *check, double *const *values)
         int64_t from = s->rows == 1 ? index % (heads * s->rounds) : index;
         oracle_lists_build(&layout, values[BUCKETS] + from * s->token, s->token,
                            values[LISTS] + list_of(s, index) * layout.words);
+        for (int64_t token = 0; token < s->token && (s->options & DECODE_CORRECTED) != 0; token++) {
+            const int64_t list = list_of(s, index);
+            values[KEPT][(list / s->rounds * s->capacity + token) * s->rounds + list % s->rounds] =
+                values[BUCKETS][from * s->token + token];
+        }
     }
 }
 
 static void test_rejected(void **state)
 {
     (void)state;
-    decode_shape shape = {2, 2, 8, 3, 32, 9, 4, 1, 0, {4, 0}, false, 0, 2, 0, 0, RF_F32, 0, 0};
+    decode_shape shape = {2, 2, 8, 3, 32, 9, 4, 1, 0, {4, 0}, false, 0, 2, 0, 0, RF_F32, 0, 0, 0};
     rf_lists_fill fill = {.cache = decode_cache(&shape),
                           .buckets = rf_tensor_4(NULL, RF_I32, 2, 2, 3, 33),
                           .order = rf_tensor_4(NULL, RF_I32, 2, 2, 3, 33)};
@@ -95,11 +107,12 @@ static void test_rejected(void **state)
 }
 
 static const decode_shape shapes[] = {
-    {1, 2, 1, 2, 200, 150, 8, 1, 0, {4, 0}, false, 0, 1, 0, 0, RF_F32, 0, 0},
-    {3, 2, 1, 2, 3000, 2900, 8, 1, 0, {6, 0}, false, 5, 3, 0, 0, RF_F32, 0, 0},
-    {3, 4, 1, 3, 1300, 1100, 8, 1, 0, {32, 64}, false, 0, 1, 2, 0, RF_F32, 0, 0},
-    {2, 3, 1, 1, 64, 1, 8, 1, 0, {512, 0}, false, 0, 2, 1, 0, RF_F32, 0, 0},
-    {1, 1, 1, 1, 64, 10, 8, 1, 0, {2, 0}, false, 1, 1, 0, 0, RF_F32, 0, 0},
+    {1, 2, 1, 2, 200, 150, 8, 1, 0, {4, 0}, false, 0, 1, 0, 0, RF_F32, 0, 0, 0},
+    {3, 2, 1, 2, 3000, 2900, 8, 1, 0, {6, 0}, false, 5, 3, 0, 0, RF_F32, 0, 0, 0},
+    {3, 4, 1, 3, 1300, 1100, 8, 1, 0, {32, 64}, false, 0, 1, 2, 0, RF_F32, 0, 0, 0},
+    {2, 3, 1, 1, 64, 1, 8, 1, 0, {512, 0}, false, 0, 2, 1, 0, RF_F32, 0, 0, 0},
+    {1, 1, 1, 1, 64, 10, 8, 1, 0, {2, 0}, false, 1, 1, 0, 0, RF_F32, 0, 0, 0},
+    {3, 4, 1, 3, 1300, 1100, 8, 1, 0, {32, 0}, false, 5, 1, 2, 0, RF_F32, 0, 0, DECODE_PAPER},
 };
 static const check_case cases[] = {
     {"small", 1, build, run, oracle, &shapes[0]},
@@ -107,6 +120,7 @@ static const check_case cases[] = {
     {"more buckets than tokens, later heads of a shared prompt", 3, build, run, oracle, &shapes[2]},
     {"one token", 4, build, run, oracle, &shapes[3]},
     {"all masked", 5, build, run, oracle, &shapes[4]},
+    {"buckets kept, of a shared prompt", 6, build, run, oracle, &shapes[5]},
 };
 
 int main(int argc, char **argv)

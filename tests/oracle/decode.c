@@ -1,8 +1,10 @@
 /* Decoding by its definitions: lists as ops/bucket_lists.h tells them, windows by sorting all
- * tokens, the softmax with the two roundings that the reference makes. */
+ * tokens, the softmax with the two roundings that the reference makes, or as the one over the union
+ * of all rounds that exact rounding stands for. */
 #include "oracle/decode.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { MOST_TOKENS = 4096, MOST_ROUNDS = 16 };
 
@@ -118,12 +120,19 @@ static int64_t listed_window(const oracle_step *step, int64_t round, int64_t *to
             }
         }
     }
-    int64_t start = (slot / cache->chunk - cache->before) * cache->chunk;
-    int64_t length = cache->chunk * (cache->before + 1 + cache->after);
-    for (int64_t i = 0; i < length; i++) {
-        tokens[i] = order[((start + i) % count + count) % count];
+    const bool is_whole = cache->whole_buckets;
+    int64_t start = is_whole ? 0 : (slot / cache->chunk - cache->before) * cache->chunk;
+    int64_t length = is_whole ? count : cache->chunk * (cache->before + 1 + cache->after);
+    int64_t found = 0;
+    for (int64_t i = start; i < start + length; i++) {
+        const int64_t token = order[(i % count + count) % count];
+        const bool is_there = !cache->is_clipped || (i >= 0 && i < count);
+        const bool is_of_it = !cache->same_bucket || buckets[token] == buckets[step->token];
+        if (is_there && is_of_it) {
+            tokens[found++] = token;
+        }
     }
-    return length;
+    return found;
 }
 
 int64_t oracle_step_window(const oracle_step *step, int64_t round, int64_t *tokens)
@@ -142,7 +151,25 @@ int64_t oracle_step_window(const oracle_step *step, int64_t round, int64_t *toke
     return count;
 }
 
-static double score_of(const oracle_step *step, int64_t token)
+static bool has_rounds(const oracle_step *step)
+{
+    return step->listed && step->buckets != NULL;
+}
+
+/* How often each token stands in the windows of all rounds. copies [token + 1] */
+static void count_copies(const oracle_step *step, double *copies)
+{
+    int64_t tokens[MOST_TOKENS];
+    memset(copies, 0, (size_t)(step->token + 1) * sizeof *copies);
+    for (int64_t round = 0; round < (has_rounds(step) ? step->cache->rounds : 1); round++) {
+        int64_t count = oracle_step_window(step, round, tokens);
+        for (int64_t i = 0; i < count; i++) {
+            copies[tokens[i]] += 1.0;
+        }
+    }
+}
+
+static double product_of(const oracle_step *step, int64_t token)
 {
     const int64_t *shape = step->cache->rows.shape;
     const double *key = step->rows + token % shape[2] * 2 * shape[4];
@@ -153,26 +180,65 @@ static double score_of(const oracle_step *step, int64_t token)
     return step->cache->is_lsh && token == step->token ? -1e5 : product * step->scale;
 }
 
+/* Exact rounding: one softmax over all that any round shows, as often as it counts. */
+static void attend_union(const oracle_step *step, double *output)
+{
+    const int64_t *shape = step->cache->rows.shape;
+    const bool is_once = step->cache->duplicates == RF_DUPLICATES_CORRECTED;
+    double copies[MOST_TOKENS];
+    double highest = -HUGE_VAL;
+    double sum = 0.0;
+    count_copies(step, copies);
+    for (int64_t j = 0; j < shape[4]; j++) {
+        output[j] = 0.0;
+    }
+    for (int64_t token = 0; token <= step->token; token++) {
+        highest = copies[token] > 0.0 ? fmax(highest, product_of(step, token)) : highest;
+    }
+    for (int64_t token = 0; token <= step->token; token++) {
+        const double *value = step->rows + (token % shape[2] * 2 + 1) * shape[4];
+        const double times = is_once && copies[token] > 0.0 ? 1.0 : copies[token];
+        const double weight = times > 0.0 ? times * exp(product_of(step, token) - highest) : 0.0;
+        sum += weight;
+        for (int64_t j = 0; j < shape[4] && times > 0.0; j++) {
+            output[j] += weight * value[j];
+        }
+    }
+    for (int64_t j = 0; j < shape[4]; j++) {
+        output[j] /= sum;
+    }
+}
+
+static double score_of(const oracle_step *step, const double *copies, int64_t token)
+{
+    const bool is_corrected =
+        has_rounds(step) && step->cache->duplicates == RF_DUPLICATES_CORRECTED;
+    const bool is_self = step->cache->is_lsh && token == step->token;
+    return product_of(step, token) - (is_corrected && !is_self ? log(copies[token]) : 0.0);
+}
+
 /* output [width] of one round; gives its rounded log-normaliser. */
 static double attend_round(const oracle_step *step, int64_t round, double *output)
 {
     const int64_t *shape = step->cache->rows.shape;
     int64_t tokens[MOST_TOKENS];
+    double copies[MOST_TOKENS];
     int64_t count = oracle_step_window(step, round, tokens);
     double highest = -HUGE_VAL;
     double sum = 0.0;
+    count_copies(step, copies);
     for (int64_t i = 0; i < count; i++) {
-        highest = fmax(highest, score_of(step, tokens[i]));
+        highest = fmax(highest, score_of(step, copies, tokens[i]));
     }
     for (int64_t i = 0; i < count; i++) {
-        sum += exp(score_of(step, tokens[i]) - highest);
+        sum += exp(score_of(step, copies, tokens[i]) - highest);
     }
     double log_norm = (double)(float)(highest + log(sum));
     for (int64_t j = 0; j < shape[4]; j++) {
         output[j] = 0.0;
         for (int64_t i = 0; i < count; i++) {
             const double *value = step->rows + (tokens[i] % shape[2] * 2 + 1) * shape[4];
-            output[j] += exp(score_of(step, tokens[i]) - log_norm) * value[j];
+            output[j] += exp(score_of(step, copies, tokens[i]) - log_norm) * value[j];
         }
     }
     return log_norm;
@@ -183,10 +249,13 @@ void oracle_step_attend(const oracle_step *step, double *output)
     int64_t width = step->cache->rows.shape[4];
     double outputs[MOST_ROUNDS * 256];
     double log_norms[MOST_ROUNDS];
-    bool has_rounds = step->listed && step->buckets != NULL;
-    int64_t rounds = has_rounds ? step->cache->rounds : 1;
+    int64_t rounds = has_rounds(step) ? step->cache->rounds : 1;
     double highest = -HUGE_VAL;
     double sum = 0.0;
+    if (step->cache->rounding == RF_ROUNDING_EXACT) {
+        attend_union(step, output);
+        return;
+    }
     for (int64_t round = 0; round < rounds; round++) {
         log_norms[round] = attend_round(step, round, outputs + round * width);
         highest = fmax(highest, log_norms[round]);

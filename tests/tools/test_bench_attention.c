@@ -47,6 +47,22 @@ static void assert_spread(const json_t *report, const char *key)
     assert_true(number(spread, "median") <= number(spread, "max"));
 }
 
+/* Every semantics runs, forward and backward, and says which it is. */
+static void test_semantics(void **state)
+{
+    static const char *const names[] = {"hf", "exact", "same-bucket", "paper", "whole-buckets"};
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        rf_bench_attention_options options = small;
+        options.semantics = names[i];
+        options.dropout = i % 2 == 0 ? 0.0 : 0.25;
+        json_t *report = run(&options);
+        assert_string_equal(json_string_value(json_object_get(report, "semantics")), names[i]);
+        assert_true(number(json_object_get(report, "stages_ms"), "attention_backward") > 0.0);
+        json_decref(report);
+    }
+}
+
 static void test_lsh(void **state)
 {
     static const char *const stages[] = {"projections",         "hash",    "sort",
@@ -121,15 +137,22 @@ static void test_refusals(void **state)
     options.kind = "global";
     assert_int_equal(rf_bench_attention(&options, &report, &error), RF_ERR_ARGUMENT);
     assert_non_null(strstr(error.message, "expected lsh, local, full or full_shared"));
+    options = small;
+    options.semantics = "trax";
+    assert_int_equal(rf_bench_attention(&options, &report, &error), RF_ERR_ARGUMENT);
+    assert_non_null(strstr(error.message, "expected hf, exact, same-bucket, paper"));
+    options = small;
+    options.dropout = 1.0;
+    assert_int_equal(rf_bench_attention(&options, &report, &error), RF_ERR_ARGUMENT);
+    assert_non_null(strstr(error.message, "dropout is 1"));
     assert_null(report);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lsh),
-        cmocka_unit_test(test_local_forward),
-        cmocka_unit_test(test_groups_take_less),
+        cmocka_unit_test(test_lsh),           cmocka_unit_test(test_semantics),
+        cmocka_unit_test(test_local_forward), cmocka_unit_test(test_groups_take_less),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -138,19 +138,74 @@ static void copy_places(const rf_cpu_lists *lists, int64_t bucket, int64_t place
     }
 }
 
-void rf_cpu_lists_window(const rf_cpu_lists *lists, rf_chunk_window window, int32_t *tokens)
+int64_t rf_cpu_longest_window(rf_chunk_window window, int64_t capacity)
 {
-    int64_t count = lists->header[RF_LISTS_COUNT];
-    int64_t length = window.chunk * (window.before + 1 + window.after);
-    int64_t chunk = lists->header[RF_LISTS_LAST_SLOT] / window.chunk;
-    int64_t slot = ((chunk - window.before) * window.chunk % count + count) % count;
-    for (int64_t i = 0; i < length;) {
+    const int64_t chunks = window.chunk * (window.before + 1 + window.after);
+    return window.whole_buckets ? capacity : chunks;
+}
+
+/* The slots of a window: `length` of them from `first` on, going round at `count`. */
+typedef struct slot_range {
+    int64_t first, length, count;
+} slot_range;
+
+static slot_range slots_of(const rf_cpu_lists *lists, rf_chunk_window window)
+{
+    const int64_t count = lists->header[RF_LISTS_COUNT];
+    const int64_t slot = lists->header[RF_LISTS_LAST_SLOT];
+    if (window.whole_buckets) { /* the new token is the last of its bucket */
+        const int64_t size = lists->sizes[lists->header[RF_LISTS_LAST_BUCKET]];
+        return (slot_range){slot + 1 - size, size, count};
+    }
+    const int64_t first = (slot / window.chunk - window.before) * window.chunk;
+    const int64_t length = window.chunk * (window.before + 1 + window.after);
+    if (window.is_clipped) {
+        const int64_t begin = first > 0 ? first : 0;
+        const int64_t end = first + length < count ? first + length : count;
+        return (slot_range){begin, end - begin, count};
+    }
+    return (slot_range){(first % count + count) % count, length, count};
+}
+
+int64_t rf_cpu_lists_window(const rf_cpu_lists *lists, rf_chunk_window window, int32_t *tokens)
+{
+    const slot_range slots = slots_of(lists, window);
+    int64_t slot = slots.first;
+    int64_t written = 0;
+    for (int64_t i = 0; i < slots.length;) {
         int64_t place = 0;
         int64_t bucket = bucket_of_slot(lists, slot, &place);
         int64_t run = lists->sizes[bucket] - place;
-        run = run < length - i ? run : length - i;
-        copy_places(lists, bucket, place, run, tokens + i);
+        run = run < slots.length - i ? run : slots.length - i;
+        if (!window.same_bucket || bucket == lists->header[RF_LISTS_LAST_BUCKET]) {
+            copy_places(lists, bucket, place, run, tokens + written);
+            written += run;
+        }
         i += run;
-        slot = (slot + run) % count;
+        slot = (slot + run) % slots.count;
     }
+    return written;
+}
+
+/* bucket x 2^32 + token of the token in a slot */
+static int64_t key_of_slot(const rf_cpu_lists *lists, int64_t slot)
+{
+    int64_t place = 0;
+    int32_t token = 0;
+    const int64_t bucket = bucket_of_slot(lists, slot, &place);
+    copy_places(lists, bucket, place, 1, &token);
+    return (bucket << 32) + token;
+}
+
+rf_window_test rf_cpu_lists_test(const rf_cpu_lists *lists, rf_chunk_window window)
+{
+    const slot_range slots = slots_of(lists, window);
+    const int64_t copies = window.is_clipped ? 0 : slots.length / slots.count;
+    const int64_t rest = slots.length - copies * slots.count;
+    return (rf_window_test){
+        .only = window.same_bucket ? lists->header[RF_LISTS_LAST_BUCKET] : -1,
+        .copies = (int32_t)copies,
+        .has_rest = rest > 0,
+        .first = key_of_slot(lists, slots.first),
+        .last = key_of_slot(lists, (slots.first + (rest > 0 ? rest - 1 : 0)) % slots.count)};
 }

@@ -40,8 +40,13 @@ static rf_status list_token(rf_device *device, const rf_cache_append *append, vo
     RF_TRY(rf_cpu_bucket_hash(
         device, &hash, (char *)scratch + rf_cpu_aligned(rf_tensor_size(&hash.buckets)), error));
     for (int64_t index = 0; index < rf_tensor_count(&hash.buckets); index++) {
+        const int32_t token = token_of(append, index / lists_of_row);
         rf_cpu_lists lists = rf_cpu_cache_lists(&append->cache, index);
-        rf_cpu_lists_append(&lists, buckets[index], token_of(append, index / lists_of_row));
+        int32_t *kept = rf_cpu_cache_buckets(&append->cache, index / append->cache.rounds, token);
+        rf_cpu_lists_append(&lists, buckets[index], token);
+        if (kept != NULL) {
+            kept[index % append->cache.rounds] = buckets[index];
+        }
     }
     return RF_OK;
 }

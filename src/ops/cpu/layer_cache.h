@@ -55,6 +55,28 @@ static inline rf_cpu_lists rf_cpu_cache_lists(const rf_layer_cache *cache, int64
     return rf_cpu_lists_of(&layout, (int32_t *)cache->lists.data + index * layout.words);
 }
 
+/* Buckets [rounds] of a token of number `row_head` of [batch, heads]; NULL: the cache keeps none.
+ */
+static inline int32_t *rf_cpu_cache_buckets(const rf_layer_cache *cache, int64_t row_head,
+                                            int64_t token)
+{
+    return rf_tensor_is_absent(&cache->buckets)
+               ? NULL
+               : (int32_t *)cache->buckets.data +
+                     (row_head * cache->capacity + token) * cache->rounds;
+}
+
+/* How windows are read from the cache's lists. */
+static inline rf_chunk_window rf_cpu_cache_chunks(const rf_layer_cache *cache)
+{
+    return (rf_chunk_window){.chunk = cache->chunk,
+                             .before = cache->before,
+                             .after = cache->after,
+                             .same_bucket = cache->same_bucket,
+                             .whole_buckets = cache->whole_buckets,
+                             .is_clipped = cache->is_clipped};
+}
+
 /* Keep a token's key (LSH: query) and value, [width] each, in rows [places, 2, width]. */
 void rf_cpu_cache_store(const rf_layer_cache *cache, float *rows, int64_t token, const float *key,
                         const float *value);

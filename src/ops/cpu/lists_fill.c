@@ -1,6 +1,16 @@
 /* A prompt's bucket lists, from its tokens sorted by bucket. O(tokens + buckets) a list. */
 #include "ops/cpu/layer_cache.h"
 
+/* The buckets [length] of one of [batch, heads, rounds], where the cache keeps them. */
+static void keep_buckets(const rf_layer_cache *cache, int64_t index, const int32_t *buckets,
+                         int64_t length)
+{
+    int32_t *to = rf_cpu_cache_buckets(cache, index / cache->rounds, 0);
+    for (int64_t token = 0; token < length && to != NULL; token++) {
+        to[token * cache->rounds + index % cache->rounds] = buckets[token];
+    }
+}
+
 rf_status rf_cpu_lists_fill(rf_device *device, const void *arguments, void *scratch,
                             rf_error *error)
 {
@@ -23,6 +33,7 @@ rf_status rf_cpu_lists_fill(rf_device *device, const void *arguments, void *scra
         int64_t to = (row * cache->rows.shape[1] + fill->first_head + head) * shape[2] + round;
         rf_cpu_lists lists = rf_cpu_cache_lists(cache, to);
         rf_cpu_lists_build(&lists, buckets + from, order + from, shape[3]);
+        keep_buckets(cache, to, buckets + from, shape[3]);
     }
     return RF_OK;
 }

@@ -55,10 +55,20 @@ __device__ __forceinline__ int rf_cuda_level_of(int place)
     return 31 - __clz(place / RF_LISTS_FIRST + 1);
 }
 
-/* The token in a slot of the sorted order, slot < the number of tokens: down the tree, then two
- * reads. */
+/* The token in a place of a bucket: two reads. */
+__device__ __forceinline__ int32_t rf_cuda_list_at_place(const rf_cuda_lists &lists,
+                                                         const rf_cuda_list &list, int bucket,
+                                                         int place)
+{
+    const int64_t level = static_cast<int64_t>(bucket) * lists.levels + rf_cuda_level_of(place);
+    return list.pool[list.starts[level] + place];
+}
+
+/* The token in a slot of the sorted order, slot < the number of tokens, and its bucket: down the
+ * tree, then two reads. */
 __device__ __forceinline__ int32_t rf_cuda_list_token(const rf_cuda_lists &lists,
-                                                      const rf_cuda_list &list, int slot)
+                                                      const rf_cuda_list &list, int slot,
+                                                      int *in_bucket)
 {
     int bucket = 0;
     for (int step = lists.top; step > 0; step /= 2) {
@@ -70,8 +80,8 @@ __device__ __forceinline__ int32_t rf_cuda_list_token(const rf_cuda_lists &lists
             }
         }
     }
-    const int64_t level = static_cast<int64_t>(bucket) * lists.levels + rf_cuda_level_of(slot);
-    return list.pool[list.starts[level] + slot];
+    *in_bucket = bucket;
+    return rf_cuda_list_at_place(lists, list, bucket, slot);
 }
 
 #endif

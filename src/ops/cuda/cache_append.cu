@@ -17,7 +17,9 @@ struct appending {
     const int32_t *state;     /* [batch, RF_STEP_WORDS] */
     const float *key, *value; /* [batch, heads, width]; key: LSH: the query */
     float *rows;              /* [batch, heads, places, 2, width] */
-    const float *rotations;   /* [heads, width, rounds, columns] */
+    int32_t *buckets;         /* [batch, heads, capacity, rounds], or NULL */
+    int64_t capacity;
+    const float *rotations; /* [heads, width, rounds, columns] */
     int64_t heads, rounds, places, width, columns;
     bool is_lsh;
     bool is_signs; /* hyperplanes */
@@ -200,6 +202,9 @@ __global__ void __launch_bounds__(threads) append(const appending call)
     if (threadIdx.x < rf_cuda_warp) {
         put(call.lists, rf_cuda_list_at(call.lists, blockIdx.x), bucket, position);
     }
+    if (threadIdx.x == 0 && call.buckets != nullptr) {
+        call.buckets[(row_head * call.capacity + position) * call.rounds + round] = bucket;
+    }
 }
 
 appending call_of(const rf_cache_append *append)
@@ -217,6 +222,8 @@ appending call_of(const rf_cache_append *append)
     call.width = shape[4];
     call.rounds = call.lists.all == nullptr ? 1 : append->cache.rounds;
     if (call.lists.all != nullptr) {
+        call.buckets = static_cast<int32_t *>(append->cache.buckets.data);
+        call.capacity = append->cache.capacity;
         call.rotations = static_cast<const float *>(append->hash.rotations.data);
         call.columns = append->hash.rotations.shape[3];
         call.is_signs = append->hash.kind == RF_HASH_HYPERPLANE;

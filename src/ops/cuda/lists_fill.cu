@@ -14,6 +14,8 @@ static_assert(warps == rf_cuda_warp, "one warp scans the sums of all");
 struct filling {
     rf_cuda_lists lists;
     const int32_t *buckets, *order; /* [rows, heads, rounds, length] */
+    int32_t *kept;                  /* [batch, all_heads, capacity, rounds], or NULL */
+    int64_t capacity;
     int64_t rows, heads, rounds, length, all_heads, first_head;
 };
 
@@ -112,6 +114,19 @@ __device__ void make_tree(const rf_cuda_lists &lists, const rf_cuda_list &list)
     }
 }
 
+/* The buckets of number `index` of [batch, all_heads, rounds], where the cache keeps them. */
+__device__ void keep_buckets(const filling &call, const int32_t *__restrict__ buckets,
+                             int64_t index)
+{
+    if (call.kept == nullptr) {
+        return;
+    }
+    int32_t *to = call.kept + index / call.rounds * call.capacity * call.rounds;
+    for (int64_t token = threadIdx.x; token < call.length; token += threads) {
+        to[token * call.rounds + index % call.rounds] = buckets[token];
+    }
+}
+
 __global__ void __launch_bounds__(threads) fill(const filling call)
 {
     __shared__ sums shared[warps];
@@ -122,8 +137,9 @@ __global__ void __launch_bounds__(threads) fill(const filling call)
     const int64_t from = ((from_row * call.heads + head) * call.rounds + round) * call.length;
     const int32_t *__restrict__ buckets = call.buckets + from;
     const int32_t *__restrict__ order = call.order + from;
-    const rf_cuda_list list = rf_cuda_list_at(
-        call.lists, (row * call.all_heads + call.first_head + head) * call.rounds + round);
+    const int64_t index = (row * call.all_heads + call.first_head + head) * call.rounds + round;
+    const rf_cuda_list list = rf_cuda_list_at(call.lists, index);
+    keep_buckets(call, buckets, index);
     for (int i = static_cast<int>(threadIdx.x); i < call.lists.buckets; i += threads) {
         list.sizes[i] = 0;
     }
@@ -157,6 +173,8 @@ rf_status rf_cuda_lists_fill(rf_device *device, const void *arguments, void *, r
     call.lists = rf_cuda_lists_of(&lists->cache);
     call.buckets = static_cast<const int32_t *>(lists->buckets.data);
     call.order = static_cast<const int32_t *>(lists->order.data);
+    call.kept = static_cast<int32_t *>(lists->cache.buckets.data);
+    call.capacity = lists->cache.capacity;
     call.rows = shape[0];
     call.heads = shape[1];
     call.rounds = shape[2];

@@ -49,11 +49,13 @@ template <int Width> struct carried {
 };
 
 /* Where a pair stands: the owner's row of the tile and of the lane's two, the entry's pair and half
- * of it, its place in the list; checks: it may be outside of the row's share. */
+ * of it, its place in the list; checks: it may be outside of the row's share; lowered: by the
+ * paper's rules its score, times log2 e. */
 struct pair_place {
     int index, row, pair, half;
     int32_t place;
     bool checks;
+    float lowered;
 };
 
 /* The probability of a pair that is met, by the paper's rules; 0 where it does not exist. */
@@ -64,22 +66,25 @@ weigh_paper(const rf_attention_cut &cut, const rf_attention_place &at,
             const carried<Width> &own, const pair_place &of, float product)
 {
     const rf_fast_entries<Entries> &entries = memory.entries[step % 3];
-    const rf_fast_places &owner_at = memory.owners_at[of.index];
-    const rf_fast_places &met_at = memory.met_at[step % 2][2 * of.pair + of.half];
     const int32_t met = rf_fast_of(entries.tokens[of.pair], of.half);
     const int32_t query = OwnQueries ? own.token[of.row] : met;
     const int32_t key = OwnQueries ? met : own.token[of.row];
     const int32_t position =
         OwnQueries ? rf_fast_of(entries.positions[of.pair], of.half) : own.position[of.row];
-    const int32_t part = OwnQueries ? at.part : rf_fast_of(entries.parts[of.pair], of.half);
+    const int32_t part =
+        OwnQueries || !cut.wraps_all ? at.part : rf_fast_of(entries.parts[of.pair], of.half);
     const float norm = OwnQueries ? own.norm[of.row] : rf_fast_of(entries.norms[of.pair], of.half);
-    if (rf_fast_of(entries.segments[of.pair], of.half) != own.segment[of.row]) {
-        return 0.0F;
+    const bool exists = rf_fast_of(entries.segments[of.pair], of.half) == own.segment[of.row] &&
+                        norm != -INFINITY &&
+                        (!cut.same_bucket ||
+                         (key >= 0 && memory.owners_at[of.index][part].x ==
+                                          memory.met_at[step % 2][2 * of.pair + of.half][part].x));
+    float weight = rf_mma_exp2(fmaf(fmaf(product, cut.scale, -norm), rf_mma_log2_e, -of.lowered));
+    if (rf_attention_is_set(cut, query, key, position)) {
+        const bool is_hidden = cut.last_resort ? key != query : cut.has_zero_rows;
+        weight = is_hidden ? 0.0F : rf_paper_set_weight(cut, norm);
     }
-    const float score =
-        rf_fast_paper_score(cut, part, product, query, key, position,
-                            OwnQueries ? owner_at : met_at, OwnQueries ? met_at : owner_at);
-    return rf_paper_weight(cut, score, norm, key == query);
+    return exists ? weight : 0.0F;
 }
 
 /* One pair: product = query . key and gradient = output gradient . value become what the owner's
@@ -191,7 +196,8 @@ template <int Width, int Owners, int Entries, bool OwnQueries, rf_fast_rules Rul
 __device__ __forceinline__ void
 differentiate_step(const rf_attention_cut &cut, const rf_attention_place &at,
                    const backward_memory<Width, Owners, Entries, Rules> &memory, int step,
-                   int32_t first, const rf_fast_window &window, carried<Width> &own)
+                   int32_t first, const rf_fast_window &window, uint32_t groups,
+                   carried<Width> &own)
 {
     const int quarter = static_cast<int>(threadIdx.x) % 4;
     const int index =
@@ -199,7 +205,8 @@ differentiate_step(const rf_attention_cut &cut, const rf_attention_place &at,
 #pragma unroll 1
     for (int entry = 0; entry < Entries; entry += 16) {
         const int32_t place = first + entry;
-        if (place >= window.end || place + 16 <= window.begin) {
+        if (place >= window.end || place + 16 <= window.begin ||
+            (Rules == RF_FAST_PAPER && (groups >> entry / 16 & 1U) == 0)) {
             continue;
         }
         const bool checks = place < window.inner_begin || place + 16 > window.inner_end;
@@ -207,13 +214,18 @@ differentiate_step(const rf_attention_cut &cut, const rf_attention_place &at,
         float gradients[2][4] = {};
         __syncwarp(); /* warp instructions follow what lanes did apart */
         find_products(memory, own, step % 2, entry, products, gradients);
+        float lowered[2][4] = {};
+        if constexpr (Rules == RF_FAST_PAPER) {
+            rf_fast_find_lowered<OwnQueries>(cut, memory.owners_at[index],
+                                             memory.met_at[step % 2][entry + 2 * quarter], lowered);
+        }
 #pragma unroll
         for (int n = 0; n < 2; n++) {
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 const int pair = entry / 2 + 4 * n + quarter;
-                const pair_place of = {index + i / 2 * 8,        i / 2, pair, i % 2,
-                                       first + 2 * pair + i % 2, checks};
+                const pair_place of = {index + i / 2 * 8,        i / 2,  pair,         i % 2,
+                                       first + 2 * pair + i % 2, checks, lowered[n][i]};
                 products[n][i] = differentiate_pair<Width, Owners, Entries, OwnQueries, Rules>(
                     cut, at, memory, step, own, of, products[n][i], gradients[n][i]);
             }
@@ -254,14 +266,6 @@ __device__ __forceinline__ void push_through_key(const __nv_bfloat16 (*queries)[
     }
 }
 
-/* Two numbers written, or added. */
-__device__ __forceinline__ void put(float *__restrict__ to, float x, float y, bool adds)
-{
-    float2 *two = reinterpret_cast<float2 *>(to);
-    const float2 before = adds ? *two : make_float2(0.0F, 0.0F);
-    *two = make_float2(before.x + x, before.y + y);
-}
-
 template <int Width, int Owners, int Entries, bool OwnQueries, rf_fast_rules Rules>
 __device__ __forceinline__ void
 write_gradients(const backward_call &call, const rf_attention_place &at,
@@ -283,11 +287,12 @@ write_gradients(const backward_call &call, const rf_attention_place &at,
 #pragma unroll
         for (int n = 0; n < Width / 8; n++) {
             if (8 * n < call.cut.width) { /* a multiple of 8 */
-                put(to_first + start + 8 * n, own.first_sums[n][2 * row],
-                    own.first_sums[n][2 * row + 1], adds || through_key);
+                rf_attention_put(to_first + start + 8 * n, own.first_sums[n][2 * row],
+                                 own.first_sums[n][2 * row + 1], adds || through_key);
                 if constexpr (!OwnQueries) {
-                    put(call.value_gradient + start + 8 * n, own.second_sums[n][2 * row],
-                        own.second_sums[n][2 * row + 1], adds);
+                    rf_attention_put(call.value_gradient + start + 8 * n,
+                                     own.second_sums[n][2 * row], own.second_sums[n][2 * row + 1],
+                                     adds);
                 }
             }
         }
@@ -396,6 +401,7 @@ __global__ void __launch_bounds__(2 * Owners, Width > 64 ? 2 : 3)
     rf_attention_place at = {};
     carried<Width> own;
     rf_fast_share share;
+    rf_fast_reach reach = {};
     const int32_t bound = begin_tile<Width, Owners, Entries, OwnQueries>(call, at, share, memory);
     const rf_fast_window window = rf_fast_window_of(cut, at, thread / 32 * 16);
     if (Rules == RF_FAST_PAPER && share.first >= share.end) {
@@ -407,6 +413,11 @@ __global__ void __launch_bounds__(2 * Owners, Width > 64 ? 2 : 3)
         __syncthreads(); /* this step is there, and the one before is read */
         if (step == 0) {
             begin_rows(cut, at, memory, own);
+            if constexpr (Rules == RF_FAST_PAPER) {
+                const int row = thread / 32 * 16;
+                reach = rf_fast_find_reach<OwnQueries>(
+                    cut, at.part, rf_fast_tokens(memory.owners) + row, memory.owners_at + row);
+            }
         }
         rf_fast_entry ahead = {};
         if (first + Entries < share.end) {
@@ -424,8 +435,14 @@ __global__ void __launch_bounds__(2 * Owners, Width > 64 ? 2 : 3)
                     rf_fast_look_up<OwnQueries>(cut, at, met, bound, first + 2 * Entries + thread);
             }
         }
+        uint32_t groups = 0;
+        if constexpr (Rules == RF_FAST_PAPER) {
+            groups = rf_fast_find_groups<Entries, OwnQueries>(
+                cut, at.part, reach, rf_fast_tokens(memory.entries[step % 3]),
+                memory.met_at[step % 2]);
+        }
         differentiate_step<Width, Owners, Entries, OwnQueries, Rules>(cut, at, memory, step, first,
-                                                                      window, own);
+                                                                      window, groups, own);
         if (thread < Entries) {
             rf_fast_note(ahead, thread, memory.entries[(step + 2) % 3]);
         }

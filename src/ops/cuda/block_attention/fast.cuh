@@ -213,34 +213,109 @@ static __device__ __forceinline__ rf_fast_share rf_fast_share_of(const rf_attent
     return share;
 }
 
-/* The score of a pair that stands in a window of the query's part `part`: -infinity where it does
- * not exist. */
-static __device__ __forceinline__ float
-rf_fast_paper_score(const rf_attention_cut &cut, int32_t part, float product, int32_t query,
-                    int32_t key, int32_t position, const rf_fast_places &query_at,
-                    const rf_fast_places &key_at)
+/* log2 of how often pairs are met in all parts (0 where never, as of empty slots): of the lane's
+ * two rows, 8 apart, and four of 16 columns, as products hold them. own: the place of the first
+ * row, met: of the first column; Row and Piece: how far rows, and pieces of two parts, are apart.
+ */
+template <bool OwnQueries, int Row, int Piece>
+static __device__ __forceinline__ void rf_fast_find_times(const rf_attention_cut &cut,
+                                                          const int4 *own, const int4 *met,
+                                                          float (&logarithms)[2][4])
 {
-    if (cut.same_bucket && (key < 0 || query_at[part].x != key_at[part].x)) {
-        return -INFINITY;
+    const int32_t pieces = (cut.parts + 1) / 2;
+    const uint32_t window = static_cast<uint32_t>(cut.window);
+    /* The last piece of an odd number of parts is met once too often. */
+    const float none = static_cast<float>(cut.parts - 2 * pieces);
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        logarithms[i / 4][i % 4] = none;
     }
-    if (cut.last_resort && key == query) {
-        return -1e5F;
-    }
-    if (position > (cut.causal ? query : rf_attention_unseen - 1)) {
-        return cut.has_zero_rows ? -INFINITY : -1e9F;
-    }
-    float score = product * cut.scale;
-    if (cut.corrects) {
-        int32_t times = 0;
-        for (int32_t p = 0; p < cut.parts; p++) {
-            const int2 own = query_at[p];
-            const int2 met = key_at[p];
-            const uint32_t shift = static_cast<uint32_t>(met.y - own.y + cut.before);
-            times += own.x == met.x && shift < static_cast<uint32_t>(cut.window) ? 1 : 0;
+#pragma unroll 1
+    for (int32_t piece = 0; piece < pieces; piece++) {
+        const int4 rows[2] = {own[piece * Piece], own[piece * Piece + 8 * Row]};
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            const int4 column = met[piece * Piece + (i / 4 * 8 + i % 2) * Row];
+            const int4 query = OwnQueries ? rows[i / 2 % 2] : column;
+            const int4 key = OwnQueries ? column : rows[i / 2 % 2];
+            const uint32_t first = static_cast<uint32_t>(key.y - query.y + cut.before);
+            const uint32_t second = static_cast<uint32_t>(key.w - query.w + cut.before);
+            logarithms[i / 4][i % 4] += key.x == query.x && first < window ? 1.0F : 0.0F;
+            logarithms[i / 4][i % 4] += key.z == query.z && second < window ? 1.0F : 0.0F;
         }
-        score -= __logf(static_cast<float>(times));
     }
-    return score;
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        logarithms[i / 4][i % 4] = __log2f(fmaxf(logarithms[i / 4][i % 4], 1.0F));
+    }
+}
+
+/* The same, or 0 where duplicates are not corrected. own_at, met_at: of the first row and column.
+ */
+template <bool OwnQueries>
+static __device__ __forceinline__ void
+rf_fast_find_lowered(const rf_attention_cut &cut, const rf_fast_places &own_at,
+                     const rf_fast_places &met_at, float (&lowered)[2][4])
+{
+    if (cut.corrects && cut.parts > 1) {
+        rf_fast_find_times<OwnQueries, sizeof(rf_fast_places) / sizeof(int4), 1>(
+            cut, reinterpret_cast<const int4 *>(&own_at), reinterpret_cast<const int4 *>(&met_at),
+            lowered);
+    }
+}
+
+/* Which entries a warp's 16 rows may meet. */
+struct rf_fast_reach {
+    int32_t first_bucket, last_bucket;
+    int32_t bound; /* the last token of queries, the first of keys */
+};
+
+/* tokens, places [16]: of the warp's rows. */
+template <bool OwnQueries>
+static __device__ __forceinline__ rf_fast_reach rf_fast_find_reach(const rf_attention_cut &cut,
+                                                                   int32_t part,
+                                                                   const int32_t *tokens,
+                                                                   const rf_fast_places *places)
+{
+    const int row = static_cast<int>(threadIdx.x) % 16;
+    const int32_t token = tokens[row];
+    const bool is_there = token >= 0;
+    const int32_t bucket = cut.same_bucket && is_there ? places[row][part].x : 0;
+    rf_fast_reach reach;
+    reach.first_bucket = -rf_cuda_warp_max<16>(is_there ? -bucket : -INT32_MAX);
+    reach.last_bucket = rf_cuda_warp_max<16>(is_there ? bucket : -1);
+    reach.bound = OwnQueries ? rf_cuda_warp_max<16>(token)
+                             : -rf_cuda_warp_max<16>(is_there ? -token : -INT32_MAX);
+    return reach;
+}
+
+/* The groups of 16 entries of a step of which the rows meet one, a bit each. tokens, places
+ * [Entries]. */
+template <int Entries, bool OwnQueries>
+static __device__ __forceinline__ uint32_t rf_fast_find_groups(const rf_attention_cut &cut,
+                                                               int32_t part,
+                                                               const rf_fast_reach &reach,
+                                                               const int32_t *tokens,
+                                                               const rf_fast_places *places)
+{
+    uint32_t groups = 0;
+#pragma unroll
+    for (int first = 0; first < Entries; first += rf_cuda_warp) {
+        const int entry = first + static_cast<int>(threadIdx.x) % rf_cuda_warp;
+        const int32_t token = tokens[entry];
+        bool is_met = OwnQueries ? token != rf_attention_absent : token >= 0;
+        if (cut.same_bucket && !cut.wraps_all) {
+            const int32_t bucket = places[entry][part].x;
+            is_met = token >= 0 && bucket >= reach.first_bucket && bucket <= reach.last_bucket;
+        }
+        if (cut.causal && cut.may_skip) {
+            is_met = is_met && (OwnQueries ? token <= reach.bound : token >= reach.bound);
+        }
+        const uint32_t found = __ballot_sync(0xFFFFFFFFU, is_met ? 1 : 0);
+        groups |= ((found & 0xFFFFU) != 0 ? 1U : 0U) << (first / 16);
+        groups |= (found >> 16 != 0 ? 2U : 0U) << (first / 16);
+    }
+    return groups;
 }
 
 /* ---- host
@@ -315,7 +390,13 @@ RF_MUST_CHECK static inline rf_status rf_fast_check_aligned(const char *operatio
     return RF_OK;
 }
 
-/* Factors of keys that are made from queries; see forward.cu. */
+/* Factors of keys that are made from queries, which stand first in the scratch of the forward
+ * (forward.cu). */
+static inline size_t rf_fast_factors_size(const rf_attention_plan *plan)
+{
+    const int64_t rows = plan->normalise_keys ? plan->batch * plan->length * plan->heads : 0;
+    return rf_cuda_align(static_cast<size_t>(rows) * sizeof(float));
+}
 rf_status rf_fast_find_factors(rf_device *device, const rf_attention_cut *cut,
                                const __nv_bfloat16 *query, float *factors, rf_error *error);
 rf_status rf_fast_forward(rf_device *device, const rf_block_attention *attention, void *scratch,

@@ -47,14 +47,20 @@ template <int Width> struct carried {
     float values[Width / 8][4];
 };
 
-/* Products [Entries / 8][4] of the warp's queries and a step's keys. */
+constexpr uint32_t all_groups = 0xFFFFFFFFU;
+
+/* Products [Entries / 8][4] of the warp's queries and a step's keys. groups: of 16 entries, those
+ * that are met, a bit each. */
 template <int Width, int Entries, int Stride>
 __device__ __forceinline__ void find_products(const carried<Width> &own,
-                                              const __nv_bfloat16 (*keys)[Stride],
+                                              const __nv_bfloat16 (*keys)[Stride], uint32_t groups,
                                               float (&products)[Entries / 8][4])
 {
 #pragma unroll
     for (int pair = 0; pair < Entries / 16; pair++) {
+        if ((groups >> pair & 1U) == 0) {
+            continue;
+        }
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             products[2 * pair][i] = 0.0F;
@@ -110,41 +116,66 @@ __device__ __forceinline__ void find_scores(const rf_attention_cut &cut,
     }
 }
 
-/* The same by the paper's rules. */
+/* A step of the list: which one, its first entry, and the groups of 16 that the warp meets. */
+struct paper_step {
+    int number;
+    int32_t first;
+    uint32_t groups;
+};
+
+/* The same for 16 entries by the paper's rules. n: of the products, the first of the two. */
+template <int Width, int Owners, int Entries>
+__device__ __forceinline__ void
+find_group_scores(const rf_attention_cut &cut, int32_t part,
+                  const forward_memory<Width, Owners, Entries, RF_FAST_PAPER> &memory,
+                  const paper_step &step, int n, const carried<Width> &own,
+                  float (&scores)[Entries / 8][4], float (&highest)[2])
+{
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    const rf_fast_entries<Entries> &entries = memory.entries[step.number % 3];
+    const rf_fast_places *own_at =
+        memory.owners_at + static_cast<int>(threadIdx.x) / 32 * 16 + lane / 4;
+    const rf_fast_places *met_at = memory.met_at[step.number % 2] + 8 * n + 2 * (lane % 4);
+    const float hidden = cut.has_zero_rows ? -INFINITY : -1e9F;
+    float lowered[2][4] = {};
+    rf_fast_find_lowered<true>(cut, *own_at, *met_at, lowered);
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        const int row = i / 2 % 2;
+        const int half = i % 2;
+        const int pair = 4 * (n + i / 4) + lane % 4;
+        const int32_t key = rf_fast_of(entries.tokens[pair], half);
+        const uint32_t place = static_cast<uint32_t>(step.first + 2 * pair + half - own.begin[row]);
+        const int32_t limit = cut.causal ? own.query[row] : rf_attention_unseen - 1;
+        const bool is_of_bucket =
+            !cut.same_bucket ||
+            (key >= 0 && own_at[8 * row][part].x == met_at[i / 4 * 8 + half][part].x);
+        const bool is_met = key != rf_attention_absent && is_of_bucket &&
+                            place < static_cast<uint32_t>(cut.window * cut.block) &&
+                            rf_fast_of(entries.segments[pair], half) == own.segment[row];
+        float &of = scores[n + i / 4][i % 4];
+        float score = of * rf_fast_of(entries.factors[pair], half) * cut.scale;
+        score = fmaf(lowered[i / 4][i % 4], -1.0F / rf_mma_log2_e, score);
+        score = rf_fast_of(entries.positions[pair], half) > limit ? hidden : score;
+        score = cut.last_resort && key == own.query[row] ? -1e5F : score;
+        of = is_met ? score : -INFINITY;
+        highest[row] = fmaxf(highest[row], of);
+    }
+}
+
 template <int Width, int Owners, int Entries>
 __device__ __forceinline__ void
 find_paper_scores(const rf_attention_cut &cut, int32_t part,
-                  const forward_memory<Width, Owners, Entries, RF_FAST_PAPER> &memory, int step,
-                  const carried<Width> &own, int32_t first, float (&scores)[Entries / 8][4],
-                  float (&highest)[2])
+                  const forward_memory<Width, Owners, Entries, RF_FAST_PAPER> &memory,
+                  const paper_step &step, const carried<Width> &own,
+                  float (&scores)[Entries / 8][4], float (&highest)[2])
 {
-    const rf_fast_entries<Entries> &entries = memory.entries[step % 3];
-    const int own_row =
-        static_cast<int>(threadIdx.x) / 32 * 16 + static_cast<int>(threadIdx.x) % 32 / 4;
     highest[0] = own.maximum[0];
     highest[1] = own.maximum[1];
 #pragma unroll
-    for (int n = 0; n < Entries / 8; n++) {
-        const int pair = 4 * n + static_cast<int>(threadIdx.x) % 4;
-        const int2 keys = entries.tokens[pair];
-        const int2 positions = entries.positions[pair];
-        const float2 factors = entries.factors[pair];
-        const int2 segments = entries.segments[pair];
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const int row = i / 2;
-            const int32_t key = rf_fast_of(keys, i % 2);
-            const int32_t place = first + 2 * pair + i % 2 - own.begin[row];
-            float score = -INFINITY;
-            if (key != rf_attention_absent && place >= 0 && place < cut.window * cut.block &&
-                rf_fast_of(segments, i % 2) == own.segment[row]) {
-                score = rf_fast_paper_score(cut, part, scores[n][i] * rf_fast_of(factors, i % 2),
-                                            own.query[row], key, rf_fast_of(positions, i % 2),
-                                            memory.owners_at[own_row + 8 * row],
-                                            memory.met_at[step % 2][2 * pair + i % 2]);
-            }
-            scores[n][i] = score;
-            highest[row] = fmaxf(highest[row], score);
+    for (int n = 0; n < Entries / 8; n += 2) {
+        if ((step.groups >> n / 2 & 1U) != 0) {
+            find_group_scores(cut, part, memory, step, n, own, scores, highest);
         }
     }
     __syncwarp();
@@ -154,9 +185,10 @@ find_paper_scores(const rf_attention_cut &cut, int32_t part,
 
 /* Scores become weights relative to the largest so far; what was summed before is brought to it. */
 template <int Width, int Entries>
-__device__ __forceinline__ void
-weigh_scores(const rf_attention_cut &cut, const rf_attention_place &at, int32_t first,
-             const float (&highest)[2], float (&scores)[Entries / 8][4], carried<Width> &own)
+__device__ __forceinline__ void weigh_scores(const rf_attention_cut &cut,
+                                             const rf_attention_place &at, int32_t first,
+                                             uint32_t groups, const float (&highest)[2],
+                                             float (&scores)[Entries / 8][4], carried<Width> &own)
 {
     const int column = 2 * (static_cast<int>(threadIdx.x) % 4);
     float base[2];
@@ -174,6 +206,9 @@ weigh_scores(const rf_attention_cut &cut, const rf_attention_place &at, int32_t 
     }
 #pragma unroll
     for (int n = 0; n < Entries / 8; n++) {
+        if ((groups >> n / 2 & 1U) == 0) {
+            continue;
+        }
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             const int row = i / 2;
@@ -191,11 +226,14 @@ weigh_scores(const rf_attention_cut &cut, const rf_attention_place &at, int32_t 
 /* own.values += weights x values. */
 template <int Width, int Entries, int Stride>
 __device__ __forceinline__ void add_values(const float (&weights)[Entries / 8][4],
-                                           const __nv_bfloat16 (*values)[Stride],
+                                           const __nv_bfloat16 (*values)[Stride], uint32_t groups,
                                            carried<Width> &own)
 {
 #pragma unroll
     for (int pair = 0; pair < Entries / 16; pair++) {
+        if ((groups >> pair & 1U) == 0) {
+            continue;
+        }
         const uint32_t a[4] = {rf_mma_pack(weights[2 * pair][0], weights[2 * pair][1]),
                                rf_mma_pack(weights[2 * pair][2], weights[2 * pair][3]),
                                rf_mma_pack(weights[2 * pair + 1][0], weights[2 * pair + 1][1]),
@@ -333,6 +371,7 @@ __global__ void __launch_bounds__(2 * Owners, Width > 64 ? 3 : 2)
     rf_attention_place at = {};
     carried<Width> own;
     rf_fast_share share;
+    rf_fast_reach reach = {};
     const int32_t last = begin_tile(call, at, share, memory);
     const rf_fast_window window = rf_fast_window_of(cut, at, thread / 32 * 16);
     if (Rules == RF_FAST_PAPER && share.first >= share.end) {
@@ -344,6 +383,11 @@ __global__ void __launch_bounds__(2 * Owners, Width > 64 ? 3 : 2)
         __syncthreads(); /* this step is there, and the one before is read */
         if (step == 0) {
             begin_rows(cut, at, memory, own);
+            if constexpr (Rules == RF_FAST_PAPER) {
+                const int row = thread / 32 * 16;
+                reach = rf_fast_find_reach<true>(cut, at.part, memory.tokens + row,
+                                                 memory.owners_at + row);
+            }
         }
         rf_fast_entry ahead = {};
         if (first + Entries < share.end) {
@@ -365,17 +409,24 @@ __global__ void __launch_bounds__(2 * Owners, Width > 64 ? 3 : 2)
             const bool checks = first < window.inner_begin || first + Entries > window.inner_end;
             float scores[Entries / 8][4];
             float highest[2];
-            __syncwarp(); /* warp instructions follow what lanes did apart */
-            find_products<Width, Entries>(own, memory.keys[step % 2], scores);
+            uint32_t groups = all_groups;
             if constexpr (Rules == RF_FAST_PAPER) {
-                find_paper_scores(cut, at.part, memory, step, own, first, scores, highest);
+                groups = rf_fast_find_groups<Entries, true>(
+                    cut, at.part, reach, rf_fast_tokens(memory.entries[step % 3]),
+                    memory.met_at[step % 2]);
+            }
+            __syncwarp(); /* warp instructions follow what lanes did apart */
+            find_products<Width, Entries>(own, memory.keys[step % 2], groups, scores);
+            if constexpr (Rules == RF_FAST_PAPER) {
+                find_paper_scores(cut, at.part, memory, {step, first, groups}, own, scores,
+                                  highest);
             } else {
                 find_scores<Width, Entries, Rules>(cut, memory.entries[step % 3], own, first,
                                                    checks, scores, highest);
             }
-            weigh_scores<Width, Entries>(cut, at, first, highest, scores, own);
+            weigh_scores<Width, Entries>(cut, at, first, groups, highest, scores, own);
             __syncwarp();
-            add_values<Width, Entries>(scores, memory.values[step % 2], own);
+            add_values<Width, Entries>(scores, memory.values[step % 2], groups, own);
         }
         if (thread < Entries) {
             rf_fast_note(ahead, thread, memory.entries[(step + 2) % 3]);
@@ -416,13 +467,6 @@ __global__ void find_factors(const rf_attention_cut cut, const __nv_bfloat16 *__
     }
 }
 
-/* Factors of keys, where they are made from queries: they stand first in scratch. */
-size_t factors_size(const rf_attention_plan *plan)
-{
-    const int64_t rows = plan->normalise_keys ? plan->batch * plan->length * plan->heads : 0;
-    return rf_cuda_align(static_cast<size_t>(rows) * sizeof(float));
-}
-
 template <int Width, int Owners, int Entries, rf_fast_rules Rules>
 rf_status run(rf_device *device, const rf_block_attention *attention, void *scratch,
               rf_error *error)
@@ -452,8 +496,8 @@ rf_status run(rf_device *device, const rf_block_attention *attention, void *scra
         RF_TRY(rf_fast_find_factors(device, &call.cut, call.query, factors, error));
     }
     if constexpr (Rules == RF_FAST_PAPER) {
-        call.places = rf_fast_find_places(device, plan, &call.cut,
-                                          static_cast<char *>(scratch) + factors_size(plan));
+        call.places = rf_fast_find_places(
+            device, plan, &call.cut, static_cast<char *>(scratch) + rf_fast_factors_size(plan));
     }
     constexpr size_t size = sizeof(forward_memory<Width, Owners, Entries, Rules>);
     constexpr int threads = rf_fast_sizes<Width, Owners, Entries>::threads;
@@ -488,7 +532,7 @@ rf_status rf_fast_find_factors(rf_device *device, const rf_attention_cut *cut,
 size_t rf_fast_forward_scratch_size(const rf_block_attention *attention)
 {
     const rf_attention_plan *plan = &attention->plan;
-    return factors_size(plan) +
+    return rf_fast_factors_size(plan) +
            (rf_fast_rules_of(plan) == RF_FAST_PAPER ? rf_fast_places_size(plan) : 0);
 }
 

@@ -94,16 +94,25 @@ static __device__ __forceinline__ float rf_paper_score(const rf_attention_cut &c
                         : score;
 }
 
+/* The probability of a pair whose score a rule sets: the last resort, or else a hidden one. */
+static __device__ __forceinline__ float rf_paper_set_weight(const rf_attention_cut &cut, float norm)
+{
+    if (norm == -INFINITY) {
+        return 0.0F;
+    }
+    if (cut.is_exact && cut.last_resort) {
+        return norm < -5e4F ? 1.0F / static_cast<float>(cut.parts) : 0.0F;
+    }
+    return expf((cut.last_resort ? -1e5F : -1e9F) - norm);
+}
+
 /* The probability of a pair that exists: exp(score - norm), but for the last resort where sums are
  * exact, since float near -1e5 is too coarse for the difference. */
 static __device__ __forceinline__ float rf_paper_weight(const rf_attention_cut &cut, float score,
                                                         float norm, bool is_itself)
 {
-    if (norm == -INFINITY) {
-        return 0.0F;
-    }
-    if (cut.is_exact && cut.last_resort && is_itself) {
-        return norm < -5e4F ? 1.0F / static_cast<float>(cut.parts) : 0.0F;
+    if (norm == -INFINITY || (cut.is_exact && cut.last_resort && is_itself)) {
+        return rf_paper_set_weight(cut, norm);
     }
     return expf(score - norm);
 }

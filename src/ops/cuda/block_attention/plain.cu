@@ -328,8 +328,9 @@ rf_status rf_cuda_block_attention(rf_device *device, const void *arguments, void
         if (rf_full_takes(&given->plan)) {
             return rf_full_forward(device, given, scratch, error);
         }
-        return rf_walk_takes(&given->plan) ? rf_walk_forward(device, given, scratch, error)
-                                           : rf_fast_forward(device, given, scratch, error);
+        return rf_walk_takes(&given->plan, given->query.shape[3])
+                   ? rf_walk_forward(device, given, scratch, error)
+                   : rf_fast_forward(device, given, scratch, error);
     }
     size_t used = 0;
     const rf_block_attention wide = in_f32(given, scratch, &used);

@@ -452,8 +452,9 @@ size_t rf_cuda_block_attention_backward_scratch_size(const rf_device *device, co
         if (rf_full_takes(plan)) {
             return rf_full_backward_scratch_size(backward);
         }
-        return rf_walk_takes(plan) ? rf_walk_backward_scratch_size(device, backward)
-                                   : rf_fast_backward_scratch_size(backward);
+        return rf_walk_takes(plan, backward->query.shape[3])
+                   ? rf_walk_backward_scratch_size(device, backward)
+                   : rf_fast_backward_scratch_size(backward);
     }
     size_t used = 0;
     (void)in_f32(backward, nullptr, &used);
@@ -482,8 +483,9 @@ rf_status rf_cuda_block_attention_backward(rf_device *device, const void *argume
         if (rf_full_takes(&given->plan)) {
             return rf_full_backward(device, given, scratch, error);
         }
-        return rf_walk_takes(&given->plan) ? rf_walk_backward(device, given, scratch, error)
-                                           : rf_fast_backward(device, given, scratch, error);
+        return rf_walk_takes(&given->plan, given->query.shape[3])
+                   ? rf_walk_backward(device, given, scratch, error)
+                   : rf_fast_backward(device, given, scratch, error);
     }
     size_t used = 0;
     const rf_block_attention_backward wide = in_f32(given, scratch, &used);

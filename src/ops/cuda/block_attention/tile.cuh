@@ -334,6 +334,15 @@ static __device__ __forceinline__ void rf_attention_store(const rf_attention_cut
     }
 }
 
+/* Two numbers written, or added. */
+static __device__ __forceinline__ void rf_attention_put(float *__restrict__ to, float x, float y,
+                                                        bool adds)
+{
+    float2 *two = reinterpret_cast<float2 *>(to);
+    const float2 before = adds ? *two : make_float2(0.0F, 0.0F);
+    *two = make_float2(before.x + x, before.y + y);
+}
+
 static __device__ __forceinline__ float rf_attention_dot(float4 a, float4 b)
 {
     return a.x * b.x + a.y * b.y + (a.z * b.z + a.w * b.w);

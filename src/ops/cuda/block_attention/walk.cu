@@ -31,8 +31,8 @@ template <int Width, bool Carries> struct walk {
 };
 
 /* The tokens of this lane's two rows of a tile of the list. */
-template <int Width, bool Carries>
-__device__ __forceinline__ void find_rows(const rf_walk_memory<Width, Carries> &memory,
+template <int Width, bool Carries, bool Paper>
+__device__ __forceinline__ void find_rows(const rf_walk_memory<Width, Carries, Paper> &memory,
                                           int32_t tile, int32_t (&rows)[2])
 {
     rows[0] = memory.tokens[tile * rf_walk_tile + rf_walk_lane_row()];
@@ -40,9 +40,9 @@ __device__ __forceinline__ void find_rows(const rf_walk_memory<Width, Carries> &
 }
 
 /* A key tile begins: the lane's rows, and no gradients. */
-template <int Width, bool Carries>
+template <int Width, bool Carries, bool Paper>
 __device__ __forceinline__ void begin_keys(const rf_attention_cut &cut,
-                                           const rf_walk_memory<Width, Carries> &memory,
+                                           const rf_walk_memory<Width, Carries, Paper> &memory,
                                            walk<Width, Carries> &now)
 {
     int32_t tokens[2];
@@ -62,12 +62,12 @@ __device__ __forceinline__ void begin_keys(const rf_attention_cut &cut,
     rf_walk_clear(now.own.values);
 }
 
-template <int Width, bool Carries>
-__device__ __forceinline__ rf_walk_step_view<Width> view_of(const rf_walk_call &call,
-                                                            rf_walk_memory<Width, Carries> &memory,
-                                                            const walk<Width, Carries> &now)
+template <int Width, bool Carries, bool Paper>
+__device__ __forceinline__ rf_walk_step_view<Width>
+view_of(const rf_walk_call &call, rf_walk_memory<Width, Carries, Paper> &memory,
+        const walk<Width, Carries> &now)
 {
-    constexpr int slots = rf_walk_sizes<Width, Carries>::slots;
+    constexpr int slots = rf_walk_sizes<Width, Carries, Paper>::slots;
     const rf_attention_cut &cut = call.cut;
     const rf_attention_place &at = memory.run.at;
     const int32_t key_block = now.step.key / cut.block_tiles;
@@ -92,6 +92,38 @@ __device__ __forceinline__ rf_walk_step_view<Width> view_of(const rf_walk_call &
     view.column =
         now.step.key % cut.block_tiles * rf_walk_tile + (key_block == query_block ? cut.block : 0);
     return view;
+}
+
+/* What the paper's rules need beside it. */
+template <int Width, bool Carries, bool Paper>
+__device__ __forceinline__ rf_walk_paper_view
+paper_view_of(const rf_walk_call &call, rf_walk_memory<Width, Carries, Paper> &memory,
+              const walk<Width, Carries> &now)
+{
+    rf_walk_paper_view view = {};
+    if constexpr (Paper) {
+        const int32_t *buckets = reinterpret_cast<const int32_t *>(memory.buckets);
+        view.query_spans = memory.spans + now.step.query * (rf_walk_tile / rf_walk_group);
+        view.key_spans = memory.spans + now.step.key * (rf_walk_tile / rf_walk_group);
+        view.query_buckets = buckets + now.step.query * rf_walk_tile;
+        view.key_buckets = buckets + now.step.key * rf_walk_tile;
+        view.query_places = rf_walk_tile_places(call.places, &memory, now.query_slot);
+        view.key_places = rf_walk_tile_places(call.places, &memory, 2 + now.key_slot);
+    }
+    return view;
+}
+
+/* Has no pair of the step's tiles any weight? The same in all threads. */
+template <int Width, bool Carries, bool Paper>
+__device__ __forceinline__ bool is_idle(const rf_attention_cut &cut,
+                                        const rf_walk_memory<Width, Carries, Paper> &memory,
+                                        const rf_walk_paper_view &paper, const rf_walk_step &step)
+{
+    if constexpr (Paper) {
+        return !rf_walk_tiles_meet(cut, paper.key_spans, paper.query_spans);
+    }
+    return cut.causal && cut.may_skip &&
+           memory.first_tokens[step.key] > memory.last_tokens[step.query];
 }
 
 /* The gradients of the run's part. */
@@ -136,16 +168,17 @@ __device__ __forceinline__ void settle(const rf_walk_call &call, const rf_attent
 
 /* The step's share of its queries' gradient, in registers; of a complete one, what becomes of it.
  */
-template <int Width>
+template <int Width, bool Paper>
 __device__ __forceinline__ void
-carry_queries(const rf_walk_call &call, const rf_walk_memory<Width, true> &memory,
-              const rf_walk_step_view<Width> &view, bool is_idle, walk<Width, true> &now)
+carry_queries(const rf_walk_call &call, const rf_walk_memory<Width, true, Paper> &memory,
+              const rf_walk_step_view<Width> &view, const rf_walk_paper_view &paper, bool is_idle,
+              walk<Width, true> &now)
 {
     if (now.step.query != now.step.key || memory.run.first_key == now.step.key) {
         rf_walk_clear(now.carried); /* the first key tile that it meets */
     }
     if (!is_idle) {
-        rf_walk_add_keys<Width, Width>(view, 0, now.carried);
+        rf_walk_add_keys<Width, Width, Paper>(call.cut, view, paper, 0, now.carried);
     }
     if (now.step.query != now.step.key) {
         return;
@@ -170,10 +203,11 @@ carry_queries(const rf_walk_call &call, const rf_walk_memory<Width, true> &memor
 }
 
 /* The same in global memory. */
-template <int Width>
+template <int Width, bool Paper>
 __device__ __forceinline__ void
-keep_queries(const rf_walk_call &call, const rf_walk_memory<Width, false> &memory,
-             const rf_walk_step_view<Width> &view, bool is_idle, const walk<Width, false> &now)
+keep_queries(const rf_walk_call &call, const rf_walk_memory<Width, false, Paper> &memory,
+             const rf_walk_step_view<Width> &view, const rf_walk_paper_view &paper, bool is_idle,
+             const walk<Width, false> &now)
 {
     const int32_t tiles = call.cut.block_tiles;
     const int32_t block = now.step.query / tiles;
@@ -191,7 +225,7 @@ keep_queries(const rf_walk_call &call, const rf_walk_memory<Width, false> &memor
         float sums[8][4];
         rf_walk_clear(sums);
         if (!is_idle) {
-            rf_walk_add_keys<Width, 64>(view, column, sums);
+            rf_walk_add_keys<Width, 64, Paper>(call.cut, view, paper, column, sums);
         }
         settle<8, Width / 8>(call, memory.run.at, rows, now.step.query, column / 8, is_first,
                              is_final, sums);
@@ -199,9 +233,9 @@ keep_queries(const rf_walk_call &call, const rf_walk_memory<Width, false> &memor
 }
 
 /* The gradients of a key tile are complete. keys: its rows. */
-template <int Width, bool Carries>
+template <int Width, bool Carries, bool Paper>
 __device__ __forceinline__ void
-finish_keys(const rf_walk_call &call, const rf_walk_memory<Width, Carries> &memory,
+finish_keys(const rf_walk_call &call, const rf_walk_memory<Width, Carries, Paper> &memory,
             typename rf_walk_step_view<Width>::rows keys, walk<Width, Carries> &now)
 {
     const rf_attention_cut &cut = call.cut;
@@ -225,9 +259,9 @@ finish_keys(const rf_walk_call &call, const rf_walk_memory<Width, Carries> &memo
 }
 
 /* The first tiles of a run, on their way. */
-template <int Width, bool Carries>
+template <int Width, bool Carries, bool Paper>
 __device__ __forceinline__ void begin_run(const rf_walk_call &call, int64_t index,
-                                          rf_walk_memory<Width, Carries> &memory,
+                                          rf_walk_memory<Width, Carries, Paper> &memory,
                                           walk<Width, Carries> &now)
 {
     rf_walk_begin(call, index, memory);
@@ -245,12 +279,12 @@ __device__ __forceinline__ void begin_run(const rf_walk_call &call, int64_t inde
 
 /* One step, and what the next needs set on its way. next: the step after this, or this again where
  * there is none. */
-template <int Width, bool Carries, bool Drops>
+template <int Width, bool Carries, bool Drops, bool Paper>
 __device__ __forceinline__ void do_step(const rf_walk_call &call, rf_walk_step next,
-                                        rf_walk_memory<Width, Carries> &memory,
+                                        rf_walk_memory<Width, Carries, Paper> &memory,
                                         walk<Width, Carries> &now)
 {
-    typedef rf_walk_sizes<Width, Carries> sizes;
+    typedef rf_walk_sizes<Width, Carries, Paper> sizes;
     const rf_attention_place &at = memory.run.at;
     const bool new_query = next.query != now.step.query;
     if (sizes::slots > 1 && new_query) {
@@ -260,12 +294,13 @@ __device__ __forceinline__ void do_step(const rf_walk_call &call, rf_walk_step n
         rf_walk_copy_keys(call, next.key, now.key_slot ^ 1, memory);
     }
     const rf_walk_step_view<Width> view = view_of(call, memory, now);
-    const bool is_idle = call.cut.causal && call.cut.may_skip &&
-                         memory.first_tokens[now.step.key] > memory.last_tokens[now.step.query];
-    if (!is_idle) {
+    const rf_walk_paper_view paper = paper_view_of(call, memory, now);
+    const bool rests = is_idle(call.cut, memory, paper, now.step);
+    if (!rests) {
 #pragma unroll 1
         for (int first = 0; first < rf_walk_tile; first += sizes::share) {
-            rf_walk_differentiate_share<Width, sizes::share, Drops>(call.cut, view, first, now.own);
+            rf_walk_differentiate_share<Width, sizes::share, Drops, Paper>(call.cut, view, paper,
+                                                                           first, now.own);
         }
         __syncthreads(); /* dS is there, and the queries' rows are read */
     }
@@ -274,21 +309,21 @@ __device__ __forceinline__ void do_step(const rf_walk_call &call, rf_walk_step n
     }
     if (now.step.query < (at.blocks + 1) * call.cut.block_tiles) { /* the run's own */
         if constexpr (Carries) {
-            carry_queries(call, memory, view, is_idle, now);
+            carry_queries(call, memory, view, paper, rests, now);
         } else {
-            keep_queries(call, memory, view, is_idle, now);
+            keep_queries(call, memory, view, paper, rests, now);
         }
     }
 }
 
-template <int Width, bool Carries, bool Drops>
-__global__ void __launch_bounds__(rf_walk_threads, Width > 64 || Drops ? 2 : 3)
+template <int Width, bool Carries, bool Drops, bool Paper>
+__global__ void __launch_bounds__(rf_walk_threads, Width > 64 || Drops || Paper ? 2 : 3)
     walk_runs(const rf_walk_call call)
 {
     extern __shared__ __align__(16) unsigned char shared[];
-    typedef rf_walk_memory<Width, Carries> memory_type;
+    typedef rf_walk_memory<Width, Carries, Paper> memory_type;
     memory_type &memory = *reinterpret_cast<memory_type *>(shared);
-    constexpr int slots = rf_walk_sizes<Width, Carries>::slots;
+    constexpr int slots = rf_walk_sizes<Width, Carries, Paper>::slots;
     const int32_t tiles = call.cut.block_tiles;
     walk<Width, Carries> now;
     for (int64_t index = blockIdx.x; index < call.runs.all; index += gridDim.x) {
@@ -304,7 +339,7 @@ __global__ void __launch_bounds__(rf_walk_threads, Width > 64 || Drops ? 2 : 3)
             goes_on = rf_walk_next(memory.run, tiles, next);
             next = goes_on ? next : now.step;
             starts_key = next.key != now.step.key;
-            do_step<Width, Carries, Drops>(call, next, memory, now);
+            do_step<Width, Carries, Drops, Paper>(call, next, memory, now);
             if ((starts_key || !goes_on) && now.step.key >= tiles) { /* the run's own */
                 finish_keys(call, memory, view_of(call, memory, now).keys, now);
             }
@@ -316,60 +351,6 @@ __global__ void __launch_bounds__(rf_walk_threads, Width > 64 || Drops ? 2 : 3)
                 __syncthreads(); /* the keys' rows are read */
                 rf_walk_copy_keys(call, next.key, now.key_slot, memory);
             }
-        }
-    }
-}
-
-/* sum of the eight products of two pieces of 16 bytes. */
-__device__ __forceinline__ float dot(uint4 a, uint4 b)
-{
-    const uint32_t x[4] = {a.x, a.y, a.z, a.w};
-    const uint32_t y[4] = {b.x, b.y, b.z, b.w};
-    float sum = 0.0F;
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        sum += __uint_as_float(x[i] << 16) * __uint_as_float(y[i] << 16);
-        sum += __uint_as_float(x[i] & 0xFFFF0000U) * __uint_as_float(y[i] & 0xFFFF0000U);
-    }
-    return sum;
-}
-
-/* The numbers of each token and head; `Lanes` threads a row, each 16 bytes of it. */
-template <int Lanes>
-__global__ void find_numbers(const rf_attention_cut cut, const __nv_bfloat16 *__restrict__ query,
-                             const __nv_bfloat16 *__restrict__ output,
-                             const __nv_bfloat16 *__restrict__ output_gradient,
-                             const float *__restrict__ norms, rf_walk_numbers *__restrict__ numbers)
-{
-    const int64_t rows = cut.batch * cut.length * cut.heads;
-    const int column = static_cast<int>(threadIdx.x) % Lanes * 8;
-    const bool is_there = column < cut.width;
-    const int64_t first = (rf_cuda_first() - threadIdx.x) / Lanes; /* the thread block's rows */
-    for (int64_t start = first; start < rows; start += rf_cuda_stride() / Lanes) {
-        const int64_t row = start + threadIdx.x / Lanes;
-        const int64_t at = row * cut.width + column;
-        float delta = 0.0F;
-        float squares = 0.0F;
-        if (is_there && row < rows) {
-            delta = dot(*reinterpret_cast<const uint4 *>(output + at),
-                        *reinterpret_cast<const uint4 *>(output_gradient + at));
-            if (cut.normalise) {
-                const uint4 eight = *reinterpret_cast<const uint4 *>(query + at);
-                squares = dot(eight, eight);
-            }
-        }
-        delta = rf_cuda_warp_sum<Lanes>(delta);
-        squares = rf_cuda_warp_sum<Lanes>(squares);
-        if (column == 0 && row < rows) {
-            const int64_t batch = row / cut.heads / cut.length;
-            const int64_t to =
-                (batch * cut.heads + row % cut.heads) * cut.length + row / cut.heads % cut.length;
-            const float width = static_cast<float>(cut.width);
-            const float norm = norms[to];
-            const float factor =
-                cut.normalise ? 1.0F / sqrtf(squares / width + 1e-6F) / sqrtf(width) : 1.0F;
-            numbers[to] = {-norm * rf_mma_log2_e, delta,
-                           expf((cut.last_resort ? -1e5F : -1e9F) - norm), factor};
         }
     }
 }
@@ -409,15 +390,20 @@ bool carries(const rf_attention_plan *plan, int64_t width)
 /* Thread blocks that run at the same time. */
 int64_t slots_of(const rf_device *device, const rf_attention_plan *plan, int64_t width)
 {
-    const bool is_small = width <= 64 && carries(plan, width) && plan->probability <= 0.0F;
+    const bool is_small =
+        width <= 64 && carries(plan, width) && plan->probability <= 0.0F && !rf_paper_takes(plan);
     return static_cast<int64_t>(rf_cuda_state_of(device)->multiprocessors) * (is_small ? 3 : 2);
 }
 
 /* Runs have their list in shared memory. */
 rf_walk_runs cut_runs(const rf_device *device, const rf_attention_plan *plan, int64_t width)
 {
-    const int64_t list =
-        carries(plan, width) ? rf_walk_sizes<64, true>::list : rf_walk_sizes<64, false>::list;
+    int64_t list = rf_walk_sizes<64, false, false>::list;
+    if (carries(plan, width)) {
+        list = rf_walk_sizes<64, true, false>::list;
+    } else if (rf_paper_takes(plan)) {
+        list = rf_walk_sizes<64, false, true>::list;
+    }
     return rf_walk_cut_runs(plan, list / plan->block - 2, slots_of(device, plan, width));
 }
 
@@ -472,27 +458,41 @@ size_t make_call(const rf_device *device, const rf_block_attention_backward *bac
                       sizeof(float);
 }
 
-template <int Width, bool Carries, bool Drops>
-rf_status launch(rf_device *device, const rf_walk_call *call, int64_t blocks, rf_error *error)
+template <int Width, bool Carries, bool Drops, bool Paper>
+rf_status launch(rf_device *device, rf_walk_call *call, int64_t blocks, rf_error *error)
 {
-    typedef rf_walk_memory<Width, Carries> memory;
-    const size_t size = sizeof(memory) - (Carries && call->shared ? sizeof(memory::keys) : 0);
+    typedef rf_walk_memory<Width, Carries, Paper> memory;
+    const auto kernel = walk_runs<Width, Carries, Drops, Paper>;
+    size_t size = sizeof(memory) - (Carries && call->shared ? sizeof(memory::keys) : 0);
+    if constexpr (Paper) {
+        size = rf_walk_size_with_places(size, rf_walk_place_tiles, &call->places);
+    }
     RF_TRY(rf_cuda_status(device,
-                          cudaFuncSetAttribute(walk_runs<Width, Carries, Drops>,
-                                               cudaFuncAttributeMaxDynamicSharedMemorySize,
+                          cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                static_cast<int>(size)),
                           "block_attention_backward", error));
-    walk_runs<Width, Carries, Drops>
-        <<<static_cast<unsigned>(blocks), rf_walk_threads, size, rf_cuda_stream(device)>>>(*call);
+    kernel<<<static_cast<unsigned>(blocks), rf_walk_threads, size, rf_cuda_stream(device)>>>(*call);
     return RF_OK;
 }
 
-template <int Width, bool Carries>
-rf_status launch_either(rf_device *device, const rf_walk_call *call, int64_t blocks,
-                        rf_error *error)
+template <int Width, bool Carries, bool Paper>
+rf_status launch_either(rf_device *device, rf_walk_call *call, int64_t blocks, rf_error *error)
 {
-    return call->cut.drops ? launch<Width, Carries, true>(device, call, blocks, error)
-                           : launch<Width, Carries, false>(device, call, blocks, error);
+    return call->cut.drops ? launch<Width, Carries, true, Paper>(device, call, blocks, error)
+                           : launch<Width, Carries, false, Paper>(device, call, blocks, error);
+}
+
+template <bool Paper>
+rf_status launch_for_plan(rf_device *device, const rf_attention_plan *plan, rf_walk_call *call,
+                          rf_error *error)
+{
+    const int64_t width = call->cut.width;
+    const int64_t blocks = grid_of(device, plan, width, call);
+    if (width > 64) {
+        return launch_either<128, false, Paper>(device, call, blocks, error);
+    }
+    return carries(plan, width) ? launch_either<64, true, Paper>(device, call, blocks, error)
+                                : launch_either<64, false, Paper>(device, call, blocks, error);
 }
 
 /* The parts become the caller's gradients. */
@@ -513,42 +513,23 @@ void finish(rf_device *device, const rf_block_attention_backward *backward,
 
 } // namespace
 
-void rf_walk_find_numbers(rf_device *device, const rf_block_attention_backward *backward,
-                          const rf_attention_cut *cut, rf_walk_numbers *numbers)
-{
-    const cudaStream_t stream = rf_cuda_stream(device);
-    const __nv_bfloat16 *query = static_cast<const __nv_bfloat16 *>(backward->query.data);
-    const __nv_bfloat16 *output = static_cast<const __nv_bfloat16 *>(backward->output.data);
-    const __nv_bfloat16 *gradient =
-        static_cast<const __nv_bfloat16 *>(backward->output_gradient.data);
-    const float *norms = static_cast<const float *>(backward->norm.data);
-    const int64_t rows = cut->batch * cut->length * cut->heads;
-    if (cut->width <= 64) {
-        find_numbers<8>
-            <<<rf_cuda_grid(device, rows * 8, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(
-                *cut, query, output, gradient, norms, numbers);
-    } else {
-        find_numbers<16>
-            <<<rf_cuda_grid(device, rows * 16, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(
-                *cut, query, output, gradient, norms, numbers);
-    }
-}
-
-bool rf_walk_takes(const rf_attention_plan *plan)
+bool rf_walk_takes(const rf_attention_plan *plan, int64_t width)
 {
     const int64_t blocks = plan->slots / plan->block;
     const bool wraps_around = plan->wrap != RF_WRAP_NONE &&
                               blocks * (plan->wrap == RF_WRAP_ALL_PARTS ? plan->parts : 1) < 2;
-    return rf_tensor_is_absent(&plan->segments) && !rf_paper_takes(plan) && plan->before == 1 &&
+    return rf_tensor_is_absent(&plan->segments) &&
+           (!rf_paper_takes(plan) || rf_walk_takes_paper(plan, width)) && plan->before == 1 &&
            plan->after == 0 && plan->block % rf_walk_tile == 0 &&
-           plan->block <= rf_walk_sizes<64, false>::list / 3 && !wraps_around;
+           plan->block <= rf_walk_sizes<64, false, false>::list / 3 && !wraps_around;
 }
 
 size_t rf_walk_backward_scratch_size(const rf_device *device,
                                      const rf_block_attention_backward *backward)
 {
     rf_walk_call call = {};
-    return make_call(device, backward, nullptr, &call);
+    const size_t used = make_call(device, backward, nullptr, &call);
+    return rf_cuda_align(used) + rf_fast_places_size(&backward->plan);
 }
 
 rf_status rf_walk_backward(rf_device *device, const rf_block_attention_backward *backward,
@@ -566,16 +547,12 @@ rf_status rf_walk_backward(rf_device *device, const rf_block_attention_backward 
         return RF_OK;
     }
     rf_walk_call call = {};
-    (void)make_call(device, backward, scratch, &call);
+    const size_t used = make_call(device, backward, scratch, &call);
     rf_walk_find_numbers(device, backward, &call.cut, static_cast<rf_walk_numbers *>(scratch));
-    const int64_t blocks = grid_of(device, plan, width, &call);
-    if (width > 64) {
-        RF_TRY((launch_either<128, false>(device, &call, blocks, error)));
-    } else if (carries(plan, width)) {
-        RF_TRY((launch_either<64, true>(device, &call, blocks, error)));
-    } else {
-        RF_TRY((launch_either<64, false>(device, &call, blocks, error)));
-    }
+    call.places = rf_walk_find_places(device, plan, &call.cut,
+                                      static_cast<char *>(scratch) + rf_cuda_align(used));
+    RF_TRY(rf_paper_takes(plan) ? launch_for_plan<true>(device, plan, &call, error)
+                                : launch_for_plan<false>(device, plan, &call, error));
     finish(device, backward, &call);
     return rf_cuda_launched(device, "block_attention_backward", error);
 }

@@ -13,7 +13,7 @@
 #ifndef RF_OPS_CUDA_BLOCK_ATTENTION_WALK_CUH
 #define RF_OPS_CUDA_BLOCK_ATTENTION_WALK_CUH
 
-#include "ops/cuda/block_attention/fast.cuh"
+#include "ops/cuda/block_attention/walk_paper.cuh"
 
 constexpr int rf_walk_tile = 64;
 constexpr int rf_walk_threads = 128; /* a warp 16 keys, or 16 queries */
@@ -40,18 +40,22 @@ struct rf_walk_call {
     bool shared;                                                /* keys are made from queries */
     const __nv_bfloat16 *query, *key, *value, *output_gradient; /* [batch, length, heads, width] */
     const rf_walk_numbers *numbers;                             /* [batch, heads, length] */
+    rf_walk_places places;
     /* [parts, batch, length, heads, width] */
     __nv_bfloat16 *query_gradient, *key_gradient, *value_gradient;
     float4 *sums; /* [thread blocks][2 blocks][tiles of a block][Width / 8][threads] */
 };
 
 /* Heads of up to Width. Carries: a block is one tile, and the gradient of a query tile stays in
- * registers between the two key tiles that it meets; else it stands in global memory. */
-template <int Width, bool Carries> struct rf_walk_sizes {
+ * registers between the two key tiles that it meets; else it stands in global memory. Paper: the
+ * paper's rules. */
+template <int Width, bool Carries, bool Paper> struct rf_walk_sizes {
     static constexpr int stride = Width + 8;
-    static constexpr int slots = Width > 64 ? 1 : 2;   /* of tiles: the next beside this one */
-    static constexpr int list = Carries ? 1024 : 2048; /* slots of a run's list */
-    static constexpr int share = 16;                   /* queries of a tile at a time */
+    static constexpr int slots = Width > 64 || (Paper && !Carries)
+                                     ? 1
+                                     : 2; /* of tiles: the next beside this one */
+    static constexpr int list = Carries ? 1024 : Paper ? 768 : 2048; /* slots of a run's list */
+    static constexpr int share = 16; /* queries of a tile at a time */
     typedef __nv_bfloat16 rows[rf_walk_tile][stride];
 };
 
@@ -64,8 +68,9 @@ struct rf_walk_run {
     int64_t first_number;  /* of the head's tokens [batch, heads, length] */
 };
 
-template <int Width, bool Carries> struct rf_walk_memory {
-    typedef rf_walk_sizes<Width, Carries> sizes;
+template <int Width, bool Carries, bool Paper>
+struct rf_walk_memory : rf_walk_buckets<Paper, rf_walk_sizes<Width, Carries, Paper>::list> {
+    typedef rf_walk_sizes<Width, Carries, Paper> sizes;
     rf_walk_run run; /* here, since the registers are full */
     rf_walk_numbers query_numbers[2][rf_walk_tile], key_numbers[2][rf_walk_tile];
     int32_t tokens[sizes::list];
@@ -81,9 +86,9 @@ struct rf_walk_step {
 };
 
 /* Run `index` of all, and its list of tokens, into shared memory; ends with a barrier. */
-template <int Width, bool Carries>
+template <int Width, bool Carries, bool Paper>
 static __device__ __forceinline__ void rf_walk_begin(const rf_walk_call &call, int64_t index,
-                                                     rf_walk_memory<Width, Carries> &memory)
+                                                     rf_walk_memory<Width, Carries, Paper> &memory)
 {
     const rf_attention_cut &cut = call.cut;
     rf_walk_run run = {};
@@ -129,7 +134,12 @@ static __device__ __forceinline__ void rf_walk_begin(const rf_walk_call &call, i
         memory.last_tokens[tile] = rf_cuda_warp_max(max(one, other));
         memory.first_tokens[tile] = -rf_cuda_warp_max(-first);
     }
-    __syncthreads();
+    if constexpr (Paper) {
+        rf_walk_list_buckets<rf_walk_threads, rf_walk_sizes<Width, Carries, Paper>::list>(
+            cut, at, memory.tokens, tiles * rf_walk_tile, memory);
+    } else {
+        __syncthreads();
+    }
 }
 
 static __device__ __forceinline__ rf_walk_step rf_walk_first(const rf_walk_run &run, int32_t tiles)
@@ -194,31 +204,48 @@ static __device__ __forceinline__ void rf_walk_copy_numbers(const rf_walk_call &
     }
 }
 
+/* Tiles whose places stand in shared memory: two of queries, and two of keys behind them. */
+constexpr int rf_walk_place_tiles = 4;
+
+template <bool Paper>
+static __device__ __forceinline__ void
+rf_walk_copy_tile_places(const rf_walk_call &call, int64_t first_number, const int32_t *tokens,
+                         void *shared, int slot)
+{
+    if constexpr (Paper) {
+        rf_walk_copy_places<rf_walk_threads, rf_walk_tile>(
+            call.places, static_cast<int>(threadIdx.x), first_number, 0, tokens,
+            rf_walk_tile_places(call.places, shared, slot));
+    }
+}
+
 /* Begin to copy a query tile of the list to slot `slot`. */
-template <int Width, bool Carries>
-static __device__ __forceinline__ void rf_walk_copy_queries(const rf_walk_call &call, int32_t tile,
-                                                            int slot,
-                                                            rf_walk_memory<Width, Carries> &memory)
+template <int Width, bool Carries, bool Paper>
+static __device__ __forceinline__ void
+rf_walk_copy_queries(const rf_walk_call &call, int32_t tile, int slot,
+                     rf_walk_memory<Width, Carries, Paper> &memory)
 {
     const int32_t *tokens = memory.tokens + tile * rf_walk_tile;
-    const int ring = slot % rf_walk_sizes<Width, Carries>::slots;
+    const int ring = slot % rf_walk_sizes<Width, Carries, Paper>::slots;
     rf_walk_copy_rows<Width>(call.cut, memory.run, tokens, call.query, call.output_gradient,
                              memory.queries[ring], memory.gradients[ring]);
     rf_walk_copy_numbers(call, memory.run, tokens, memory.query_numbers[slot]);
+    rf_walk_copy_tile_places<Paper>(call, memory.run.first_number, tokens, &memory, slot);
 }
 
 /* A key tile; its keys not where they stand among the queries. */
-template <int Width, bool Carries>
-static __device__ __forceinline__ void rf_walk_copy_keys(const rf_walk_call &call, int32_t tile,
-                                                         int slot,
-                                                         rf_walk_memory<Width, Carries> &memory)
+template <int Width, bool Carries, bool Paper>
+static __device__ __forceinline__ void
+rf_walk_copy_keys(const rf_walk_call &call, int32_t tile, int slot,
+                  rf_walk_memory<Width, Carries, Paper> &memory)
 {
     const int32_t *tokens = memory.tokens + tile * rf_walk_tile;
-    const int ring = slot % rf_walk_sizes<Width, Carries>::slots;
+    const int ring = slot % rf_walk_sizes<Width, Carries, Paper>::slots;
     rf_walk_copy_rows<Width>(call.cut, memory.run, tokens, call.value,
                              Carries && call.shared ? nullptr : call.key, memory.values[ring],
                              memory.keys[ring]);
     rf_walk_copy_numbers(call, memory.run, tokens, memory.key_numbers[slot]);
+    rf_walk_copy_tile_places<Paper>(call, memory.run.first_number, tokens, &memory, 2 + slot);
 }
 
 /* Rows g and g + 8 of a warp's 16: columns [0, 8 Columns) of sums become bf16, 16 bytes at a time,
@@ -286,8 +313,8 @@ static inline rf_walk_runs rf_walk_cut_runs(const rf_attention_plan *plan, int64
 /* The numbers of each token and head [batch, heads, length]. */
 void rf_walk_find_numbers(rf_device *device, const rf_block_attention_backward *backward,
                           const rf_attention_cut *cut, rf_walk_numbers *numbers);
-/* Do the kernels of walk.cu and walk_forward.cu take this plan? */
-bool rf_walk_takes(const rf_attention_plan *plan);
+/* Do the kernels of walk.cu and walk_forward.cu take this plan, and heads of this width? */
+bool rf_walk_takes(const rf_attention_plan *plan, int64_t width);
 rf_status rf_walk_forward(rf_device *device, const rf_block_attention *attention, void *scratch,
                           rf_error *error);
 rf_status rf_walk_backward(rf_device *device, const rf_block_attention_backward *backward,

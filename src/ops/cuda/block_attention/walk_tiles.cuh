@@ -39,6 +39,13 @@ template <int Width> struct rf_walk_step_view {
     int32_t column;    /* of dropout: of the tile's first key, in the window of its queries */
 };
 
+/* What it needs for the paper's rules. */
+struct rf_walk_paper_view {
+    const rf_walk_span *query_spans, *key_spans; /* [4] */
+    const int32_t *query_buckets, *key_buckets;  /* [64] */
+    const int4 *query_places, *key_places;       /* [pieces][64] */
+};
+
 /* Which of a lane's four pairs are kept, bits 8 x row + 4 x query, for key rows g and g + 8 and two
  * neighbouring queries. Four neighbouring lanes of a column of lanes have four neighbouring keys,
  * which one draw covers: each draws for one row and query, and they exchange what they found.
@@ -108,6 +115,56 @@ rf_walk_differentiate_pairs(const rf_attention_cut &cut, const rf_walk_step_view
     }
 }
 
+/* The same for 16 queries, from `first` on, by the paper's rules. */
+template <int Width, bool Drops>
+static __device__ __forceinline__ void
+rf_walk_differentiate_paper(const rf_attention_cut &cut, const rf_walk_step_view<Width> &view,
+                            const rf_walk_paper_view &paper, int first,
+                            const rf_walk_key_lane<Width> &own, float (&products)[2][4],
+                            float (&gradients)[2][4])
+{
+    const int row = rf_walk_lane_row();
+    const int column = first + static_cast<int>(threadIdx.x) % 4 * 2;
+    float lowered[2][4] = {};
+    if (cut.corrects && cut.parts > 1) {
+        rf_fast_find_times<false, 1, 64>(cut, paper.key_places + row, paper.query_places + column,
+                                         lowered);
+    }
+#pragma unroll
+    for (int n = 0; n < 2; n++) {
+        const int query = column + 8 * n;
+        const rf_walk_numbers numbers[2] = {view.numbers[query], view.numbers[query + 1]};
+        const int2 tokens = *reinterpret_cast<const int2 *>(&view.tokens[query]);
+        const int2 buckets = *reinterpret_cast<const int2 *>(&paper.query_buckets[query]);
+        uint32_t kept = 0;
+        if constexpr (Drops) {
+            kept = rf_walk_draw_kept(cut, tokens, view.first_row,
+                                     view.column + static_cast<int>(threadIdx.x) / 32 * 16);
+        }
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const int key = row + i / 2 * 8;
+            const rf_walk_numbers &of = numbers[i % 2];
+            const int32_t token = rf_fast_of(tokens, i % 2);
+            const bool is_met = paper.key_buckets[key] == rf_fast_of(buckets, i % 2);
+            const bool is_unseen = own.position[i / 2] > max(token, view.floor);
+            const bool is_set = cut.last_resort ? view.key_tokens[key] == token : is_unseen;
+            const float scaled = own.factor[i / 2] * cut.scale;
+            const float power =
+                fmaf(products[n][i], scaled * rf_mma_log2_e, of.minus_norm) - lowered[n][i];
+            const float weight = is_unseen || is_set || !is_met ? 0.0F : rf_mma_exp2(power);
+            float given = is_set && is_met ? of.set_weight : weight;
+            if constexpr (Drops) {
+                const bool is_kept = (kept >> (i / 2 * 8 + i % 2 * 4) & 1U) != 0;
+                given *= is_kept ? cut.keep_scale : 0.0F;
+                gradients[n][i] *= is_kept ? cut.keep_scale : 0.0F;
+            }
+            products[n][i] = given;
+            gradients[n][i] = weight * scaled * (gradients[n][i] - of.delta);
+        }
+    }
+}
+
 /* products [Share / 8][4] = rows [16 of the warp] of `rows` x rows [first, first + Share) of
  * `others`. */
 template <int Width, int Share>
@@ -172,11 +229,19 @@ rf_walk_add_rows(const uint32_t (&packed)[Pairs][4], typename rf_walk_step_view<
 }
 
 /* The warp's keys and queries [first, first + Share) of the tile. */
-template <int Width, int Share, bool Drops>
+template <int Width, int Share, bool Drops, bool Paper>
 static __device__ __forceinline__ void
 rf_walk_differentiate_share(const rf_attention_cut &cut, const rf_walk_step_view<Width> &view,
-                            int first, rf_walk_key_lane<Width> &own)
+                            const rf_walk_paper_view &paper, int first,
+                            rf_walk_key_lane<Width> &own)
 {
+    static_assert(Share == rf_walk_group, "groups are passed over whole");
+    if constexpr (Paper) {
+        if (!rf_walk_meets(cut, paper.key_spans[threadIdx.x / 32], paper.query_spans[first / 16])) {
+            return;
+        }
+        __syncwarp(); /* warp instructions follow what lanes did apart */
+    }
     const int lane = static_cast<int>(threadIdx.x) % rf_cuda_warp;
     const int key = static_cast<int>(threadIdx.x) / rf_cuda_warp * 16 + lane / 4;
     const int query = first + 2 * (lane % 4);
@@ -184,8 +249,12 @@ rf_walk_differentiate_share(const rf_attention_cut &cut, const rf_walk_step_view
     float gradients[Share / 8][4];
     rf_walk_find_products<Width, Share>(view.keys, view.queries, first, weights);
     rf_walk_find_products<Width, Share>(view.values, view.gradients, first, gradients);
+    if constexpr (Paper) {
+        rf_walk_differentiate_paper<Width, Drops>(cut, view, paper, first, own, weights, gradients);
+        __syncwarp();
+    }
 #pragma unroll
-    for (int n = 0; n < Share / 8; n++) {
+    for (int n = 0; n < Share / 8 && !Paper; n++) {
         if (view.has_rules) {
             rf_walk_differentiate_pairs<Width, Drops, true>(cut, view, query + 8 * n, own,
                                                             weights[n], gradients[n]);
@@ -207,14 +276,21 @@ rf_walk_differentiate_share(const rf_attention_cut &cut, const rf_walk_step_view
 }
 
 /* sums [Columns / 8][4] += dS x columns [first, first + Columns) of the keys, a warp 16 queries. */
-template <int Width, int Columns>
-static __device__ __forceinline__ void rf_walk_add_keys(const rf_walk_step_view<Width> &view,
-                                                        int first, float (&sums)[Columns / 8][4])
+template <int Width, int Columns, bool Paper>
+static __device__ __forceinline__ void
+rf_walk_add_keys(const rf_attention_cut &cut, const rf_walk_step_view<Width> &view,
+                 const rf_walk_paper_view &paper, int first, float (&sums)[Columns / 8][4])
 {
     const __nv_bfloat16(*weights)[rf_walk_tile + 8] = view.score_gradients;
     const int query = static_cast<int>(threadIdx.x) / rf_cuda_warp * 16;
 #pragma unroll
     for (int key = 0; key < rf_walk_tile; key += 16) {
+        if constexpr (Paper) { /* what no pair wrote is not read */
+            __syncwarp();
+            if (!rf_walk_meets(cut, paper.key_spans[key / 16], paper.query_spans[query / 16])) {
+                continue;
+            }
+        }
         uint32_t a[4];
         rf_mma_load_a_rows(a, weights, key, query);
 #pragma unroll
