@@ -154,8 +154,8 @@ static const rf_option options[] = {
      .choices = "hf|exact|same-bucket|paper|whole-buckets",
      .key = "semantics",
      .group = "attention",
-     .help = "of hashing: Hugging Face's; rounds apart and rows divided by their sum; and pairs of "
-             "one bucket only; and each once; and no chunks"},
+     .help = "of hashing: Hugging Face's; rounds apart and exact sums, too; one bucket; pairs "
+             "once; no chunks"},
     {.name = "dropout",
      .kind = RF_OPTION_NUMBER,
      .argument = "P",
