@@ -101,10 +101,10 @@ typedef struct rf_bench_attention_options {
     int64_t chunk, rounds; /* rounds of LSH attention */
     int64_t before, after; /* chunks that a query sees besides its own */
     bool causal;
-    const char *semantics; /* of LSH attention: "hf" (NULL); "exact", rounds apart and rows divided
-                              by their sum; "same-bucket", too; "paper", each pair once, too;
-                              "whole-buckets", no chunks, too */
-    double dropout;        /* of probabilities, in [0, 1) */
+    const char *semantics; /* LSH attention; each adds to the one before: "hf" (NULL); "exact",
+                              rounds apart and rows divided by their sum; "same-bucket"; "paper",
+                              each pair once; "whole-buckets", no chunks */
+    double dropout;        /* of attention probabilities, in [0, 1) */
     bool forward_only;
     int64_t heads_at_a_time; /* 0 = all */
     uint64_t memory_limit;   /* bytes; RF_ERR_MEMORY if a pass would take more; 0 = none */

@@ -4,7 +4,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "io/safetensors.h"
+#include "io/weights.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -337,9 +337,9 @@ static void test_model_folder(void **state)
     (void)state;
     rf_safetensors *file = NULL;
     rf_error problem = {0};
-    assert_int_equal(rf_safetensors_open_model(test_folder(), &file, &problem), RF_ERR_FILE);
+    assert_int_equal(rf_weights_open(test_folder(), &file, &problem), RF_ERR_FILE);
     assert_non_null(strstr(problem.message, "model.safetensors"));
-    assert_non_null(strstr(problem.message, "model.safetensors.index.json"));
+    assert_non_null(strstr(problem.message, "pytorch_model.bin"));
 }
 
 static bool fail_after(void *user, size_t size)

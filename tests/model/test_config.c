@@ -507,7 +507,7 @@ static void test_copy_and_files(void **state)
     assert_ok(rf_config_copy(&config, &copy, error));
     assert_ptr_not_equal(copy.kinds, config.kinds);
     rf_config_clear(&config);
-    assert_ok(rf_config_save(&copy, folder, error));
+    save_config(&copy, folder);
     assert_ok(rf_config_load(folder, NULL, &config, error));
     assert_int_equal(config.training_length, 96);
     assert_int_equal(config.kinds[1], RF_LAYER_LSH);

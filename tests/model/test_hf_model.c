@@ -4,7 +4,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "io/safetensors.h"
+#include "io/weights.h"
 #include "model/hf_model.h"
 
 #include <math.h>
@@ -60,7 +60,7 @@ static void test_load_real(void **state)
         (void)snprintf(folder, sizeof folder, "%s/tests/vectors/%s", RF_SOURCE_FOLDER, names[i]);
         assert_ok(load(folder, RF_HEAD_BIAS_AUTO, &model, error));
         assert_false(model.applies_bias); /* written by transformers 5 */
-        assert_ok(rf_safetensors_open_model(folder, &file, error));
+        assert_ok(rf_weights_open(folder, &file, error));
         assert_int_equal(rf_safetensors_count(file), model.parameters.items_count);
         for (int64_t j = 0; j < model.parameters.items_count; j++) {
             const rf_parameter *item = &model.parameters.items[j];
@@ -185,7 +185,7 @@ static const char *write_crafted(const crafted *file)
     (void)snprintf(folder, sizeof folder, "%s/crafted-%d", test_folder(), number++);
     (void)snprintf(path, sizeof path, "%s/model.safetensors", folder);
     assert_ok(rf_folder_create(folder, error));
-    assert_ok(rf_config_save(&file->config, folder, error));
+    save_config(&file->config, folder);
     assert_ok(rf_safetensors_write(path, file->items, file->count, NULL, 0, error));
     return folder;
 }
@@ -322,7 +322,7 @@ static void test_no_weights(void **state)
     char folder[512];
     (void)snprintf(folder, sizeof folder, "%s/empty", test_folder());
     assert_ok(rf_folder_create(folder, error));
-    assert_ok(rf_config_save(&file.config, folder, error));
+    save_config(&file.config, folder);
     assert_int_equal(load(folder, RF_HEAD_BIAS_AUTO, &model, &fault), RF_ERR_FILE);
     assert_non_null(strstr(fault.message, "model.safetensors"));
     unload(&model);
