@@ -1,5 +1,6 @@
 /* Reading: one test for each way in which a file can be wrong, with status and message; types;
  * sharded models; no memory. */
+#include "no_memory.h"
 #include "support.h"
 
 #include "base/file.h"
@@ -340,13 +341,6 @@ static void test_model_folder(void **state)
     assert_int_equal(rf_weights_open(test_folder(), &file, &problem), RF_ERR_FILE);
     assert_non_null(strstr(problem.message, "model.safetensors"));
     assert_non_null(strstr(problem.message, "pytorch_model.bin"));
-}
-
-static bool fail_after(void *user, size_t size)
-{
-    int *left = user;
-    (void)size;
-    return (*left)-- != 0;
 }
 
 static void test_no_memory(void **state)

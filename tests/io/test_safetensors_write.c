@@ -1,5 +1,6 @@
 /* Writing: bytes as the format says, what is written reads back, conversion, shards, and faults
  * after which the old file is whole. */
+#include "no_memory.h"
 #include "support.h"
 
 #include "base/file.h"
@@ -273,13 +274,6 @@ static void test_faults(void **state)
         check_old_is_whole(folder);
     }
     rf_release(folder);
-}
-
-static bool fail_after(void *user, size_t size)
-{
-    int *left = user;
-    (void)size;
-    return (*left)-- != 0;
 }
 
 static void test_no_memory(void **state)

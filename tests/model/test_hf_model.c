@@ -1,6 +1,7 @@
 /* Model directories of Hugging Face: reading real ones, every fault of a file by name, writing and
  * reading again. */
 #include "config_support.h"
+#include "no_memory.h"
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -536,13 +537,6 @@ static void test_config_of_transformers_is_kept(void **state)
     unload(&model);
 }
 
-static bool fail_at(void *user, size_t size)
-{
-    int *left = user;
-    (void)size;
-    return (*left)-- != 0;
-}
-
 static void test_no_memory(void **state)
 {
     (void)state;
@@ -554,7 +548,7 @@ static void test_no_memory(void **state)
     for (int n = 0; n < 1000 && !succeeded; n++) {
         int left = n;
         loaded model;
-        rf_memory_set_hook(fail_at, &left);
+        rf_memory_set_hook(fail_after, &left);
         rf_status status = load(folder, RF_HEAD_BIAS_AUTO, &model, NULL);
         rf_memory_set_hook(NULL, NULL);
         succeeded = status == RF_OK;
