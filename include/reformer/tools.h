@@ -1,9 +1,9 @@
 /* The program's tools as functions: options in, a JSON report out.
  *
- * *report is released with rf_text_release (model.h) and NULL after a failure, unless stated
- * otherwise. device, precision, kernels, stream, num_hashes, attention and extend_positions are as
- * in rf_model_options. Errors: RF_ERR_ARGUMENT for wrong options, those of rf_model_load for a
- * model, RF_ERR_FILE for data and output, RF_ERR_MEMORY, RF_ERR_DEVICE. */
+ * *report is released with rf_text_release (model.h); NULL after a failure unless stated otherwise.
+ * device, precision, kernels, stream, num_hashes, attention and extend_positions are as in
+ * rf_model_options. Errors: RF_ERR_ARGUMENT for wrong options, those of rf_model_load for a model,
+ * RF_ERR_FILE for data and output, RF_ERR_MEMORY, RF_ERR_DEVICE. */
 #ifndef REFORMER_TOOLS_H
 #define REFORMER_TOOLS_H
 
@@ -94,8 +94,7 @@ RF_API RF_MUST_CHECK rf_status rf_bench_step(const rf_bench_options *options, ch
                                              rf_error *error);
 
 typedef struct rf_bench_attention_options {
-    /* "lsh" (NULL; buckets by the automatic rule), "local", "full" or "full_shared". */
-    const char *kind;
+    const char *kind; /* "lsh" (NULL; automatic buckets), "local", "full", "full_shared" */
     int64_t length, batch;
     int64_t heads, head_width, hidden;
     int64_t chunk, rounds; /* rounds of LSH attention */
