@@ -518,8 +518,8 @@ rf_status rf_model_logits(rf_model *model, const int32_t *ids, const uint8_t *ma
     }
     if (first < 0 || count < 1 || count > length || first > length - count) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
-                            "logits of positions %lld to %lld were asked for, but there are %lld",
-                            (long long)first, (long long)(first + count - 1), (long long)length);
+                            "logits of %lld positions from %lld were asked for, but there are %lld",
+                            (long long)count, (long long)first, (long long)length);
     }
     collector c = {model->device, length, first, count, model->config.vocabulary, logits};
     rf_hooks hooks = {

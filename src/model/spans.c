@@ -57,7 +57,7 @@ rf_status rf_spans_find(const rf_span_search *s, rf_span *spans, rf_error *error
         spans[i] = (rf_span){.start = -1, .end = -1};
     }
     for (int64_t i = 0; i < s->count; i++) {
-        int64_t end = i + longest < s->count ? i + longest : s->count;
+        int64_t end = longest < s->count - i ? i + longest : s->count;
         for (int64_t j = i; j < end; j++) {
             rf_span span = {s->first + i, s->first + j,
                             s->starts[s->first + i] + s->ends[s->first + j],

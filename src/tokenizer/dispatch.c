@@ -170,6 +170,9 @@ rf_status rf_tokenizer_load(const char *path, rf_tokenizer **tokenizer, rf_error
 {
     int64_t vocabulary = 0;
     *tokenizer = NULL;
+    if (path == NULL) {
+        return rf_error_set(error, RF_ERR_ARGUMENT, "a tokenizer's path is needed, NULL was given");
+    }
     if (!rf_folder_exists(path) && !rf_file_exists(path)) {
         return rf_error_set(error, RF_ERR_FILE,
                             "%s: is neither a model directory nor a tokenizer's file", path);
@@ -245,6 +248,10 @@ rf_status rf_tokenizer_detokenize(const rf_tokenizer *tokenizer, const int32_t *
         tokenizer->pieces != NULL ? rf_pieces_count(tokenizer->pieces) : tokenizer->vocabulary;
     *text = NULL;
     *size = 0;
+    if (count < 0) {
+        return rf_error_set(error, RF_ERR_ARGUMENT, "%lld tokens, expected 0 or more",
+                            (long long)count);
+    }
     for (int64_t i = 0; i < count; i++) {
         if (ids[i] < 0 || ids[i] >= known) {
             return rf_error_set(error, RF_ERR_ARGUMENT,

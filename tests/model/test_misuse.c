@@ -86,9 +86,39 @@ static void test_sizes(void **state)
     rf_model_destroy(model);
     model = create("answer", "}");
     rf_span span;
-    const rf_answer_options options = {.longest = -1};
+    rf_answer_options options = {.longest = -1};
     expect(rf_model_answer(model, ids, NULL, 1, 4, &options, 1, &span, &reason), &reason,
            "longest is -1");
+    options.longest = INT64_MAX;
+    assert_ok(rf_model_answer(model, ids, NULL, 1, 4, &options, 1, &span, error));
+    assert_in_range(span.start, 0, 3);
+    assert_in_range(span.end, span.start, 3);
+    rf_model_destroy(model);
+    model = create(NULL, ", \"is_decoder\": true}");
+    expect(rf_model_logits(model, ids, NULL, 1, 4, INT64_MAX, INT64_MAX, vectors, &reason), &reason,
+           "9223372036854775807 positions from");
+    rf_model_destroy(model);
+}
+
+static void test_tokenizer(void **state)
+{
+    (void)state;
+    rf_error reason = {0};
+    rf_tokenizer *tokenizer = NULL;
+    char *text = NULL;
+    size_t size = 0;
+    const int32_t id = 70;
+    char *folder = NULL;
+    expect(rf_tokenizer_load(NULL, &tokenizer, &reason), &reason, "path is needed");
+    rf_model *model = create(NULL, ", \"is_decoder\": true}");
+    assert_ok(rf_string_format(&folder, error, "%s/of-bytes", test_folder()));
+    assert_ok(rf_model_save(model, folder, NULL, error));
+    assert_ok(rf_tokenizer_load(folder, &tokenizer, error));
+    expect(rf_tokenizer_detokenize(tokenizer, &id, -1, &text, &size, &reason), &reason,
+           "-1 tokens");
+    assert_null(text);
+    rf_tokenizer_destroy(tokenizer);
+    rf_release(folder);
     rf_model_destroy(model);
 }
 
@@ -98,6 +128,7 @@ int main(void)
         cmocka_unit_test(test_nothing_given),
         cmocka_unit_test(test_labels),
         cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_tokenizer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
