@@ -62,11 +62,16 @@ typedef struct evaluation {
     rf_scoring scoring;
 } evaluation;
 
-/* What only data that are made have, and what bands of positions there are. */
+/* What only data that are made have, or only documents, and what bands of positions there are. */
 static rf_status check_made(const rf_evaluate_options *options, rf_error *error)
 {
     bool made = rf_drill_named(options->data) != RF_DRILL_NONE;
     int64_t before = 0;
+    if (options->document_separator != NULL && !options->pack) {
+        return rf_error_set(
+            error, RF_ERR_ARGUMENT,
+            "document_separator says where packed documents end; it goes with pack");
+    }
     if (!made && (options->sequences > 0 || options->distance > 0 || options->shortest > 0 ||
                   options->pairs > 0)) {
         return rf_error_set(error, RF_ERR_ARGUMENT,

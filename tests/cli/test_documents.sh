@@ -50,6 +50,8 @@ expect 2 train --config "$work/tiny.json" --task classify --pack --data "$work/r
 says err "pack is for language models"
 expect 2 train --config "$work/tiny.json" --document-separator x --data "$work/one" --output "$work/no" --steps 1
 says err "goes with pack"
+expect 2 eval --model "$work/a" --document-separator x --data "$work/one"
+says err "goes with pack"
 expect 2 eval --model "$work/classes" --pack --data "$work/rows.jsonl"
 says err "packed documents are for language models"
 cli_done
