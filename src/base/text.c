@@ -66,3 +66,15 @@ void rf_text_fix_number(char *number)
         number[sign] = '.';
     }
 }
+
+const char *rf_text_of_size(double bytes, char text[RF_SIZE_TEXT_BYTES])
+{
+    static const char *const names[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    size_t step = 0;
+    while (bytes >= 1024.0 && step + 1 < sizeof names / sizeof names[0]) {
+        bytes /= 1024.0;
+        step++;
+    }
+    (void)snprintf(text, RF_SIZE_TEXT_BYTES, "%.*f %s", step == 0 ? 0 : 2, bytes, names[step]);
+    return text;
+}

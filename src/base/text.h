@@ -23,6 +23,10 @@ RF_MUST_CHECK rf_status rf_text_append(rf_text *text, const char *bytes, size_t 
 RF_MUST_CHECK rf_status rf_text_format(rf_text *text, rf_error *error, const char *format, ...)
     RF_PRINTF(3, 4);
 
+/* Bytes in the unit that suits them, as "1.50 GiB"; gives `text`. */
+enum { RF_SIZE_TEXT_BYTES = 32 };
+const char *rf_text_of_size(double bytes, char text[RF_SIZE_TEXT_BYTES]);
+
 /* Printed numbers have a point, whatever decimal sign the program's locale made printf write:
  * change it in place. */
 void rf_text_fix_number(char *number);

@@ -4,6 +4,7 @@
  * trial, with the finest slices; then the coarsest that fit are chosen. */
 #include "tools/plan.h"
 
+#include "base/text.h"
 #include "generate/cache.h"
 #include "model/slices.h"
 #include "tools/estimate.h"
@@ -99,15 +100,16 @@ static rf_status search(planner *p, int64_t low, int64_t most, rf_error *error)
 {
     rf_step_plan plan;
     bool yes = false;
+    char needed[RF_SIZE_TEXT_BYTES];
+    char limit[RF_SIZE_TEXT_BYTES];
     int64_t good = low;
     RF_TRY(fits(p, low, &yes, &plan, error));
     if (!yes) {
         return rf_error_set(
             error, RF_ERR_MEMORY,
-            "batch %lld of length %lld needs %.3f GiB with the finest slices, which "
-            "is more than %.3f GiB",
-            (long long)p->runner.batch, (long long)p->runner.length, (double)plan.peak / 0x1p30,
-            (double)p->limit / 0x1p30);
+            "batch %lld of length %lld needs %s with the finest slices, which is more than %s",
+            (long long)p->runner.batch, (long long)p->runner.length,
+            rf_text_of_size((double)plan.peak, needed), rf_text_of_size((double)p->limit, limit));
     }
     int64_t bad = low;
     while (yes && good < most) {

@@ -2,9 +2,10 @@
  * said yes. */
 #include "train/plan.h"
 
+#include "base/text.h"
+
 #include <stdio.h>
 
-static const double gib = 1073741824.0;
 /* Objects whose size does not depend on the batch: a table of parameters, lists of tensors. */
 enum { TABLES = 16384, TABLE_ROW = sizeof(rf_parameter) + 2 * sizeof(rf_optimizer_tensor) + 96 };
 
@@ -45,27 +46,28 @@ static void advise(rf_model *model, const rf_plan_request *request, const rf_ste
     rf_plan_request asked = *request;
     char adafactor[96] = "";
     char gradients[96] = "";
+    char limit[RF_SIZE_TEXT_BYTES];
+    char amount[RF_SIZE_TEXT_BYTES];
     asked.limit = available / 100 * 99;
     if (request->limit == 0 && rf_plan_step(model, &asked, &finer, NULL) == RF_OK &&
         finer.peak <= asked.limit) {
         (void)snprintf(text, size,
-                       "give a memory limit of %.2f GiB, with which the work is cut finer and "
-                       "takes %.2f GiB",
-                       (double)asked.limit / gib, (double)finer.peak / gib);
+                       "give a memory limit of %s, with which the work is cut finer and takes %s",
+                       rf_text_of_size((double)asked.limit, limit),
+                       rf_text_of_size((double)finer.peak, amount));
         return;
     }
     if (request->optimizer != NULL && request->optimizer->kind == RF_OPTIMIZER_ADAMW) {
         rf_optimizer_options other = {.kind = RF_OPTIMIZER_ADAFACTOR};
         size_t bytes = 0;
         if (rf_optimizer_size(model->device, &model->parameters, &other, &bytes, NULL) == RF_OK) {
-            (void)snprintf(adafactor, sizeof adafactor, "the optimizer adafactor (%.2f GiB less), ",
-                           (double)(plan->optimizer - bytes) / gib);
+            (void)snprintf(adafactor, sizeof adafactor, "the optimizer adafactor (%s less), ",
+                           rf_text_of_size((double)(plan->optimizer - bytes), amount));
         }
     }
     if (request->runner->training && !request->runner->bf16_gradient_stream) {
-        (void)snprintf(gradients, sizeof gradients,
-                       "bf16 gradients of the streams (%.2f GiB less), ",
-                       (double)plan->memory.stream_gradients / 2.0 / gib);
+        (void)snprintf(gradients, sizeof gradients, "bf16 gradients of the streams (%s less), ",
+                       rf_text_of_size((double)plan->memory.stream_gradients / 2.0, amount));
     }
     (void)snprintf(text, size, "use %s%s%sa smaller length or a smaller model",
                    request->runner->batch > 1
@@ -82,6 +84,8 @@ rf_status rf_plan_check_step(rf_model *model, const rf_plan_request *request,
     size_t total = 0;
     char finest[64] = "";
     char advice[400];
+    char needed[RF_SIZE_TEXT_BYTES];
+    char there[RF_SIZE_TEXT_BYTES];
     if (request->limit == 0) {
         RF_TRY(rf_device_memory(model->device, &available, &total, error));
         available += already;
@@ -94,15 +98,14 @@ rf_status rf_plan_check_step(rf_model *model, const rf_plan_request *request,
         return RF_OK;
     }
     advise(model, request, plan, available, advice, sizeof advice);
-    return rf_error_set(error, RF_ERR_MEMORY,
-                        "batch %lld of length %lld needs %.2f GiB of memory%s, but %s %.2f "
-                        "GiB%s; %s",
-                        (long long)runner->batch, (long long)runner->length,
-                        (double)plan->peak / gib, finest,
-                        request->limit != 0                   ? "the limit is"
-                        : model->device->table->host_readable ? "the machine has"
-                                                              : "the device has",
-                        (double)available / gib, request->limit != 0 ? "" : " free", advice);
+    return rf_error_set(
+        error, RF_ERR_MEMORY, "batch %lld of length %lld needs %s of memory%s, but %s %s%s; %s",
+        (long long)runner->batch, (long long)runner->length,
+        rf_text_of_size((double)plan->peak, needed), finest,
+        request->limit != 0                   ? "the limit is"
+        : model->device->table->host_readable ? "the machine has"
+                                              : "the device has",
+        rf_text_of_size((double)available, there), request->limit != 0 ? "" : " free", advice);
 }
 
 rf_status rf_plan_check_evaluation(rf_model *model, const rf_runner_options *options,

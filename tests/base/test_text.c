@@ -49,6 +49,17 @@ static void test_no_memory(void **state)
     rf_release(text.bytes);
 }
 
+static void test_sizes_have_their_unit(void **state)
+{
+    (void)state;
+    char text[RF_SIZE_TEXT_BYTES];
+    assert_string_equal(rf_text_of_size(0.0, text), "0 bytes");
+    assert_string_equal(rf_text_of_size(1023.0, text), "1023 bytes");
+    assert_string_equal(rf_text_of_size(1536.0, text), "1.50 KiB");
+    assert_string_equal(rf_text_of_size(0x1p30 * 24.25, text), "24.25 GiB");
+    assert_string_equal(rf_text_of_size(0x1p63, text), "8388608.00 TiB");
+}
+
 static void test_numbers_have_a_point(void **state)
 {
     (void)state;
@@ -65,6 +76,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_append_and_format),
         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_sizes_have_their_unit),
         cmocka_unit_test(test_numbers_have_a_point),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -134,8 +134,8 @@ says out '"peak_bytes": '
 says out '"planned_bytes": '
 expect 0 bench memory --model "$work/a" --length 32
 says out "of the plan"
-expect 1 bench step --model "$work/a" --length 32 --memory-limit 100KB
-says err "GiB"
+expect 1 bench step --model "$work/a" --length 32 --memory-limit 100KiB
+says err "the limit is 100.00 KiB"
 expect 0 bench reversal --config "$work/tiny.json" --length 32 --deepest 6 --repeats 1 --output "$work/pictures"
 says out "fixed32"
 test -s "$work/pictures/reversal.svg" || fault "no picture of reversal"

@@ -206,12 +206,12 @@ static void models_that_cannot_learn_to_write_bytes_are_refused(void **state)
     expect_refusal(&options, RF_ERR_CONFIG, "is_decoder", "true");
 }
 
-static void a_plan_beyond_the_memory_is_refused_in_gib(void **state)
+static void a_plan_beyond_the_memory_is_refused_with_sizes(void **state)
 {
     (void)state;
     rf_train_options options = small_run("memory");
     options.memory_limit = 100000;
-    expect_refusal(&options, RF_ERR_MEMORY, "GiB", "smaller batch");
+    expect_refusal(&options, RF_ERR_MEMORY, "97.66 KiB", "smaller batch");
     options.memory_limit = 0;
     options.batch = 1 << 22; /* 2^27 tokens */
     options.length = 32;
@@ -500,7 +500,7 @@ int main(void)
         cmocka_unit_test(texts_that_are_too_short_are_refused_with_their_sizes),
         cmocka_unit_test(a_length_beyond_the_positions_is_refused),
         cmocka_unit_test(models_that_cannot_learn_to_write_bytes_are_refused),
-        cmocka_unit_test(a_plan_beyond_the_memory_is_refused_in_gib),
+        cmocka_unit_test(a_plan_beyond_the_memory_is_refused_with_sizes),
         cmocka_unit_test(a_folder_that_cannot_be_written_is_refused),
         cmocka_unit_test(a_folder_with_a_model_is_not_overwritten),
         cmocka_unit_test(what_is_not_of_a_run_stays),
