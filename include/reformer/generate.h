@@ -53,7 +53,7 @@ RF_API const float *rf_session_logits(const rf_session *session, int64_t row);
 RF_API int64_t rf_session_length(const rf_session *session); /* of the longest sequence */
 /* Which tokens the last appended token attends to in one layer, head and round (local layers: round
  * 0). Writes at most `limit` positions to tokens [limit], in window order, and returns how many
- * there are; -1 if they are not known (only a one-token append with caches records them). For tests
+ * there are; -1 if they are not known (only a one-token append records them). For tests
  * and inspection. */
 RF_API int64_t rf_session_attended(const rf_session *session, int64_t row, int64_t layer,
                                    int64_t head, int64_t round, int64_t *tokens, int64_t limit);

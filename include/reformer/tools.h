@@ -1,9 +1,9 @@
 /* The program's tools as functions: options in, a JSON report out.
  *
- * *report is released with rf_text_release (model.h) and NULL after a failure, unless stated
- * otherwise. device, precision, kernels, stream, num_hashes, attention and extend_positions are as
- * in rf_model_options. Errors: RF_ERR_ARGUMENT for wrong options, those of rf_model_load for a
- * model, RF_ERR_FILE for data and output, RF_ERR_MEMORY, RF_ERR_DEVICE. */
+ * *report is released with rf_text_release (model.h); NULL after a failure unless stated otherwise.
+ * device, precision, kernels, stream, num_hashes, attention and extend_positions are as in
+ * rf_model_options. Errors: RF_ERR_ARGUMENT for wrong options, those of rf_model_load for a model,
+ * RF_ERR_FILE for data and output, RF_ERR_MEMORY, RF_ERR_DEVICE. */
 #ifndef REFORMER_TOOLS_H
 #define REFORMER_TOOLS_H
 
@@ -94,17 +94,16 @@ RF_API RF_MUST_CHECK rf_status rf_bench_step(const rf_bench_options *options, ch
                                              rf_error *error);
 
 typedef struct rf_bench_attention_options {
-    /* "lsh" (NULL; buckets by the automatic rule), "local", "full" or "full_shared". */
-    const char *kind;
+    const char *kind; /* "lsh" (NULL; automatic buckets), "local", "full", "full_shared" */
     int64_t length, batch;
     int64_t heads, head_width, hidden;
     int64_t chunk, rounds; /* rounds of LSH attention */
     int64_t before, after; /* chunks that a query sees besides its own */
     bool causal;
-    const char *semantics; /* of LSH attention: "hf" (NULL); "exact", rounds apart and rows divided
-                              by their sum; "same-bucket", too; "paper", each pair once, too;
-                              "whole-buckets", no chunks, too */
-    double dropout;        /* of probabilities, in [0, 1) */
+    const char *semantics; /* LSH attention; each adds to the one before: "hf" (NULL); "exact",
+                              rounds apart and rows divided by their sum; "same-bucket"; "paper",
+                              each pair once; "whole-buckets", no chunks */
+    double dropout;        /* of attention probabilities, in [0, 1) */
     bool forward_only;
     int64_t heads_at_a_time; /* 0 = all */
     uint64_t memory_limit;   /* bytes; RF_ERR_MEMORY if a pass would take more; 0 = none */

@@ -110,6 +110,28 @@ static rf_status sync_and_close(rf_atomic_file *file, rf_error *error)
     return RF_OK;
 }
 
+/* fsync of the folder that `path` is in, so that a rename survives a power failure. Some file
+ * systems cannot flush a folder and say EINVAL; there is nothing better to do on them. */
+static rf_status sync_parent(const char *path, rf_error *error)
+{
+    char *folder = NULL;
+    RF_TRY(rf_string_copy(path, &folder, error));
+    char *slash = strrchr(folder, '/');
+    if (slash != NULL) {
+        slash[slash == folder ? 1 : 0] = '\0';
+    }
+    int fault = rf_file_fault("sync", slash != NULL ? folder : ".", 0);
+    int descriptor = fault != 0 ? -1 : open(slash != NULL ? folder : ".", O_RDONLY | O_CLOEXEC);
+    if (fault == 0 && (descriptor < 0 || fsync(descriptor) != 0) && errno != EINVAL) {
+        fault = errno;
+    }
+    if (descriptor >= 0) {
+        (void)close(descriptor);
+    }
+    rf_release(folder);
+    return fault == 0 ? RF_OK : rf_file_error(error, "flush the folder of", path, fault);
+}
+
 static rf_status move_into_place(const char *from, const char *to, rf_error *error)
 {
     int fault = rf_file_fault("rename", to, 0);
@@ -132,7 +154,7 @@ rf_status rf_atomic_commit(rf_atomic_file *file, rf_error *error)
         rf_atomic_abandon(file);
         return status;
     }
-    status = rf_file_sync_parent(file->path, error);
+    status = sync_parent(file->path, error);
     free_file(file);
     return status;
 }
@@ -163,29 +185,8 @@ rf_status rf_file_write_atomic(const char *path, const void *data, size_t size, 
     return rf_atomic_commit(file, error);
 }
 
-/* Some file systems cannot flush a folder and say EINVAL; there is nothing better to do on them. */
-rf_status rf_file_sync_parent(const char *path, rf_error *error)
-{
-    char *folder = NULL;
-    RF_TRY(rf_string_copy(path, &folder, error));
-    char *slash = strrchr(folder, '/');
-    if (slash != NULL) {
-        slash[slash == folder ? 1 : 0] = '\0';
-    }
-    int fault = rf_file_fault("sync", slash != NULL ? folder : ".", 0);
-    int descriptor = fault != 0 ? -1 : open(slash != NULL ? folder : ".", O_RDONLY | O_CLOEXEC);
-    if (fault == 0 && (descriptor < 0 || fsync(descriptor) != 0) && errno != EINVAL) {
-        fault = errno;
-    }
-    if (descriptor >= 0) {
-        (void)close(descriptor);
-    }
-    rf_release(folder);
-    return fault == 0 ? RF_OK : rf_file_error(error, "flush the folder of", path, fault);
-}
-
 rf_status rf_folder_rename(const char *from, const char *to, rf_error *error)
 {
     RF_TRY(move_into_place(from, to, error));
-    return rf_file_sync_parent(to, error);
+    return sync_parent(to, error);
 }

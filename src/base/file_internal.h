@@ -8,7 +8,5 @@
 int rf_file_fault(const char *operation, const char *path, size_t size);
 /* "PATH: cannot ACTION: REASON"; RF_ERR_NO_SPACE for a full disk or quota, else RF_ERR_FILE. */
 rf_status rf_file_error(rf_error *error, const char *action, const char *path, int number);
-/* fsync of the folder that `path` is in, so that a rename survives a power failure. */
-RF_MUST_CHECK rf_status rf_file_sync_parent(const char *path, rf_error *error);
 
 #endif

@@ -9,8 +9,8 @@ static const rf_option options[] = {
      .kind = RF_OPTION_STRINGS,
      .argument = "TEXT",
      .required = true,
-     .group = "what",
-     .help = "what to ask of the text; may be repeated"},
+     .group = "main options",
+     .help = "question about the text; may be repeated"},
     {.name = "top",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
@@ -18,8 +18,8 @@ static const rf_option options[] = {
      .low = 1,
      .high = 1000,
      .key = "top",
-     .group = "how",
-     .help = "answers to show, best first"},
+     .group = "more options",
+     .help = "number of answers to show, best first"},
     {.name = "longest",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
@@ -27,8 +27,8 @@ static const rf_option options[] = {
      .low = 1,
      .high = 2147483647,
      .key = "longest",
-     .group = "how",
-     .help = "tokens of an answer, at most"},
+     .group = "more options",
+     .help = "largest number of tokens in an answer"},
 };
 
 typedef struct answering {
@@ -146,9 +146,9 @@ static int run(const rf_settings *settings)
 const rf_command rf_command_answer = {
     .name = "answer",
     .purpose = "Find the part of a text that answers a question",
-    .description = "The question and the whole text go through the model at once, however long the "
-                   "text is, up to the positions that the model has. One line an answer, best "
-                   "first: the part of the text and how probable it is, tab between.",
+    .description = "The question and the whole text go through the model at once, up to the number "
+                   "of positions of the model. Prints one line per answer, best first: the part of "
+                   "the text, a tab, and its probability.",
     .examples = {"answer --model runs/squad --question 'Who built it?' --data history.txt",
                  "answer --model runs/squad --question 'When?' --text 'In 1889.' --top 3 --json"},
     .options = options,

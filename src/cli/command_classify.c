@@ -10,17 +10,17 @@ static const rf_option options[] = {
     {.name = "text-pair",
      .kind = RF_OPTION_STRING,
      .argument = "TEXT",
-     .group = "what",
-     .help = "a second text that is judged together with the first; it follows it"},
+     .group = "main options",
+     .help = "second text of a pair, appended to the first"},
     {RF_COMMON_TEXT_FIELD,
-     .help = "with --lines: each line is a JSON object, whose text is called this, or 'text'"},
+     .help = "with --lines: lines are JSON objects, with the text in this field (default 'text')"},
     {RF_COMMON_PAIR_FIELD,
-     .help = "with --lines: the same of its second text, else 'text_pair', if it has one"},
+     .help = "with --lines: field of the second text (default 'text_pair', if present)"},
     {.name = "all",
      .kind = RF_OPTION_FLAG,
      .key = "all",
-     .group = "how",
-     .help = "show every label, not only what the model decides for"},
+     .group = "more options",
+     .help = "show all labels, not only the predicted ones"},
 };
 
 typedef struct ranked {
@@ -261,10 +261,10 @@ static int run(const rf_settings *settings)
 
 const rf_command rf_command_classify = {
     .name = "classify",
-    .purpose = "Labels of texts, with their probabilities",
+    .purpose = "Classify texts: labels with their probabilities",
     .description =
-        "One line a text: the label and how probable it is, tab between; of a model that "
-        "gives several labels those of at least 0.5; of a regression the number.",
+        "Prints one line per text: the label, a tab, and its probability. A model with several "
+        "labels per text gives those of at least 0.5, a regression model the number.",
     .examples =
         {"classify --model runs/mood --text 'What a film!' --all",
          "classify --model runs/pairs --data pairs.jsonl --lines --pair-field text_pair --json"},

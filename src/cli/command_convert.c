@@ -10,22 +10,22 @@
 #include <unistd.h>
 
 static const rf_option options[] = {
-    {RF_COMMON_MODEL, .required = true, .group = "what", .help = "model directory to read"},
+    {RF_COMMON_MODEL, .required = true, .group = "main options", .help = "model directory to read"},
     {.name = "output",
      .letter = 'o',
      .kind = RF_OPTION_STRING,
      .argument = "DIR",
      .key = "output",
      .required = true,
-     .group = "what",
-     .help = "model directory to write; another one than is read"},
+     .group = "main options",
+     .help = "model directory to write; must differ from --model"},
     {.name = "dtype",
      .kind = RF_OPTION_CHOICE,
      .argument = "TYPE",
      .choices = "f32|bf16|f16",
      .preset = "f32",
      .key = "dtype",
-     .group = "what",
+     .group = "main options",
      .help = "type of the stored numbers"},
     {.name = "to",
      .kind = RF_OPTION_CHOICE,
@@ -33,24 +33,24 @@ static const rf_option options[] = {
      .choices = "safetensors|bin",
      .preset = "safetensors",
      .key = "to",
-     .group = "what",
-     .help = "model.safetensors, or PyTorch's pytorch_model.bin"},
+     .group = "main options",
+     .help = "model.safetensors or PyTorch's pytorch_model.bin"},
     {.name = "task",
      .kind = RF_OPTION_CHOICE,
      .argument = "TASK",
      .choices = "lm|masked-lm|next-sentence|masked-lm,next-sentence|classify|answer|embed",
      .key = "task",
-     .group = "what",
-     .help = "another head: the old one is left out, the new one has first values; else as it is"},
-    {RF_COMMON_DIRECTION, .group = "what"},
-    {RF_COMMON_EXTEND_POSITIONS, .group = "what"},
+     .group = "main options",
+     .help = "give the model a new, untrained head for this task; default: keep its head"},
+    {RF_COMMON_DIRECTION, .group = "main options"},
+    {RF_COMMON_EXTEND_POSITIONS, .group = "main options"},
     {.name = "shard-size",
      .kind = RF_OPTION_SIZE,
      .argument = "SIZE",
      .preset = "0",
      .key = "shard_size",
-     .group = "what",
-     .help = "at most so much in a file; 0 for one file"},
+     .group = "main options",
+     .help = "largest size of a file; 0: one file"},
 };
 
 static rf_status convert(const rf_settings *settings, rf_error *error)
@@ -119,11 +119,10 @@ static int run(const rf_settings *settings)
 
 const rf_command rf_command_convert = {
     .name = "convert",
-    .purpose = "Write a model directory in another format, type of number, class, or in shards",
+    .purpose = "Convert a model directory: format, number type, class, shards",
     .description =
-        "Reads what 'inspect' reads: model.safetensors, PyTorch's pytorch_model.bin (both "
-        "of its containers; nothing in them is executed), each in shards too, and Trax's "
-        "model.pkl.gz beside a config.json.",
+        "Reads model.safetensors and PyTorch's pytorch_model.bin (both of its containers; nothing "
+        "in them is executed), also in shards, and Trax's model.pkl.gz beside a config.json.",
     .examples = {"convert --model runs/book --output models/book --dtype bf16",
                  "convert --model old --output models/old --shard-size 1GiB"},
     .options = options,

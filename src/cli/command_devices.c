@@ -72,7 +72,7 @@ static int run(const rf_settings *settings)
 
 const rf_command rf_command_devices = {
     .name = "devices",
-    .purpose = "List where this build can compute",
+    .purpose = "List the devices that this build can use",
     .examples = {"devices", "devices --json"},
     .shared = RF_SHARED_JSON,
     .run = run,

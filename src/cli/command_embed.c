@@ -6,14 +6,20 @@
 #include <string.h>
 
 static const rf_option options[] = {
+    {.name = "output",
+     .letter = 'o',
+     .kind = RF_OPTION_STRING,
+     .argument = "FILE",
+     .group = "main options",
+     .help = "file that ends in .npy or .safetensors; default: JSON lines on standard output"},
     {.name = "pool",
      .kind = RF_OPTION_CHOICE,
      .argument = "HOW",
      .preset = "mean",
      .choices = "mean|first|last|none",
      .key = "pool",
-     .group = "how",
-     .help = "how a text's tokens become one vector; none gives one a token"},
+     .group = "more options",
+     .help = "how to combine a text's tokens; none: one vector per token"},
     {.name = "layer",
      .kind = RF_OPTION_INTEGER,
      .argument = "K",
@@ -21,20 +27,13 @@ static const rf_option options[] = {
      .low = -1,
      .high = 4096,
      .key = "layer",
-     .group = "how",
-     .help = "0 for the output (both streams), K for the stream behind layer K, -1 for "
-             "the embeddings"},
+     .group = "more options",
+     .help = "0: the output (both streams); K: the stream after layer K; -1: the embeddings"},
     {.name = "normalize",
      .kind = RF_OPTION_FLAG,
      .key = "normalize",
-     .group = "how",
+     .group = "more options",
      .help = "scale every vector to length 1"},
-    {.name = "output",
-     .letter = 'o',
-     .kind = RF_OPTION_STRING,
-     .argument = "FILE",
-     .group = "what",
-     .help = "a file that ends in .npy or .safetensors; without it JSON lines on standard output"},
 };
 
 typedef struct embedding {
@@ -186,8 +185,8 @@ static int run(const rf_settings *settings)
 
 const rf_command rf_command_embed = {
     .name = "embed",
-    .purpose = "Vectors of texts, or of each of their tokens",
-    .description = "Any model will do. What a text gives does not depend on the other texts.",
+    .purpose = "Compute vectors of texts or of their tokens",
+    .description = "Works with any model. The vector of a text does not depend on the other texts.",
     .examples = {"embed --model runs/book --data lines.txt --lines --normalize --output lines.npy",
                  "embed --model runs/book --text 'king' --pool none --layer 4"},
     .options = options,

@@ -10,10 +10,9 @@
 #include <string.h>
 
 static const rf_option options[] = {
-    {RF_COMMON_MODEL, .required = true, .group = "what", .help = "model directory"},
+    {RF_COMMON_MODEL, .required = true, .group = "main options", .help = "model directory"},
     {RF_COMMON_DATA, .argument = "TEXT", .required = true,
-     .help = "file, folder or pattern of files, .xz, .gz and .zst unpacked; or copy, reverse, "
-             "addition, recall"},
+     .help = "file, folder or pattern (.xz, .gz and .zst too), or copy, reverse, addition, recall"},
     {.name = "sequences",
      .letter = 'n',
      .kind = RF_OPTION_INTEGER,
@@ -21,10 +20,10 @@ static const rf_option options[] = {
      .preset = "0",
      .high = 1 << 30,
      .key = "sequences",
-     .group = "what",
-     .help = "copy and the like: how many; 0 for those of 262,144 tokens"},
+     .group = "main options",
+     .help = "synthetic data: number of rows; 0: as many as make 262,144 tokens"},
     {RF_COMMON_DISTANCE,
-     .help = "copy and recall: as in train; 0 for half the length, and as far as fits"},
+     .help = "copy, recall: as in train; 0: half the length, and as far as fits"},
     {RF_COMMON_SHORTEST},
     {RF_COMMON_PAIRS},
     {.name = "by-position",
@@ -33,34 +32,33 @@ static const rf_option options[] = {
      .low = 1,
      .high = 2147483647,
      .key = "by_position",
-     .group = "how",
-     .help = "the loss in bands of positions too, which end at these, such as 1024,8192"},
+     .group = "more options",
+     .help = "also report the loss in bands of positions that end at these, such as 1024,8192"},
     {RF_COMMON_LAST_BYTES},
-    {RF_COMMON_LENGTH, .preset = "0", .group = "how",
-     .help = "tokens a window; 0 for the length that the model was trained at"},
-    {RF_COMMON_BATCH, .preset = "1", .group = "how",
-     .help = "windows computed at once; the result does not depend on it"},
-    {RF_COMMON_NUM_HASHES, .high = 1 << 16, .group = "how"},
-    {RF_COMMON_ATTENTION, .group = "how"},
-    {RF_COMMON_EXTEND_POSITIONS, .group = "how"},
-    {RF_COMMON_SEED, .preset = "0", .group = "how",
-     .help = "what everything random follows from (here: the rotations of LSH attention, and data "
-             "that are made)"},
-    {RF_COMMON_STREAM, .group = "how"},
-    {RF_COMMON_LM_HEAD_BIAS, .group = "how", .help = "whether the output layer's bias is added"},
-    {RF_COMMON_TEXT_FIELD, .preset = "text",
-     .help = "of a classifier: what the text is called in the data"},
+    {RF_COMMON_LENGTH, .preset = "0", .group = "more options",
+     .help = "tokens per window; 0: the training length of the model"},
+    {RF_COMMON_BATCH, .preset = "1", .group = "more options",
+     .help = "windows computed at once; changes at most the last bits of the result"},
+    {RF_COMMON_NUM_HASHES, .high = 1 << 16, .group = "more options"},
+    {RF_COMMON_ATTENTION, .group = "more options"},
+    {RF_COMMON_EXTEND_POSITIONS, .group = "more options"},
+    {RF_COMMON_SEED, .preset = "0", .group = "more options",
+     .help = "seed for the rotations of LSH attention and for synthetic data"},
+    {RF_COMMON_STREAM, .group = "more options"},
+    {RF_COMMON_LM_HEAD_BIAS, .group = "more options",
+     .help = "whether to add the bias of the output layer"},
+    {RF_COMMON_TEXT_FIELD, .preset = "text", .help = "classifiers: field of the text in the data"},
     {RF_COMMON_PAIR_FIELD, .preset = "text_pair",
-     .help = "of a classifier: what a second text is called, where there is one"},
-    {RF_COMMON_LABEL_FIELD, .help = "of a classifier: what the label is called"},
+     .help = "classifiers: field of the second text, if any"},
+    {RF_COMMON_LABEL_FIELD, .help = "classifiers: field of the label"},
     {RF_COMMON_PACK, .help = "the data are documents, as in train --pack"},
     {RF_COMMON_DOCUMENT_SEPARATOR},
     {.name = "at-most",
      .kind = RF_OPTION_NUMBER,
      .argument = "BITS",
      .key = "at_most",
-     .group = "how",
-     .help = "exit with 3 if the model needs more bits a byte than this"},
+     .group = "more options",
+     .help = "exit with code 3 if the model needs more bits per byte than this"},
 };
 
 static void on_progress(void *user, int64_t done, int64_t total)
@@ -223,13 +221,12 @@ static int run(const rf_settings *settings)
 
 const rf_command rf_command_eval = {
     .name = "eval",
-    .purpose = "Measure a model: loss, accuracy and the other figures of its task",
+    .purpose = "Evaluate a model: loss, accuracy and other figures of its task",
     .description =
-        "Language models: loss, perplexity, bits and accuracy over windows that do not overlap; a "
-        "last partial one is dropped, and the first token of each is not scored (of a masked model "
-        "only the masked ones are). Classifiers: accuracy, F1 and Matthews' coefficient, or the "
-        "correlations of a regression. Question answering: exact match and F1 as SQuAD v1.1 counts "
-        "them.",
+        "Language models: loss, perplexity, bits and accuracy over windows that do not overlap. A "
+        "partial last window is dropped, and the first token of each is not scored (with a masked "
+        "model, only masked tokens are). Classifiers: accuracy, F1 and Matthews' coefficient, or "
+        "correlations for a regression. Question answering: exact match and F1 as in SQuAD v1.1.",
     .examples = {"eval --model runs/book --data book.txt --last-bytes 200KB --json",
                  "eval --model runs/mood --data reviews.jsonl --batch 8"},
     .options = options,

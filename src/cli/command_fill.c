@@ -10,15 +10,15 @@ static const rf_option options[] = {
      .argument = "TEXT",
      .preset = "[MASK]",
      .key = "marker",
-     .group = "what",
-     .help = "what stands for one missing token in the text"},
+     .group = "main options",
+     .help = "text that marks one masked token"},
     {.name = "mask-token",
      .kind = RF_OPTION_INTEGER,
      .argument = "ID",
      .high = 2147483647,
      .key = "mask_token",
-     .group = "how",
-     .help = "token id for what is missing; without it as the model or its tokenizer says"},
+     .group = "more options",
+     .help = "id of the mask token; default: from the model or its tokenizer"},
     {.name = "top",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
@@ -26,8 +26,8 @@ static const rf_option options[] = {
      .low = 1,
      .high = 1000,
      .key = "top",
-     .group = "how",
-     .help = "tokens to show for each place"},
+     .group = "more options",
+     .help = "number of tokens to show for each place"},
 };
 
 typedef struct filling {
@@ -264,9 +264,9 @@ static int run(const rf_settings *settings)
 
 const rf_command rf_command_fill = {
     .name = "fill",
-    .purpose = "Find missing tokens with a masked language model",
-    .description = "One line a missing token, likeliest first, each with its probability, then the "
-                   "text with the likeliest in their places.",
+    .purpose = "Fill in masked tokens with a masked language model",
+    .description = "Prints one line per masked token with the most probable tokens and their "
+                   "probabilities, then the text with the most probable ones filled in.",
     .examples = {"fill --model runs/masked --text 'In the begin[MASK]ing'",
                  "fill --model runs/masked --data gaps.txt --lines --top 3 --json"},
     .options = options,

@@ -145,10 +145,10 @@ static int run(const rf_settings *settings)
 
 const rf_command rf_command_generate = {
     .name = "generate",
-    .purpose = "Write on from a prompt",
-    .description = "Text appears as it is written. The same seed, model and prompt give the same "
-                   "text on every run. What is said nowhere else is as the model's "
-                   "generation_config.json says.",
+    .purpose = "Generate text from a prompt",
+    .description =
+        "Text appears as it is generated. The same seed, model and prompt give the same text on "
+        "every run. Options that are not given default to the model's generation_config.json.",
     .examples =
         {"generate --model runs/book --prompt \"In the beginning\" --temperature 0.8",
          "generate --model runs/book --prompt-file start.txt --tokens 2000 --output more.txt"},

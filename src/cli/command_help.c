@@ -42,7 +42,7 @@ static int run_completion(const rf_settings *settings)
 
 const rf_command rf_command_help = {
     .name = "help",
-    .purpose = "Show what the program or a command takes",
+    .purpose = "Show the help of the program or of a command",
     .examples = {"help", "help train"},
     .positional = "[COMMAND]",
     .most_arguments = 1,
@@ -70,7 +70,7 @@ const rf_command rf_command_manual = {
 
 const rf_command rf_command_completion = {
     .name = "completion",
-    .purpose = "Print a script that completes commands and options in a shell",
+    .purpose = "Print a shell completion script",
     .examples = {"completion bash > /etc/bash_completion.d/reformer", "completion zsh > _reformer"},
     .positional = "bash|zsh",
     .least_arguments = 1,

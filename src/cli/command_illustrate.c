@@ -10,17 +10,16 @@
 enum { MOST_TEXT = 1 << 22 };
 
 static const rf_option options[] = {
-    {RF_COMMON_MODEL, .group = "what",
-     .help = "model directory; else a small model with random weights is drawn"},
-    {RF_COMMON_TEXT, .group = "what",
-     .help = "the text whose tokens are drawn; without it and --data a verse of ours"},
-    {RF_COMMON_DATA, .argument = "FILE", .help = "file with the text, - for standard input"},
+    {RF_COMMON_MODEL, .group = "main options",
+     .help = "model directory; default: a small model with random weights"},
+    {RF_COMMON_TEXT, .group = "main options", .help = "text to draw; default: a built-in verse"},
+    {RF_COMMON_DATA, .argument = "FILE", .help = "file with the text; -: standard input"},
     {.name = "scenes",
      .kind = RF_OPTION_STRING,
      .argument = "A[,B]",
      .key = "scenes",
-     .group = "what",
-     .help = "which pictures, in this order; without it all"},
+     .group = "main options",
+     .help = "which pictures, in this order; default: all"},
     {.name = "layer",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
@@ -28,8 +27,8 @@ static const rf_option options[] = {
      .low = -1,
      .high = 4096,
      .key = "layer",
-     .group = "what",
-     .help = "layer to draw, counted from 0; -1: the first of the kind that the picture is of"},
+     .group = "main options",
+     .help = "layer to draw, counted from 0; -1: the first of the picture's kind"},
     {.name = "head",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
@@ -37,7 +36,7 @@ static const rf_option options[] = {
      .low = -1,
      .high = 1 << 20,
      .key = "head",
-     .group = "what",
+     .group = "main options",
      .help = "head to draw, counted from 0; -1: the first"},
     {.name = "round",
      .kind = RF_OPTION_INTEGER,
@@ -46,8 +45,8 @@ static const rf_option options[] = {
      .low = -1,
      .high = 1 << 10,
      .key = "round",
-     .group = "what",
-     .help = "round of hashing to draw, counted from 0; -1: the first"},
+     .group = "main options",
+     .help = "hash round to draw, counted from 0; -1: the first"},
     {.name = "position",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
@@ -55,18 +54,18 @@ static const rf_option options[] = {
      .low = -1,
      .high = 2147483647,
      .key = "position",
-     .group = "what",
+     .group = "main options",
      .help = "token to draw, counted from 0; -1: the picture chooses"},
-    {RF_COMMON_NUM_HASHES, .high = 1 << 10, .group = "how"},
-    {RF_COMMON_EXTEND_POSITIONS, .group = "how"},
-    {RF_COMMON_SEED, .preset = "0", .group = "how",
-     .help = "of what is drawn at random: points, rotations, the small model's weights"},
+    {RF_COMMON_NUM_HASHES, .high = 1 << 10, .group = "more options"},
+    {RF_COMMON_EXTEND_POSITIONS, .group = "more options"},
+    {RF_COMMON_SEED, .preset = "0", .group = "more options",
+     .help = "seed for random points, rotations and the small model's weights"},
     {.name = "timing",
      .kind = RF_OPTION_FLAG,
      .preset = "yes",
      .key = "timing",
-     .group = "how",
-     .help = "measure times too; with --no-timing the same options give the same bytes"},
+     .group = "more options",
+     .help = "also measure times; with --no-timing the same options give the same bytes"},
     {.name = "output",
      .letter = 'o',
      .kind = RF_OPTION_STRING,
@@ -74,7 +73,7 @@ static const rf_option options[] = {
      .key = "output",
      .required = true,
      .group = "output",
-     .help = "FILE.html for a page of all pictures, else a folder for each as NAME.svg"},
+     .help = "FILE.html for one page, anything else for a folder of NAME.svg files"},
 };
 
 static rf_status check(const rf_settings *settings, rf_error *error)
@@ -197,14 +196,14 @@ static int run(const rf_settings *settings)
 
 const rf_command rf_command_illustrate = {
     .name = "illustrate",
-    .purpose = "Pictures of what a model does",
+    .purpose = "Draw how a model works, with its own numbers",
     .description =
         "Scenes: hyperplane and angular, how vectors get their buckets; lsh, local and attention, "
-        "which tokens see which, and how much; reversible, a layer there and back; chunking, what "
-        "a feed-forward layer takes in chunks; axial, the tables of positions. Every number in a "
-        "picture is what the program computed, with the model, or with a small one of random "
-        "weights. A page is one file that needs no network and no script; it shows light or dark "
-        "as the reader's browser does. The work is small and done on the CPU.",
+        "which tokens see which, and how much; reversible, a layer forward and back; chunking, the "
+        "memory of a feed-forward layer in chunks; axial, the position tables. Every number in a "
+        "picture was computed with the model, or with a small one with random weights. A page is "
+        "one file without scripts or network access, and follows the browser's light or dark "
+        "setting. Runs on the CPU.",
     .examples = {"illustrate --model runs/book --output book.html",
                  "illustrate --scenes hyperplane,angular --seed 3 --output pictures"},
     .options = options,

@@ -7,7 +7,7 @@
 #include "reformer/tools.h"
 
 static const rf_option options[] = {
-    {RF_COMMON_MODEL, .required = true, .group = "what", .help = "model directory"},
+    {RF_COMMON_MODEL, .required = true, .group = "main options", .help = "model directory"},
 };
 
 /* "[64, 128]" as "64 x 128"; a scalar is "1". */

@@ -11,8 +11,8 @@
 #include <string.h>
 
 static const rf_option options[] = {
-    {RF_COMMON_MODEL, .group = "what",
-     .help = "model directory; else the \"model\" section of --config is planned"},
+    {RF_COMMON_MODEL, .group = "main options",
+     .help = "model directory; default: the \"model\" section of --config"},
     {.name = "length",
      .letter = 'l',
      .kind = RF_OPTION_LIST,
@@ -20,26 +20,26 @@ static const rf_option options[] = {
      .low = 2,
      .high = 2147483647,
      .key = "length",
-     .group = "what",
-     .help = "tokens a sequence; several give a row each; not needed where --fit searches it"},
-    {RF_COMMON_BATCH, .preset = "1", .group = "what", .help = "sequences computed at once"},
-    {RF_COMMON_EXTEND_POSITIONS, .group = "what"},
+     .group = "main options",
+     .help = "tokens per sequence; several give one row each; not needed if --fit searches for it"},
+    {RF_COMMON_BATCH, .preset = "1", .group = "main options", .help = "sequences computed at once"},
+    {RF_COMMON_EXTEND_POSITIONS, .group = "main options"},
     {.name = "inference",
      .kind = RF_OPTION_FLAG,
      .preset = "no",
      .key = "inference",
-     .group = "what",
+     .group = "main options",
      .help = "plan an evaluation instead of a training step"},
-    {RF_COMMON_GRADIENT_STREAM, .group = "what"},
+    {RF_COMMON_GRADIENT_STREAM, .group = "main options"},
     {RF_COMMON_MEMORY_LIMIT, .group = "limits",
-     .help = "cut the work so that it stays within; 0 for no limit"},
+     .help = "cut the work so that memory stays within this; 0: no limit"},
     {.name = "fit",
      .kind = RF_OPTION_SIZE,
      .argument = "SIZE",
      .preset = "0",
      .key = "fit",
      .group = "limits",
-     .help = "find the longest length that fits into so much memory, or what --maximize says"},
+     .help = "find the largest length (or batch, see --maximize) that fits into this memory"},
     {.name = "maximize",
      .kind = RF_OPTION_CHOICE,
      .argument = "WHAT",
@@ -47,16 +47,16 @@ static const rf_option options[] = {
      .preset = "length",
      .key = "maximize",
      .group = "limits",
-     .help = "what --fit makes as large as fits; the other is as given"},
-    {RF_COMMON_OPTIMIZER, .group = "what", .help = "whose state is planned"},
-    {RF_COMMON_ADAFACTOR_BETA1, .group = "what"},
+     .help = "what --fit searches for; the other is fixed"},
+    {RF_COMMON_OPTIMIZER, .group = "main options", .help = "optimizer whose state is counted"},
+    {RF_COMMON_ADAFACTOR_BETA1, .group = "main options"},
     {.name = "time",
      .kind = RF_OPTION_FLAG,
      .preset = "no",
      .key = "time",
-     .group = "what",
-     .help = "also estimate how long a step takes, from short ones on the device"},
-    {RF_COMMON_STREAM, .group = "what"},
+     .group = "main options",
+     .help = "also estimate the time of a step from short ones on the device"},
+    {RF_COMMON_STREAM, .group = "main options"},
 };
 
 /* The keys of a report in the order of the columns. */
@@ -267,11 +267,11 @@ static int run(const rf_settings *settings)
 
 const rf_command rf_command_plan = {
     .name = "plan",
-    .purpose = "Show the memory that a model takes at given lengths, before it is taken",
-    .description = "The figures come from a dry run of the code that trains; the device need not "
-                   "be in the machine. The last column is what the same layers would take with "
-                   "full attention and every activation stored. Below the table: work, and what "
-                   "would take less memory, in order of what it costs.",
+    .purpose = "Show how much memory a model needs at given lengths",
+    .description = "The figures come from a dry run of the training code; the device need not be "
+                   "in the machine. The last column is what the same layers would need with full "
+                   "attention and every activation stored. Below the table: the amount of work, "
+                   "and changes that would save memory, cheapest first.",
     .examples = {"plan --config quickstart --length 2048,16384,65536 --time",
                  "plan --config crime-and-punishment --fit 8GiB --optimizer adafactor"},
     .options = options,

@@ -11,14 +11,14 @@
 
 static const rf_option options[] = {
     {RF_COMMON_DATA, .argument = "TEXT", .required = true,
-     .help = "file, folder or pattern, whose first windows are taken; or copy, reverse, addition, "
+     .help = "file, folder or pattern, whose first windows are used; or copy, reverse, addition, "
              "recall"},
     {RF_COMMON_LAST_BYTES},
     {RF_COMMON_DISTANCE,
-     .help = "copy and recall: as in train; 0 for half the length, and as far as fits"},
+     .help = "copy, recall: as in train; 0: half the length, and as far as fits"},
     {RF_COMMON_PAIRS},
-    {RF_COMMON_LENGTH, .preset = "0", .group = "how",
-     .help = "tokens a window; 0 for the length that the model was trained at"},
+    {RF_COMMON_LENGTH, .preset = "0", .group = "more options",
+     .help = "tokens per window; 0: the training length of the model"},
     {.name = "windows",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
@@ -26,8 +26,8 @@ static const rf_option options[] = {
      .low = 1,
      .high = 1 << 20,
      .key = "windows",
-     .group = "how",
-     .help = "windows at most"},
+     .group = "more options",
+     .help = "largest number of windows"},
     {.name = "queries",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
@@ -35,15 +35,15 @@ static const rf_option options[] = {
      .low = 1,
      .high = 1024,
      .key = "queries",
-     .group = "how",
-     .help = "tokens of each window that are compared with exact attention"},
+     .group = "more options",
+     .help = "tokens per window to compare with exact attention"},
     {.name = "recall",
      .kind = RF_OPTION_NUMBER,
      .argument = "SHARE",
      .preset = "0.9",
      .key = "recall",
-     .group = "how",
-     .help = "how many rounds capture so much of exact attention?"},
+     .group = "more options",
+     .help = "share of exact attention that the rounds must capture"},
     {.name = "most-rounds",
      .kind = RF_OPTION_INTEGER,
      .argument = "N",
@@ -51,21 +51,21 @@ static const rf_option options[] = {
      .low = 1,
      .high = 64,
      .key = "most_rounds",
-     .group = "how",
-     .help = "rounds of hashing that are tried for it"},
+     .group = "more options",
+     .help = "largest number of hash rounds to try"},
     {.name = "no-loss",
      .kind = RF_OPTION_FLAG,
      .key = "no_loss",
-     .group = "how",
-     .help = "leave out the losses without the attention of layers, which take a pass a layer"},
-    {RF_COMMON_SEED, .preset = "0", .group = "how",
-     .help = "what everything random follows from (here: the tokens and the rotations)"},
+     .group = "more options",
+     .help = "skip the losses without attention layers, which take one pass per layer"},
+    {RF_COMMON_SEED, .preset = "0", .group = "more options",
+     .help = "seed for the sampled tokens and the rotations"},
     {.name = "output",
      .letter = 'o',
      .kind = RF_OPTION_STRING,
      .argument = "DIR",
      .key = "output",
-     .group = "what",
+     .group = "main options",
      .help = "folder for pictures and probe.json"},
 };
 
@@ -246,16 +246,15 @@ static int run(const rf_settings *settings)
 
 const rf_command rf_command_probe = {
     .name = "probe",
-    .purpose = "What attention does in a model, and what its hashes find",
+    .purpose = "Compare a model's attention with exact attention",
     .description =
-        "Sampled tokens of a text meet every key that they may see, in exact attention over the "
-        "model's own queries, keys and values. A row a head: the share of it that falls on keys "
-        "which the model attends to (captured), how far the head's output is from the exact one "
-        "(error), how many keys it attends to, how alike those of two rounds of hashing are "
-        "(overlap), what the 32 and 64 heaviest keys have of it, how many rounds would capture "
-        "--recall of it; and how tokens lie in buckets: the largest load, an even one, empty "
-        "buckets, entropy in bits. Then the loss without the attention of each layer, of each "
-        "kind of layers, and of all.",
+        "For sampled tokens of a text, computes exact attention over the model's own queries, keys "
+        "and values. Each row is a head: the share of exact attention on keys that the model "
+        "attends to (captured), the distance of the head's output from the exact one (error), the "
+        "number of keys, the overlap of two hash rounds, the share of the 32 and 64 heaviest keys, "
+        "the rounds needed to capture --recall; then the buckets: largest load, even load, empty "
+        "buckets, entropy in bits. Below: the loss without the attention of each layer, of each "
+        "kind, and of all layers.",
     .examples = {"probe --model runs/book --data book.txt --last-bytes 200K",
                  "probe --model runs/book --data book.txt --recall 0.95 --most-rounds 32 --output "
                  "probe"},

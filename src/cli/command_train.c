@@ -167,11 +167,10 @@ static bool recorded_settings(const rf_settings *settings, char *path, size_t si
 
 const rf_command rf_command_train = {
     .name = "train",
-    .purpose = "Train a model on a text; the output is a Hugging Face model directory",
+    .purpose = "Train a model; the output is a Hugging Face model directory",
     .description = "The configuration file holds the model and the recipe: {\"model\": {...}, "
-                   "\"train\": {...}}. Interrupt once to finish "
-                   "the step and save, twice to stop at once; --resume continues, to the same bits "
-                   "as a run without a break.",
+                   "\"train\": {...}}. Press Ctrl-C once to finish the step and save, twice to "
+                   "stop at once. --resume continues, with the same bits as an uninterrupted run.",
     .examples = {"train --config quickstart --data book.txt --output runs/book",
                  "train --resume --output runs/book --steps 2000"},
     .options = rf_train_options_table,

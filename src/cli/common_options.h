@@ -15,65 +15,65 @@
     .name = "model", .letter = 'm', .kind = RF_OPTION_STRING, .argument = "DIR", .key = "model"
 #define RF_COMMON_TEXT .name = "text", .letter = 'p', .kind = RF_OPTION_STRING, .argument = "TEXT"
 #define RF_COMMON_DATA                                                                             \
-    .name = "data", .letter = 'd', .kind = RF_OPTION_STRING, .key = "data", .group = "what"
+    .name = "data", .letter = 'd', .kind = RF_OPTION_STRING, .key = "data", .group = "main options"
 #define RF_COMMON_LINES                                                                            \
-    .name = "lines", .kind = RF_OPTION_FLAG, .key = "lines", .group = "what",                      \
-    .help = "every line is a text of its own"
+    .name = "lines", .kind = RF_OPTION_FLAG, .key = "lines", .group = "main options",                      \
+    .help = "treat every line as a separate text"
 #define RF_COMMON_LAST_BYTES                                                                       \
     .name = "last-bytes", .kind = RF_OPTION_SIZE, .argument = "SIZE", .preset = "0",               \
-    .key = "last_bytes", .group = "what", .help = "only the last bytes of the data; 0 for all"
+    .key = "last_bytes", .group = "main options", .help = "use only the last bytes of the data; 0: all"
 #define RF_COMMON_PACK                                                                             \
-    .name = "pack", .kind = RF_OPTION_FLAG, .preset = "no", .key = "pack", .group = "what"
+    .name = "pack", .kind = RF_OPTION_FLAG, .preset = "no", .key = "pack", .group = "main options"
 #define RF_COMMON_DOCUMENT_SEPARATOR                                                               \
     .name = "document-separator", .kind = RF_OPTION_STRING, .argument = "TEXT",                    \
-    .key = "document_separator", .group = "what",                                                  \
-    .help =                                                                                        \
-        "with --pack: what stands between documents of a file, as '\\n\\n'; else a file is one"
+    .key = "document_separator", .group = "main options",                                                  \
+    .help = "with --pack: text that separates documents in a file, such as '\\n\\n'; default: "    \
+            "one per file"
 #define RF_COMMON_TEXT_FIELD                                                                       \
     .name = "text-field", .kind = RF_OPTION_STRING, .argument = "NAME", .key = "text_field",       \
-    .group = "what"
+    .group = "main options"
 #define RF_COMMON_PAIR_FIELD                                                                       \
     .name = "pair-field", .kind = RF_OPTION_STRING, .argument = "NAME", .key = "pair_field",       \
-    .group = "what"
+    .group = "main options"
 #define RF_COMMON_LABEL_FIELD                                                                      \
     .name = "label-field", .kind = RF_OPTION_STRING, .argument = "NAME", .preset = "label",        \
-    .key = "label_field", .group = "what"
+    .key = "label_field", .group = "main options"
 #define RF_COMMON_DISTANCE                                                                         \
     .name = "distance", .kind = RF_OPTION_INTEGER, .argument = "N", .preset = "0",                 \
-    .high = 2147483647, .key = "distance", .group = "what"
+    .high = 2147483647, .key = "distance", .group = "main options"
 #define RF_COMMON_SHORTEST                                                                         \
     .name = "shortest", .kind = RF_OPTION_INTEGER, .argument = "N", .preset = "0",                 \
-    .high = 2147483647, .key = "shortest", .group = "what",                                        \
-    .help = "copy, reverse, addition: rows of N to --length tokens; 0 for all of --length"
+    .high = 2147483647, .key = "shortest", .group = "main options",                                        \
+    .help = "copy, reverse, addition: rows of N to --length tokens; 0: all of --length"
 #define RF_COMMON_PAIRS                                                                            \
     .name = "pairs", .kind = RF_OPTION_INTEGER, .argument = "N", .preset = "0", .high = 63,        \
-    .key = "pairs", .group = "what", .help = "recall: keys with values in a row's list; 0 for 16"
+    .key = "pairs", .group = "main options",                                                               \
+    .help = "recall: number of key-value pairs in a row's list; 0: 16"
 
 /* How a model is used. */
 #define RF_COMMON_NUM_HASHES                                                                       \
     .name = "num-hashes", .kind = RF_OPTION_INTEGER, .argument = "N", .preset = "0",               \
-    .key = "num_hashes", .help = "rounds of LSH attention; 0 for as many as the model says"
+    .key = "num_hashes", .help = "rounds of LSH attention; 0: as in the model"
 #define RF_COMMON_NUM_BUCKETS                                                                      \
     .name = "num-buckets", .kind = RF_OPTION_STRING, .argument = "N[,M]", .key = "num_buckets",    \
     .group = "model"
 #define RF_COMMON_ATTENTION                                                                        \
     .name = "attention", .kind = RF_OPTION_CHOICE, .argument = "KIND", .preset = "as-is",          \
     .choices = "as-is|full|lsh", .key = "attention",                                               \
-    .help = "what lsh and full_shared layers compute, with the same weights: as-is, full (every "  \
-            "token) or lsh"
+    .help = "what lsh and full_shared layers compute with their weights; as-is: as in the model"
 #define RF_COMMON_EXTEND_POSITIONS                                                                 \
     .name = "extend-positions", .kind = RF_OPTION_INTEGER, .argument = "N", .preset = "0",         \
     .high = 2147483647, .key = "extend_positions",                                                 \
-    .help = "at least N positions: rows of the position tables are repeated; 0 for as many as "    \
-            "there are"
+    .help = "extend to at least N positions by repeating the position tables; 0: do not extend"
 #define RF_COMMON_DIRECTION                                                                        \
     .name = "direction", .kind = RF_OPTION_CHOICE, .argument = "WHICH", .preset = "as-is",         \
     .choices = "as-is|causal|bidirectional", .key = "direction",                                   \
-    .help = "what a token sees: what is before it, or both sides; lm and masked-lm have theirs"
+    .help = "what a token sees: earlier tokens or both sides; as-is: as the task or the model "    \
+            "requires"
 #define RF_COMMON_STREAM                                                                           \
     .name = "stream", .kind = RF_OPTION_CHOICE, .argument = "KIND", .choices = "fixed32|float32",  \
     .key = "stream",                                                                               \
-    .help = "numbers of the residual streams; without it as the model says, else fixed32"
+    .help = "number type of the residual streams; default: as in the model, else fixed32"
 #define RF_COMMON_LM_HEAD_BIAS                                                                     \
     .name = "lm-head-bias", .kind = RF_OPTION_CHOICE, .argument = "WHEN", .preset = "auto",        \
     .choices = "auto|on|off", .key = "lm_head_bias"
@@ -90,14 +90,14 @@
 #define RF_COMMON_GRADIENT_STREAM                                                                  \
     .name = "gradient-stream", .kind = RF_OPTION_CHOICE, .argument = "KIND", .preset = "f32",      \
     .choices = "f32|bf16", .key = "gradient_stream",                                               \
-    .help = "numbers of the streams' gradients; bf16 takes half the memory"
+    .help = "number type of the streams' gradients; bf16 takes half the memory"
 #define RF_COMMON_OPTIMIZER                                                                        \
     .name = "optimizer", .kind = RF_OPTION_CHOICE, .argument = "NAME", .preset = "adamw",          \
     .choices = "adamw|adafactor", .key = "optimizer"
 #define RF_COMMON_ADAFACTOR_BETA1                                                                  \
     .name = "adafactor-beta1", .kind = RF_OPTION_NUMBER, .argument = "X", .preset = "0",           \
     .high = 1, .key = "adafactor_beta1",                                                           \
-    .help = "decay of Adafactor's mean update; 0 to keep none"
+    .help = "decay of Adafactor's mean update; 0: none is kept"
 #define RF_COMMON_MEMORY_LIMIT                                                                     \
     .name = "memory-limit", .kind = RF_OPTION_SIZE, .argument = "SIZE", .preset = "0",             \
     .key = "memory_limit"

@@ -65,7 +65,9 @@ static void list_presets(char *text, size_t size)
     }
 }
 
-rf_status rf_cli_find_config(const char *name, char path[RF_PATH_BYTES], rf_error *error)
+/* The path of a configuration file: `name` itself if there is such a file, else NAME.json in
+ * ./configs, or in the folders configs and share/reformer/configs beside the program's own. */
+static rf_status find_config(const char *name, char path[RF_PATH_BYTES], rf_error *error)
 {
     char folders[FOLDERS][RF_PATH_BYTES];
     char known[240];
@@ -121,7 +123,7 @@ rf_status rf_settings_read(rf_settings *settings, size_t count, const char *cons
         status = rf_settings_read_environment(settings, look_up, error);
     }
     if (status == RF_OK && rf_settings_has(settings, "config")) {
-        status = rf_cli_find_config(rf_settings_string(settings, "config"), path, error);
+        status = find_config(rf_settings_string(settings, "config"), path, error);
     } else if (status == RF_OK && settings->command->implied_file != NULL) {
         bool found = settings->command->implied_file(settings, path, sizeof path);
         path[0] = found ? path[0] : '\0';

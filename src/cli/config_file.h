@@ -11,9 +11,5 @@
  * (rf_settings_check). */
 RF_MUST_CHECK rf_status rf_settings_read(rf_settings *settings, size_t count,
                                          const char *const *arguments, rf_error *error);
-/* The path of a configuration file: `name` itself if there is such a file, else NAME.json in
- * ./configs, or in the folders configs and share/reformer/configs beside the program's own. */
-RF_MUST_CHECK rf_status rf_cli_find_config(const char *name, char path[RF_PATH_BYTES],
-                                           rf_error *error);
 
 #endif

@@ -140,8 +140,9 @@ void rf_cli_print_overview(FILE *file)
     fputs("\nexamples:\n"
           "  reformer train --config quickstart --data book.txt --output runs/book\n"
           "  reformer generate --model runs/book --prompt \"In the beginning\"\n\n"
-          "'reformer COMMAND --help' shows what a command takes. Every option has a\n"
-          "variable of the environment, REFORMER_LENGTH for --length; the command line\n"
-          "counts before it, and it before the configuration file and the default.\n",
+          "'reformer COMMAND --help' shows the options of a command. Every option can also\n"
+          "be set by an environment variable, such as REFORMER_LENGTH for --length, and\n"
+          "most in the configuration file. Precedence: command line, environment,\n"
+          "configuration file, default.\n",
           file);
 }

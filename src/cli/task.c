@@ -16,10 +16,10 @@ rf_status rf_task_check(const rf_settings *settings, rf_error *error)
     return RF_OK;
 }
 
-rf_status rf_task_load(rf_task *task, const rf_settings *settings, rf_error *error)
+static rf_status load(rf_task *task, const rf_settings *settings, rf_error *error)
 {
     const char *folder = rf_settings_string(settings, "model");
-    rf_model_options load = {
+    rf_model_options options = {
         .device = rf_settings_string(settings, "device"),
         .precision = rf_settings_string(settings, "precision"),
         .kernels = rf_settings_string(settings, "kernels"),
@@ -31,7 +31,7 @@ rf_status rf_task_load(rf_task *task, const rf_settings *settings, rf_error *err
         .log = rf_cli_log(settings),
     };
     *task = (rf_task){.settings = settings};
-    rf_status status = rf_model_load(folder, &load, &task->model, error);
+    rf_status status = rf_model_load(folder, &options, &task->model, error);
     return status == RF_OK ? rf_tokenizer_load(folder, &task->tokenizer, error) : status;
 }
 
@@ -39,7 +39,7 @@ rf_status rf_task_open(rf_task *task, const rf_settings *settings, rf_error *err
 {
     const char *text = rf_settings_string(settings, "text");
     const char *data = rf_settings_string(settings, "data");
-    rf_status status = rf_task_load(task, settings, error);
+    rf_status status = load(task, settings, error);
     if (status != RF_OK) {
         return status;
     }
@@ -48,7 +48,7 @@ rf_status rf_task_open(rf_task *task, const rf_settings *settings, rf_error *err
                : rf_bytes_read_file(&task->input, data != NULL ? data : "-", LARGEST_TEXT, error);
 }
 
-void rf_task_close(rf_task *task)
+static void close_task(rf_task *task)
 {
     rf_bytes_clear(&task->input);
     rf_tokenizer_destroy(task->tokenizer);
@@ -62,7 +62,7 @@ int rf_task_finish(rf_task *task, const rf_settings *settings, json_t *results, 
         (void)rf_cli_print_json(json_incref(results));
     }
     json_decref(results);
-    rf_task_close(task);
+    close_task(task);
     return rf_cli_report(settings->command, status, error);
 }
 

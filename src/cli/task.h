@@ -15,12 +15,9 @@ typedef struct rf_task {
     rf_bytes input;
 } rf_task;
 
-/* Load --model and its tokenizer, and read --text, --data or standard input. Close after any
- * outcome. */
+/* Load --model and its tokenizer, and read --text, --data or standard input. rf_task_finish
+ * ends it, after any outcome. */
 RF_MUST_CHECK rf_status rf_task_open(rf_task *task, const rf_settings *settings, rf_error *error);
-/* The same without texts. */
-RF_MUST_CHECK rf_status rf_task_load(rf_task *task, const rf_settings *settings, rf_error *error);
-void rf_task_close(rf_task *task);
 /* The end of a command: prints `results` (taken over; NULL: already printed line by line) where all
  * went well, else the error; closes the task and gives the exit code. */
 int rf_task_finish(rf_task *task, const rf_settings *settings, json_t *results, rf_status status,

@@ -413,24 +413,6 @@ rf_status rf_safetensors_open(const char *path, rf_safetensors **file, rf_error 
     return RF_OK;
 }
 
-rf_status rf_safetensors_open_model(const char *folder, rf_safetensors **file, rf_error *error)
-{
-    static const char *const names[] = {"model.safetensors", "model.safetensors.index.json"};
-    *file = NULL;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char *path = NULL;
-        RF_TRY(rf_path_join(folder, names[i], &path, error));
-        bool exists = rf_file_exists(path);
-        rf_status status = exists ? rf_safetensors_open(path, file, error) : RF_OK;
-        rf_release(path);
-        if (exists) {
-            return status;
-        }
-    }
-    return rf_error_set(error, RF_ERR_FILE, "%s: neither %s nor %s is there", folder, names[0],
-                        names[1]);
-}
-
 rf_status rf_safetensors_from_list(rf_tensor_list *list, rf_safetensors **file, rf_error *error)
 {
     void *memory = NULL;

@@ -23,10 +23,6 @@ typedef struct rf_safetensors_entry {
 /* path: a .safetensors file or a *.safetensors.index.json. */
 RF_MUST_CHECK rf_status rf_safetensors_open(const char *path, rf_safetensors **file,
                                             rf_error *error);
-/* The model file of a folder: model.safetensors, else model.safetensors.index.json; RF_ERR_FILE
- * names both if neither is there. (io/weights.h knows older formats too.) */
-RF_MUST_CHECK rf_status rf_safetensors_open_model(const char *folder, rf_safetensors **file,
-                                                  rf_error *error);
 void rf_safetensors_close(rf_safetensors *file); /* NULL allowed */
 size_t rf_safetensors_count(const rf_safetensors *file);
 /* In the order of the header. */

@@ -124,34 +124,6 @@ rf_status rf_tensorboard_scalar(rf_tensorboard *board, const char *tag, int64_t 
     return write_value(board, step, &scalar, error);
 }
 
-rf_status rf_tensorboard_text(rf_tensorboard *board, const char *tag, int64_t step,
-                              const char *text, rf_error *error)
-{
-    ProtobufCBinaryData bytes = {.len = strlen(text), .data = (uint8_t *)(uintptr_t)text};
-    TensorboardEvent__TensorDimension one = TENSORBOARD_EVENT__TENSOR_DIMENSION__INIT;
-    TensorboardEvent__TensorDimension *dimensions[] = {&one};
-    TensorboardEvent__TensorShape shape = TENSORBOARD_EVENT__TENSOR_SHAPE__INIT;
-    TensorboardEvent__TensorValue tensor = TENSORBOARD_EVENT__TENSOR_VALUE__INIT;
-    TensorboardEvent__PluginData plugin = TENSORBOARD_EVENT__PLUGIN_DATA__INIT;
-    TensorboardEvent__SummaryMetadata metadata = TENSORBOARD_EVENT__SUMMARY_METADATA__INIT;
-    TensorboardEvent__SummaryValue value = TENSORBOARD_EVENT__SUMMARY_VALUE__INIT;
-    one.size = 1;
-    shape.n_dim = 1;
-    shape.dim = dimensions;
-    tensor.dtype = TYPE_STRING;
-    tensor.tensor_shape = &shape;
-    tensor.n_string_val = 1;
-    tensor.string_val = &bytes;
-    plugin.plugin_name = borrowed("text");
-    metadata.plugin_data = &plugin;
-    metadata.data_class = CLASS_TENSOR;
-    value.tag = borrowed(tag);
-    value.value_case = TENSORBOARD_EVENT__SUMMARY_VALUE__VALUE_TENSOR;
-    value.tensor = &tensor;
-    value.metadata = &metadata;
-    return write_value(board, step, &value, error);
-}
-
 rf_status rf_tensorboard_flush(rf_tensorboard *board, rf_error *error)
 {
     return fflush(board->stream) == 0 ? RF_OK : fail(board, "write", error);
@@ -192,16 +164,6 @@ rf_status rf_tensorboard_scalar(rf_tensorboard *board, const char *tag, int64_t 
     (void)tag;
     (void)step;
     (void)value;
-    return lacking(error);
-}
-
-rf_status rf_tensorboard_text(rf_tensorboard *board, const char *tag, int64_t step,
-                              const char *text, rf_error *error)
-{
-    (void)board;
-    (void)tag;
-    (void)step;
-    (void)text;
     return lacking(error);
 }
 

@@ -236,7 +236,8 @@ static rf_status output_backward(rf_pass *pass, const group *g,
          rf_row_slice_next(pass, &slice, pass->rows, pass->slices.rows);) {
         rf_tensor incoming;
         RF_TRY(rf_pass_incoming(pass, accumulator_gradient, slice,
-                                RF_PURPOSE_ATTENTION_OUTPUT_DROPOUT, g->layer, &incoming, error));
+                                RF_PURPOSE_ATTENTION_OUTPUT_DROPOUT, g->layer, (rf_tensor){0},
+                                &incoming, error));
         rf_tensor merged = head_rows(pass, g, &g->merged, slice);
         rf_tensor out = head_rows(pass, g, merged_gradient, slice);
         RF_TRY(rf_op_gemm(ops,
@@ -256,35 +257,61 @@ static rf_status output_backward(rf_pass *pass, const group *g,
     return RF_OK;
 }
 
-/* One projection's part: weight gradient += y_gradient^T x; x_gradient (+)= y_gradient W. */
-static rf_status projection_backward(rf_pass *pass, const group *g, rf_parameter_role role,
-                                     rf_row_slice slice, const rf_tensor *y_gradient,
-                                     const rf_tensor *x, const rf_tensor *x_gradient,
-                                     rf_error *error)
+/* A projection, and the gradient of what it gives. */
+typedef struct projected {
+    rf_parameter_role role;
+    rf_tensor gradient; /* [batch, length, heads, head width] */
+} projected;
+
+/* x_gradient = the sum of y_gradient W over the projections. */
+static rf_status projections_input_gradient(rf_pass *pass, const group *g, const projected *all,
+                                            rf_row_slice slice, const rf_tensor *x_gradient,
+                                            rf_error *error)
 {
-    rf_tensor rows = head_rows(pass, g, y_gradient, slice);
-    rf_tensor weight = group_rows(pass, g, rf_pass_weight(pass, role, g->layer, 0));
-    rf_tensor weight_gradient = group_rows(pass, g, rf_pass_gradient(pass, role, g->layer, 0));
-    RF_TRY(rf_op_gemm(&pass->context,
-                      &(rf_gemm){.a = rf_matrix_of(&rows),
-                                 .b = rf_matrix_of(x),
-                                 .c = rf_matrix_of(&weight_gradient),
-                                 .transpose_a = true,
-                                 .accumulate = true},
-                      error));
-    return rf_op_gemm(&pass->context,
-                      &(rf_gemm){.a = rf_matrix_of(&rows),
-                                 .b = rf_matrix_of(&weight),
-                                 .c = rf_matrix_of(x_gradient),
-                                 .accumulate = role != RF_PARAMETER_QUERY},
-                      error);
+    for (int i = 0; i < (g->shared ? 2 : 3); i++) {
+        const rf_tensor rows = head_rows(pass, g, &all[i].gradient, slice);
+        const rf_tensor weight =
+            group_rows(pass, g, rf_pass_weight(pass, all[i].role, g->layer, 0));
+        RF_TRY(rf_op_gemm(&pass->context,
+                          &(rf_gemm){.a = rf_matrix_of(&rows),
+                                     .b = rf_matrix_of(&weight),
+                                     .c = rf_matrix_of(x_gradient),
+                                     .accumulate = i > 0},
+                          error));
+    }
+    return RF_OK;
 }
 
+/* Each projection's weight gradient += y_gradient^T x. */
+static rf_status projections_weight_gradients(rf_pass *pass, const group *g, const projected *all,
+                                              rf_row_slice slice, const rf_tensor *x,
+                                              rf_error *error)
+{
+    for (int i = 0; i < (g->shared ? 2 : 3); i++) {
+        const rf_tensor rows = head_rows(pass, g, &all[i].gradient, slice);
+        const rf_tensor weight_gradient =
+            group_rows(pass, g, rf_pass_gradient(pass, all[i].role, g->layer, 0));
+        RF_TRY(rf_op_gemm(&pass->context,
+                          &(rf_gemm){.a = rf_matrix_of(&rows),
+                                     .b = rf_matrix_of(x),
+                                     .c = rf_matrix_of(&weight_gradient),
+                                     .transpose_a = true,
+                                     .accumulate = true},
+                          error));
+    }
+    return RF_OK;
+}
+
+/* The norm's backward writes the norm again, since it has it at hand: the weights' gradients, which
+ * need it, come last. */
 static rf_status project_backward(rf_pass *pass, const group *g,
                                   const rf_block_attention_backward *gradients,
                                   const rf_tensor *context, const rf_tensor *context_gradient,
                                   rf_error *error)
 {
+    const projected all[3] = {{RF_PARAMETER_QUERY, gradients->query_gradient},
+                              {RF_PARAMETER_VALUE, gradients->value_gradient},
+                              {RF_PARAMETER_KEY, gradients->key_gradient}};
     size_t mark = rf_workspace_mark(pass->context.workspace);
     for (rf_row_slice slice = {0};
          rf_row_slice_next(pass, &slice, pass->rows, pass->slices.rows);) {
@@ -293,20 +320,13 @@ static rf_status project_backward(rf_pass *pass, const group *g,
         RF_TRY(rf_pass_take(pass, "attention input", slice.count, pass->config->hidden, &x, error));
         RF_TRY(rf_pass_take(pass, "attention input gradient", slice.count, pass->config->hidden,
                             &x_gradient, error));
-        rf_layer_norm norm =
-            rf_pass_norm(pass, context, slice, RF_PARAMETER_ATTENTION_NORM_GAIN, g->layer);
+        RF_TRY(projections_input_gradient(pass, g, all, slice, &x_gradient, error));
+        rf_layer_norm_backward norm = rf_pass_norm_backward(
+            pass, context, slice, RF_PARAMETER_ATTENTION_NORM_GAIN, g->layer, context_gradient);
+        norm.y_gradient = x_gradient;
         norm.y = x;
-        RF_TRY(rf_op_layer_norm(&pass->context, &norm, error));
-        RF_TRY(projection_backward(pass, g, RF_PARAMETER_QUERY, slice, &gradients->query_gradient,
-                                   &x, &x_gradient, error));
-        RF_TRY(projection_backward(pass, g, RF_PARAMETER_VALUE, slice, &gradients->value_gradient,
-                                   &x, &x_gradient, error));
-        if (!g->shared) {
-            RF_TRY(projection_backward(pass, g, RF_PARAMETER_KEY, slice, &gradients->key_gradient,
-                                       &x, &x_gradient, error));
-        }
-        RF_TRY(rf_pass_norm_backward(pass, context, slice, RF_PARAMETER_ATTENTION_NORM_GAIN,
-                                     g->layer, &x_gradient, context_gradient, error));
+        RF_TRY(rf_op_layer_norm_backward(&pass->context, &norm, error));
+        RF_TRY(projections_weight_gradients(pass, g, all, slice, &x, error));
         rf_workspace_release(pass->context.workspace, mark);
     }
     return RF_OK;

@@ -151,9 +151,6 @@ typedef enum rf_direction {
     RF_DIRECTION_CAUSAL,
     RF_DIRECTION_BIDIRECTIONAL
 } rf_direction;
-/* "causal", "bidirectional", "as-is" (NULL too). */
-RF_MUST_CHECK rf_status rf_direction_parse(const char *text, rf_direction *direction,
-                                           rf_error *error);
 /* What to make of a configuration instead of what it says it is. */
 typedef struct rf_class_choice {
     rf_model_class model_class;
@@ -172,13 +169,11 @@ RF_MUST_CHECK rf_status rf_config_load_as(const char *folder, const rf_class_cho
 void rf_config_clear(rf_config *config);
 RF_MUST_CHECK rf_status rf_config_copy(const rf_config *from, rf_config *to, rf_error *error);
 
-/* The object that rf_config_save writes: what was read, with every key of ours set from the struct,
+/* config.json as we write it: what was read, with every key of ours set from the struct,
  * `architectures`, and model_type "reformer" if transformers computes the same function, else
  * "reformer_c". A fresh reference. */
 RF_MUST_CHECK rf_status rf_config_to_json(const rf_config *config, json_t **object,
                                           rf_error *error);
-RF_MUST_CHECK rf_status rf_config_save(const rf_config *config, const char *folder,
-                                       rf_error *error);
 
 /* num_buckets null -> the automatic rule (Hugging Face's, spec 1.2) for this padded length; sets
  * buckets and says so in the log. Does nothing where buckets are known or no layer is LSH or no

@@ -434,7 +434,8 @@ rf_status rf_config_set_next_sentence(rf_config *config, rf_unit unit, rf_error 
     return named ? RF_OK : rf_config_set_labels(config, 2, names, error);
 }
 
-rf_status rf_direction_parse(const char *text, rf_direction *direction, rf_error *error)
+/* "causal", "bidirectional", "as-is" (NULL too). */
+static rf_status parse_direction(const char *text, rf_direction *direction, rf_error *error)
 {
     static const char *const words[] = {"as-is", "causal", "bidirectional"};
     int found = text == NULL ? 0 : find_word(words, 3, text);
@@ -451,7 +452,7 @@ rf_status rf_class_choose(const char *task, const char *direction, rf_class_choi
                           const rf_class_choice **choice, rf_error *error)
 {
     *choice = NULL;
-    RF_TRY(rf_direction_parse(direction, &space->direction, error));
+    RF_TRY(parse_direction(direction, &space->direction, error));
     space->keeps_class = task == NULL;
     if (task == NULL && space->direction == RF_DIRECTION_AS_IS) {
         return RF_OK;

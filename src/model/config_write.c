@@ -207,17 +207,3 @@ rf_status rf_config_to_json(const rf_config *config, json_t **object, rf_error *
     }
     return status;
 }
-
-rf_status rf_config_save(const rf_config *config, const char *folder, rf_error *error)
-{
-    char *path = NULL;
-    json_t *object = NULL;
-    rf_status status = RF_OK;
-    RF_TRY_DONE(rf_path_join(folder, "config.json", &path, error));
-    RF_TRY_DONE(rf_config_to_json(config, &object, error));
-    RF_TRY_DONE(rf_json_write(path, object, error));
-done:
-    json_decref(object);
-    rf_release(path);
-    return status;
-}

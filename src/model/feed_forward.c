@@ -99,21 +99,17 @@ static rf_status feed_forward_forward(rf_pass *pass, int64_t layer, const rf_ten
     return RF_OK;
 }
 
-/* weight_gradient += y_gradient^T x; bias_gradient += column sums of y_gradient. */
-static rf_status linear_gradients(rf_pass *pass, const rf_tensor *y_gradient, const rf_tensor *x,
-                                  rf_tensor weight_gradient, rf_tensor bias_gradient,
-                                  rf_error *error)
+/* weight_gradient += y_gradient^T x */
+static rf_status weight_gradient(rf_pass *pass, const rf_tensor *y_gradient, const rf_tensor *x,
+                                 rf_tensor gradient, rf_error *error)
 {
-    RF_TRY(rf_op_gemm(&pass->context,
+    return rf_op_gemm(&pass->context,
                       &(rf_gemm){.a = rf_matrix_of(y_gradient),
                                  .b = rf_matrix_of(x),
-                                 .c = rf_matrix_of(&weight_gradient),
+                                 .c = rf_matrix_of(&gradient),
                                  .transpose_a = true,
                                  .accumulate = true},
-                      error));
-    return rf_op_reduce(
-        &pass->context,
-        &(rf_reduce){.kind = RF_REDUCE_COLUMN_SUM, .x = *y_gradient, .y = bias_gradient}, error);
+                      error);
 }
 
 /* x_gradient = y_gradient W */
@@ -153,37 +149,50 @@ static rf_status undo_slice(rf_pass *pass, int64_t layer, rf_row_slice slice,
                : outer(pass, layer, slice, &b->activated, accumulator, RF_RESIDUAL_SUBTRACT, error);
 }
 
+/* The gradient of u from that of the activated values, both in g, and that of the inner bias. */
+static rf_status activation_backward(rf_pass *pass, int64_t layer, rf_row_slice slice,
+                                     const buffers *b, rf_error *error)
+{
+    const rf_tensor bias_gradient = rf_pass_gradient(pass, RF_PARAMETER_INNER_BIAS, layer, 0);
+    const bool drops = rf_pass_drops(pass) && !is_relu(pass); /* in a pass of its own */
+    RF_TRY(rf_op_activate_backward(
+        &pass->context,
+        &(rf_activate_backward){.x = b->u,
+                                .y_gradient = b->g,
+                                .x_gradient = b->g,
+                                .kind = pass->config->activation,
+                                .factor = backward_factor(pass),
+                                .bias_gradient = drops ? (rf_tensor){0} : bias_gradient},
+        error));
+    if (!drops) {
+        return RF_OK;
+    }
+    RF_TRY(rf_pass_dropout(pass, &b->g, RF_PURPOSE_FEED_FORWARD_INNER_DROPOUT, layer, slice.first,
+                           error));
+    return rf_pass_sum_columns(pass, &b->g, bias_gradient, error);
+}
+
 static rf_status backward_slice(rf_pass *pass, int64_t layer, rf_row_slice slice, buffers *b,
                                 const rf_tensor *context, const rf_tensor *accumulator_gradient,
                                 const rf_tensor *context_gradient, rf_error *error)
 {
-    rf_context *ops = &pass->context;
     rf_tensor incoming;
-    RF_TRY(rf_pass_incoming(pass, accumulator_gradient, slice,
-                            RF_PURPOSE_FEED_FORWARD_OUTPUT_DROPOUT, layer, &incoming, error));
-    RF_TRY(linear_gradients(pass, &incoming, &b->activated,
-                            rf_pass_gradient(pass, RF_PARAMETER_OUTER_WEIGHT, layer, 0),
-                            rf_pass_gradient(pass, RF_PARAMETER_OUTER_BIAS, layer, 0), error));
+    RF_TRY(rf_pass_incoming(
+        pass, accumulator_gradient, slice, RF_PURPOSE_FEED_FORWARD_OUTPUT_DROPOUT, layer,
+        rf_pass_gradient(pass, RF_PARAMETER_OUTER_BIAS, layer, 0), &incoming, error));
+    RF_TRY(weight_gradient(pass, &incoming, &b->activated,
+                           rf_pass_gradient(pass, RF_PARAMETER_OUTER_WEIGHT, layer, 0), error));
     RF_TRY(linear_input_gradient(
         pass, &incoming, rf_pass_weight(pass, RF_PARAMETER_OUTER_WEIGHT, layer, 0), &b->g, error));
-    RF_TRY(rf_op_activate_backward(ops,
-                                   &(rf_activate_backward){.x = b->u,
-                                                           .y_gradient = b->g,
-                                                           .x_gradient = b->g,
-                                                           .kind = pass->config->activation,
-                                                           .factor = backward_factor(pass)},
-                                   error));
-    if (!is_relu(pass)) {
-        RF_TRY(rf_pass_dropout(pass, &b->g, RF_PURPOSE_FEED_FORWARD_INNER_DROPOUT, layer,
-                               slice.first, error));
-    }
-    RF_TRY(linear_gradients(pass, &b->g, &b->x,
-                            rf_pass_gradient(pass, RF_PARAMETER_INNER_WEIGHT, layer, 0),
-                            rf_pass_gradient(pass, RF_PARAMETER_INNER_BIAS, layer, 0), error));
+    RF_TRY(activation_backward(pass, layer, slice, b, error));
+    RF_TRY(weight_gradient(pass, &b->g, &b->x,
+                           rf_pass_gradient(pass, RF_PARAMETER_INNER_WEIGHT, layer, 0), error));
     RF_TRY(linear_input_gradient(
         pass, &b->g, rf_pass_weight(pass, RF_PARAMETER_INNER_WEIGHT, layer, 0), &b->x, error));
-    return rf_pass_norm_backward(pass, context, slice, RF_PARAMETER_FEED_FORWARD_NORM_GAIN, layer,
-                                 &b->x, context_gradient, error);
+    rf_layer_norm_backward norm = rf_pass_norm_backward(
+        pass, context, slice, RF_PARAMETER_FEED_FORWARD_NORM_GAIN, layer, context_gradient);
+    norm.y_gradient = b->x;
+    return rf_op_layer_norm_backward(&pass->context, &norm, error);
 }
 
 static rf_status feed_forward_backward(rf_pass *pass, int64_t layer, const rf_tensor *accumulator,

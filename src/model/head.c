@@ -10,7 +10,7 @@ static rf_status no_forward(rf_pass *pass, const rf_tensor streams[2], rf_error 
     return RF_OK;
 }
 
-const rf_head rf_head_bare = {no_forward, NULL};
+static const rf_head bare = {no_forward, NULL};
 
 const rf_head *rf_head_of(const rf_config *config)
 {
@@ -23,7 +23,7 @@ const rf_head *rf_head_of(const rf_config *config)
     case RF_CLASS_ANSWERER:
         return &rf_head_answer;
     case RF_CLASS_BARE:
-        return &rf_head_bare;
+        return &bare;
     default:
         return &rf_head_lm;
     }

@@ -18,7 +18,6 @@ extern const rf_head rf_head_lm;       /* causal and masked */
 extern const rf_head rf_head_classify; /* sequence classification */
 extern const rf_head rf_head_both;     /* a language model's and a classifier's */
 extern const rf_head rf_head_answer;   /* question answering */
-extern const rf_head rf_head_bare;     /* nothing */
 const rf_head *rf_head_of(const rf_config *config);
 
 /* How many losses a batch has: tokens, sequences, labels, or starts and ends. */

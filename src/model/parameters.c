@@ -132,11 +132,6 @@ static const struct head_words {
     [RF_PARAMETER_SPAN_BIAS] = {"qa_outputs.", "bias"},
 };
 
-bool rf_parameter_is_of_head(rf_parameter_role role)
-{
-    return role >= RF_PARAMETER_HEAD_WEIGHT;
-}
-
 bool rf_parameter_optional_role(const char *name, rf_parameter_role *role)
 {
     if (strcmp(without_prefix(name), token_types) == 0) {

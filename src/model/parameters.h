@@ -77,8 +77,6 @@ const rf_parameter *rf_parameters_find(const rf_parameters *parameters, rf_param
                                        int64_t layer, int axis);
 const rf_parameter *rf_parameters_named(const rf_parameters *parameters,
                                         const char *name); /* with or without "reformer." */
-/* Of a head, not of the model below it. */
-bool rf_parameter_is_of_head(rf_parameter_role role);
 /* The role of what a model of another class may have or lack, by its name (with or without
  * "reformer."), whatever the table describes: a head's parameter, or the table of token types;
  * false: neither. */

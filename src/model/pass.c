@@ -64,42 +64,68 @@ rf_status rf_pass_take_f32(rf_pass *pass, const char *what, int64_t rows, int64_
     return rf_workspace_take_2(pass->context.workspace, what, RF_F32, rows, columns, tensor, error);
 }
 
-static rf_status drop(rf_pass *pass, const rf_tensor *x, const rf_tensor *y, rf_purpose purpose,
-                      int64_t layer, int64_t first_row, rf_error *error)
+bool rf_pass_drops(const rf_pass *pass)
 {
-    return rf_op_dropout(&pass->context,
-                         &(rf_dropout){.x = *x,
-                                       .y = *y,
-                                       .probability = (float)pass->config->hidden_dropout,
-                                       .key = rf_pass_key(pass, purpose, layer),
-                                       .first_row = pass->first_sample * pass->length + first_row},
-                         error);
+    return pass->dropout && pass->config->hidden_dropout > 0.0;
+}
+
+static rf_dropout dropout_of(const rf_pass *pass, const rf_tensor *x, rf_purpose purpose,
+                             int64_t layer, int64_t first_row)
+{
+    return (rf_dropout){.x = *x,
+                        .y = *x,
+                        .probability = (float)pass->config->hidden_dropout,
+                        .key = rf_pass_key(pass, purpose, layer),
+                        .first_row = pass->first_sample * pass->length + first_row};
 }
 
 rf_status rf_pass_dropout(rf_pass *pass, const rf_tensor *x, rf_purpose purpose, int64_t layer,
                           int64_t first_row, rf_error *error)
 {
-    if (!pass->dropout || pass->config->hidden_dropout <= 0.0) {
+    if (!rf_pass_drops(pass)) {
         return RF_OK;
     }
-    return drop(pass, x, x, purpose, layer, first_row, error);
+    const rf_dropout dropout = dropout_of(pass, x, purpose, layer, first_row);
+    return rf_op_dropout(&pass->context, &dropout, error);
+}
+
+rf_status rf_pass_sum_columns(rf_pass *pass, const rf_tensor *x, rf_tensor bias_gradient,
+                              rf_error *error)
+{
+    return rf_op_reduce(&pass->context,
+                        &(rf_reduce){.kind = RF_REDUCE_COLUMN_SUM, .x = *x, .y = bias_gradient},
+                        error);
+}
+
+/* incoming = rows, in the type of activations: a view of them where that is theirs. */
+static rf_status as_activations(rf_pass *pass, const rf_tensor *rows, rf_tensor *incoming,
+                                rf_error *error)
+{
+    if (rows->dtype == pass->compute) {
+        *incoming = *rows;
+        return RF_OK;
+    }
+    RF_TRY(rf_pass_take(pass, "branch gradient", rows->shape[0], rows->shape[1], incoming, error));
+    return rf_op_cast(&pass->context, &(rf_cast){.x = *rows, .y = *incoming}, error);
 }
 
 rf_status rf_pass_incoming(rf_pass *pass, const rf_tensor *stream_gradient, rf_row_slice slice,
-                           rf_purpose purpose, int64_t layer, rf_tensor *incoming, rf_error *error)
+                           rf_purpose purpose, int64_t layer, rf_tensor bias_gradient,
+                           rf_tensor *incoming, rf_error *error)
 {
     rf_tensor rows = rf_tensor_rows(stream_gradient, slice.first, slice.count);
-    bool drops = pass->dropout && pass->config->hidden_dropout > 0.0;
-    if (!drops && rows.dtype == pass->compute) {
-        *incoming = rows;
-        return RF_OK;
+    if (!rf_pass_drops(pass)) {
+        RF_TRY(as_activations(pass, &rows, incoming, error));
+        return rf_tensor_is_absent(&bias_gradient)
+                   ? RF_OK
+                   : rf_pass_sum_columns(pass, incoming, bias_gradient, error);
     }
     RF_TRY(
         rf_pass_take(pass, "branch gradient", slice.count, pass->config->hidden, incoming, error));
-    if (!drops) {
-        return rf_op_cast(&pass->context, &(rf_cast){.x = rows, .y = *incoming}, error);
-    }
-    return drop(pass, &rows, incoming, purpose, layer, slice.first, error);
+    rf_dropout dropout = dropout_of(pass, &rows, purpose, layer, slice.first);
+    dropout.y = *incoming;
+    dropout.bias_gradient = bias_gradient;
+    return rf_op_dropout(&pass->context, &dropout, error);
 }
 
 /* The bias of a norm is declared right after its gain. */
@@ -118,22 +144,19 @@ rf_layer_norm rf_pass_norm(const rf_pass *pass, const rf_tensor *stream, rf_row_
                            .epsilon = (float)pass->config->layer_norm_epsilon};
 }
 
-rf_status rf_pass_norm_backward(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
-                                rf_parameter_role gain, int64_t layer, const rf_tensor *y_gradient,
-                                const rf_tensor *stream_gradient, rf_error *error)
+rf_layer_norm_backward rf_pass_norm_backward(const rf_pass *pass, const rf_tensor *stream,
+                                             rf_row_slice slice, rf_parameter_role gain,
+                                             int64_t layer, const rf_tensor *stream_gradient)
 {
-    return rf_op_layer_norm_backward(
-        &pass->context,
-        &(rf_layer_norm_backward){.x = rf_tensor_rows(stream, slice.first, slice.count),
-                                  .fraction_bits = pass->config->fraction_bits,
-                                  .gain = rf_pass_value(pass, gain, layer, 0),
-                                  .epsilon = (float)pass->config->layer_norm_epsilon,
-                                  .y_gradient = *y_gradient,
-                                  .x_gradient =
-                                      rf_tensor_rows(stream_gradient, slice.first, slice.count),
-                                  .gain_gradient = rf_pass_gradient(pass, gain, layer, 0),
-                                  .bias_gradient = rf_pass_gradient(pass, bias_of(gain), layer, 0)},
-        error);
+    return (rf_layer_norm_backward){
+        .x = rf_tensor_rows(stream, slice.first, slice.count),
+        .fraction_bits = pass->config->fraction_bits,
+        .gain = rf_pass_value(pass, gain, layer, 0),
+        .epsilon = (float)pass->config->layer_norm_epsilon,
+        .x_gradient = rf_tensor_rows(stream_gradient, slice.first, slice.count),
+        .gain_gradient = rf_pass_gradient(pass, gain, layer, 0),
+        .bias_gradient = rf_pass_gradient(pass, bias_of(gain), layer, 0),
+        .bias = rf_pass_value(pass, bias_of(gain), layer, 0)};
 }
 
 static rf_residual residual_of(const rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,

@@ -86,18 +86,24 @@ RF_MUST_CHECK rf_status rf_pass_dropout(rf_pass *pass, const rf_tensor *x, rf_pu
                                         int64_t layer, int64_t first_row, rf_error *error);
 /* The gradient of a branch's output: rows of the stream's, in the type of activations and behind
  * the branch's dropout. A view of the stream's gradient where neither changes it, else in memory
- * of the workspace. */
+ * of the workspace. Its column sums are added to bias_gradient, unless that is absent. */
 RF_MUST_CHECK rf_status rf_pass_incoming(rf_pass *pass, const rf_tensor *stream_gradient,
                                          rf_row_slice slice, rf_purpose purpose, int64_t layer,
-                                         rf_tensor *incoming, rf_error *error);
+                                         rf_tensor bias_gradient, rf_tensor *incoming,
+                                         rf_error *error);
+/* bias_gradient [width] += column sums of x [rows, width]. */
+RF_MUST_CHECK rf_status rf_pass_sum_columns(rf_pass *pass, const rf_tensor *x,
+                                            rf_tensor bias_gradient, rf_error *error);
+/* Is there any hidden dropout in this pass? */
+bool rf_pass_drops(const rf_pass *pass);
 /* The norm of a branch over rows of a stream; y [count, hidden] is left for the caller to fill. */
 rf_layer_norm rf_pass_norm(const rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
                            rf_parameter_role gain, int64_t layer);
-/* Its backward: adds to rows of stream_gradient and to the gradients of gain and bias. */
-RF_MUST_CHECK rf_status rf_pass_norm_backward(rf_pass *pass, const rf_tensor *stream,
-                                              rf_row_slice slice, rf_parameter_role gain,
-                                              int64_t layer, const rf_tensor *y_gradient,
-                                              const rf_tensor *stream_gradient, rf_error *error);
+/* Its backward, which adds to rows of stream_gradient and to the gradients of gain and bias; y (as
+ * above, or absent) and y_gradient are left for the caller to fill. */
+rf_layer_norm_backward rf_pass_norm_backward(const rf_pass *pass, const rf_tensor *stream,
+                                             rf_row_slice slice, rf_parameter_role gain,
+                                             int64_t layer, const rf_tensor *stream_gradient);
 /* rows of stream = value, with the overflow flag of the embedding. */
 RF_MUST_CHECK rf_status rf_pass_start(rf_pass *pass, const rf_tensor *stream, rf_row_slice slice,
                                       const rf_tensor *value, rf_error *error);

@@ -208,6 +208,18 @@ static rf_status check_activate(const rf_check_scope *scope, const void *argumen
     return rf_check_range(scope, "kind", (int64_t)activate->kind, 0, RF_ACTIVATION_COUNT - 1);
 }
 
+/* The optional column sums of what is like x. */
+static rf_status check_bias_gradient(const rf_check_scope *scope, const rf_tensor *bias_gradient,
+                                     const rf_tensor *x)
+{
+    if (rf_tensor_is_absent(bias_gradient)) {
+        return RF_OK;
+    }
+    RF_TRY(rf_check_free(scope, "x", x, RF_CHECK_REAL, 2));
+    return rf_check_like(scope, "bias_gradient", bias_gradient,
+                         rf_tensor_1(NULL, RF_F32, x->shape[1]), "x", x);
+}
+
 static rf_status check_activate_backward(const rf_check_scope *scope, const void *arguments)
 {
     const rf_activate_backward *backward = arguments;
@@ -215,6 +227,7 @@ static rf_status check_activate_backward(const rf_check_scope *scope, const void
     RF_TRY(rf_check_free(scope, "x", x, RF_CHECK_REAL, 0));
     RF_TRY(rf_check_like(scope, "y_gradient", &backward->y_gradient, *x, "x", x));
     RF_TRY(rf_check_like(scope, "x_gradient", &backward->x_gradient, *x, "x", x));
+    RF_TRY(check_bias_gradient(scope, &backward->bias_gradient, x));
     return rf_check_range(scope, "kind", (int64_t)backward->kind, 0, RF_ACTIVATION_COUNT - 1);
 }
 
@@ -231,6 +244,7 @@ static rf_status check_dropout(const rf_check_scope *scope, const void *argument
     const rf_dropout *dropout = arguments;
     RF_TRY(rf_check_free(scope, "x", &dropout->x, RF_CHECK_REAL, 2));
     RF_TRY(rf_check_shape(scope, "y", &dropout->y, RF_CHECK_REAL, dropout->x, "x", &dropout->x));
+    RF_TRY(check_bias_gradient(scope, &dropout->bias_gradient, &dropout->x));
     RF_TRY(rf_check_range(scope, "first_row", dropout->first_row, 0, INT64_MAX));
     return rf_check_probability(scope, (double)dropout->probability);
 }
@@ -394,6 +408,11 @@ static rf_status check_layer_norm_backward(const rf_check_scope *scope, const vo
     RF_TRY(rf_check_shape(scope, "y_gradient", &back->y_gradient, RF_CHECK_REAL,
                           rf_tensor_2(NULL, RF_F32, x->shape[0], width), "x", x));
     RF_TRY(rf_check_shape(scope, "x_gradient", &back->x_gradient, RF_CHECK_REAL, *x, "x", x));
+    if (!rf_tensor_is_absent(&back->y)) {
+        RF_TRY(rf_check_like(scope, "bias", &back->bias, columns, "x", x));
+        RF_TRY(
+            rf_check_like(scope, "y", &back->y, back->y_gradient, "y_gradient", &back->y_gradient));
+    }
     if (rf_tensor_is_absent(x2)) {
         return RF_OK;
     }

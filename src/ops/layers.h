@@ -70,7 +70,9 @@ typedef struct rf_activate {
 typedef struct rf_activate_backward {
     rf_tensor x, y_gradient, x_gradient;
     rf_activation kind;
-    float factor; /* 1, or of a dropout whose mask the output x shows */
+    float factor;            /* 1, or of a dropout whose mask the output x shows */
+    rf_tensor bias_gradient; /* optional [width] f32: column sums of x_gradient [rows, width] as
+                                written; accumulates */
 } rf_activate_backward;
 
 /* y = a + factor * b, elementwise; y may be a or b. f32. */
@@ -88,6 +90,7 @@ typedef struct rf_dropout {
     float probability; /* 0 <= probability < 1 */
     rf_random_key key;
     int64_t first_row;
+    rf_tensor bias_gradient; /* optional [width] f32: column sums of y as written; accumulates */
 } rf_dropout;
 
 /* ---- residual: the two reversible streams ------------------------------------------------ */
@@ -167,7 +170,9 @@ typedef struct rf_layer_norm {
     rf_tensor y;
 } rf_layer_norm;
 /* Recomputes mean and deviation from x. y_gradient is real. x_gradient and x2_gradient (real, of
- * one type) accumulate, or are written if `write`; gain_gradient and bias_gradient accumulate. */
+ * one type) accumulate, or are written if `write`; gain_gradient and bias_gradient accumulate. y is
+ * optional, of y_gradient's type: rf_layer_norm's y once more, which then needs the bias; it may
+ * not be y_gradient. */
 typedef struct rf_layer_norm_backward {
     rf_tensor x, x2;
     int fraction_bits;
@@ -177,6 +182,7 @@ typedef struct rf_layer_norm_backward {
     rf_tensor x_gradient, x2_gradient;
     bool write;
     rf_tensor gain_gradient, bias_gradient;
+    rf_tensor bias, y;
 } rf_layer_norm_backward;
 
 /* ---- project: matrix products between two states of a stream ----------------------------- */

@@ -458,7 +458,8 @@ static rf_status finish(rf_trainer *trainer, end_reason why, rf_error *error)
     return RF_OK;
 }
 
-rf_status rf_trainer_loop(rf_trainer *trainer, rf_train_result *result, rf_error *error)
+/* Steps and saves until the end or a reason to stop; fills *result. */
+static rf_status loop(rf_trainer *trainer, rf_train_result *result, rf_error *error)
 {
     const rf_train_state *state = &trainer->state;
     end_reason why = GOING_ON;
@@ -490,7 +491,7 @@ rf_status rf_trainer_run(const rf_train_options *options, const rf_trainer_hooks
     *out = (rf_train_result){0};
     rf_status status = rf_trainer_open(&trainer, options, hooks, error);
     if (status == RF_OK) {
-        status = rf_trainer_loop(&trainer, out, error);
+        status = loop(&trainer, out, error);
     }
     rf_trainer_clear(&trainer);
     return status;

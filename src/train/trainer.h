@@ -82,9 +82,6 @@ typedef struct rf_trainer {
 RF_MUST_CHECK rf_status rf_trainer_open(rf_trainer *trainer, const rf_train_options *options,
                                         const rf_trainer_hooks *hooks, rf_error *error);
 void rf_trainer_clear(rf_trainer *trainer);
-/* Steps and saves until the end or a reason to stop; fills *result. */
-RF_MUST_CHECK rf_status rf_trainer_loop(rf_trainer *trainer, rf_train_result *result,
-                                        rf_error *error);
 
 /* setup_text.c: the tokenizer, which may set the model's vocabulary, and the texts as tokens. */
 RF_MUST_CHECK rf_status rf_trainer_load_tokenizer(rf_trainer *trainer, rf_error *error);

@@ -1,5 +1,6 @@
 /* Folders: create with parents, list, find by pattern, remove with content but without following
  * links. */
+#include "no_memory.h"
 #include "support.h"
 
 #include "base/file.h"
@@ -137,13 +138,6 @@ static void test_remove(void **state)
     rf_release(link);
     rf_release(doomed);
     rf_release(kept);
-}
-
-static bool fail_after(void *user, size_t size)
-{
-    int *left = user;
-    (void)size;
-    return (*left)-- != 0;
 }
 
 static void test_no_memory(void **state)

@@ -36,13 +36,13 @@ done
 
 # Defaults, and the environment's value where one is set.
 expect 0 train --help
-says out "updates in all [1000]"
+says out "updates in total [1000]"
 REFORMER_STEPS=7 "$program" train --help >"$work/out"
-says out "updates in all [7, from REFORMER_STEPS]"
+says out "updates in total [7, from REFORMER_STEPS]"
 
 expect 0 generate --help
 says out "[no-]early-stopping"
-says out "end a search"
+says out "end a beam search"
 
 # Who won.
 printf '{"model": {"hidden_size": 8}, "train": {"steps": 30, "batch": 3, "length": 300}}' >"$work/c.json"

@@ -1,4 +1,5 @@
 /* Words of texts of any bytes, and their counts. */
+#include "no_memory.h"
 #include "support.h"
 
 #include "base/memory.h"
@@ -81,13 +82,6 @@ static void test_count(void **state)
 }
 
 /* As many as make the table grow; whichever allocation fails, nothing is lost. */
-static bool allow(void *user, size_t size)
-{
-    int *left = user;
-    (void)size;
-    return (*left)-- != 0;
-}
-
 static void test_many(void **state)
 {
     (void)state;
@@ -104,7 +98,7 @@ static void test_many(void **state)
     for (int n = 0; status != RF_OK; n++) {
         int left = n;
         rf_words words = {0};
-        rf_memory_set_hook(allow, &left);
+        rf_memory_set_hook(fail_after, &left);
         status = rf_words_add_all(&words, (const uint8_t *)text, size, NULL);
         status = status == RF_OK ? rf_words_add_all(&words, (const uint8_t *)text, size / 2, NULL)
                                  : status;

@@ -183,12 +183,12 @@ static double score_alone(rf_model *model, const collected_text *text)
     return sum;
 }
 
-/* Rows change places in almost every step, with keys, values and lists. */
-static void test_beams_of_lsh_layers_keep_their_past(void **state)
+/* Rows change places in almost every step, with keys, values, lists and buckets. */
+static void check_lsh_layers(rf_lsh_options lsh_options)
 {
-    (void)state;
     static collector got;
     rf_model *model = create_byte_model("[\"lsh\", \"local\", \"lsh\"]");
+    model->config.lsh_options = lsh_options;
     rf_generate_options options = collecting(&got, prompt, 40);
     options.beams = 5;
     options.samples = 5;
@@ -202,6 +202,13 @@ static void test_beams_of_lsh_layers_keep_their_past(void **state)
         assert_true(i == 0 || got.texts[i].end.score <= got.texts[i - 1].end.score);
     }
     rf_model_destroy(model);
+}
+
+static void test_beams_of_lsh_layers_keep_their_past(void **state)
+{
+    (void)state;
+    check_lsh_layers((rf_lsh_options){.across_rounds = true});
+    check_lsh_layers((rf_lsh_options){.paper = true, .same_bucket = true, .corrected = true});
 }
 
 static void expect_refusal(rf_model *model, const rf_generate_options *options, const char *words)

@@ -1,4 +1,5 @@
 /* Charts: ticks and places in the SVG text, data that hurts, escaping, and the PNG's signature. */
+#include "no_memory.h"
 #include "support.h"
 
 #include "base/file.h"
@@ -187,13 +188,6 @@ static void test_files(void **state)
     assert_non_null(strstr(problem.message, ".svg or .png"));
     rf_release(png_path);
     rf_release(svg_path);
-}
-
-static bool fail_after(void *user, size_t size)
-{
-    int *left = user;
-    (void)size;
-    return (*left)-- != 0;
 }
 
 static void test_no_memory(void **state)

@@ -1,5 +1,6 @@
 /* Plain and compressed files, made by the libraries themselves; several members, limits, damage,
  * and builds without a library. */
+#include "no_memory.h"
 #include "support.h"
 
 #include "base/file.h"
@@ -194,13 +195,6 @@ static void test_formats(void **state)
             check_lacking(&formats[i]);
         }
     }
-}
-
-static bool fail_after(void *user, size_t size)
-{
-    int *left = user;
-    (void)size;
-    return (*left)-- != 0;
 }
 
 static void test_no_memory(void **state)

@@ -1,10 +1,11 @@
 /* Writing: bytes as the format says, what is written reads back, conversion, shards, and faults
  * after which the old file is whole. */
+#include "no_memory.h"
 #include "support.h"
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "io/safetensors.h"
+#include "io/weights.h"
 
 #include <errno.h>
 #include <string.h>
@@ -165,7 +166,7 @@ static bool has(const char *folder, const char *name)
 static void check_model(const char *folder)
 {
     rf_safetensors *file = NULL;
-    assert_ok(rf_safetensors_open_model(folder, &file, error));
+    assert_ok(rf_weights_open(folder, &file, error));
     assert_int_equal(rf_safetensors_count(file), 4);
     check_items(file);
     rf_safetensors_close(file);
@@ -240,7 +241,7 @@ static void check_old_is_whole(const char *folder)
 {
     rf_safetensors *file = NULL;
     float value = 0.0F;
-    assert_ok(rf_safetensors_open_model(folder, &file, error));
+    assert_ok(rf_weights_open(folder, &file, error));
     assert_int_equal(rf_safetensors_count(file), 1);
     assert_ok(rf_safetensors_read_f32(rf_safetensors_find(file, "old"), &value, 1, error));
     assert_true(value == 1.0F);
@@ -273,13 +274,6 @@ static void test_faults(void **state)
         check_old_is_whole(folder);
     }
     rf_release(folder);
-}
-
-static bool fail_after(void *user, size_t size)
-{
-    int *left = user;
-    (void)size;
-    return (*left)-- != 0;
 }
 
 static void test_no_memory(void **state)

@@ -1,6 +1,8 @@
 /* The small configuration of these tests, and changes of single keys. */
 #include "config_support.h"
 
+#include "io/json.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -63,4 +65,15 @@ rf_config make_config(const char *change)
     rf_config config;
     assert_ok(parse_changed_config(change, RF_CONFIG_OURS, NULL, &config, error));
     return config;
+}
+
+void save_config(const rf_config *config, const char *folder)
+{
+    char path[4200];
+    json_t *object = NULL;
+    int length = snprintf(path, sizeof path, "%s/config.json", folder);
+    assert_true(length > 0 && (size_t)length < sizeof path);
+    assert_ok(rf_config_to_json(config, &object, error));
+    assert_ok(rf_json_write(path, object, error));
+    json_decref(object);
 }

@@ -18,6 +18,8 @@ void hear(void *user, rf_log_level level, const char *message);
 
 rf_status parse_changed_config(const char *change, rf_config_origin origin, heard *said,
                                rf_config *config, rf_error *error);
+/* FOLDER/config.json */
+void save_config(const rf_config *config, const char *folder);
 /* parse_changed_config, which must succeed. */
 rf_config make_config(const char *change);
 

@@ -1,6 +1,7 @@
 /* Every rule of a configuration: status and message; defaults; lengths; the automatic bucket rule;
  * writing what was read. */
 #include "config_support.h"
+#include "no_memory.h"
 
 #include "base/memory.h"
 
@@ -507,7 +508,7 @@ static void test_copy_and_files(void **state)
     assert_ok(rf_config_copy(&config, &copy, error));
     assert_ptr_not_equal(copy.kinds, config.kinds);
     rf_config_clear(&config);
-    assert_ok(rf_config_save(&copy, folder, error));
+    save_config(&copy, folder);
     assert_ok(rf_config_load(folder, NULL, &config, error));
     assert_int_equal(config.training_length, 96);
     assert_int_equal(config.kinds[1], RF_LAYER_LSH);
@@ -520,13 +521,6 @@ static void test_copy_and_files(void **state)
 }
 
 /* The n-th allocation of ours fails, for every n: the right status, nothing kept. */
-static bool fail_at(void *user, size_t size)
-{
-    int *left = user;
-    (void)size;
-    return (*left)-- != 0;
-}
-
 static void test_no_memory(void **state)
 {
     (void)state;
@@ -536,7 +530,7 @@ static void test_no_memory(void **state)
         int left = n;
         rf_config config;
         json_t *object = changed_config("{}");
-        rf_memory_set_hook(fail_at, &left);
+        rf_memory_set_hook(fail_after, &left);
         rf_status status =
             rf_config_parse("config.json", object, RF_CONFIG_OURS, NULL, &config, NULL);
         rf_memory_set_hook(NULL, NULL);

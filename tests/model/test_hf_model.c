@@ -1,10 +1,11 @@
 /* Model directories of Hugging Face: reading real ones, every fault of a file by name, writing and
  * reading again. */
 #include "config_support.h"
+#include "no_memory.h"
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "io/safetensors.h"
+#include "io/weights.h"
 #include "model/hf_model.h"
 
 #include <math.h>
@@ -60,7 +61,7 @@ static void test_load_real(void **state)
         (void)snprintf(folder, sizeof folder, "%s/tests/vectors/%s", RF_SOURCE_FOLDER, names[i]);
         assert_ok(load(folder, RF_HEAD_BIAS_AUTO, &model, error));
         assert_false(model.applies_bias); /* written by transformers 5 */
-        assert_ok(rf_safetensors_open_model(folder, &file, error));
+        assert_ok(rf_weights_open(folder, &file, error));
         assert_int_equal(rf_safetensors_count(file), model.parameters.items_count);
         for (int64_t j = 0; j < model.parameters.items_count; j++) {
             const rf_parameter *item = &model.parameters.items[j];
@@ -185,7 +186,7 @@ static const char *write_crafted(const crafted *file)
     (void)snprintf(folder, sizeof folder, "%s/crafted-%d", test_folder(), number++);
     (void)snprintf(path, sizeof path, "%s/model.safetensors", folder);
     assert_ok(rf_folder_create(folder, error));
-    assert_ok(rf_config_save(&file->config, folder, error));
+    save_config(&file->config, folder);
     assert_ok(rf_safetensors_write(path, file->items, file->count, NULL, 0, error));
     return folder;
 }
@@ -322,7 +323,7 @@ static void test_no_weights(void **state)
     char folder[512];
     (void)snprintf(folder, sizeof folder, "%s/empty", test_folder());
     assert_ok(rf_folder_create(folder, error));
-    assert_ok(rf_config_save(&file.config, folder, error));
+    save_config(&file.config, folder);
     assert_int_equal(load(folder, RF_HEAD_BIAS_AUTO, &model, &fault), RF_ERR_FILE);
     assert_non_null(strstr(fault.message, "model.safetensors"));
     unload(&model);
@@ -536,13 +537,6 @@ static void test_config_of_transformers_is_kept(void **state)
     unload(&model);
 }
 
-static bool fail_at(void *user, size_t size)
-{
-    int *left = user;
-    (void)size;
-    return (*left)-- != 0;
-}
-
 static void test_no_memory(void **state)
 {
     (void)state;
@@ -554,7 +548,7 @@ static void test_no_memory(void **state)
     for (int n = 0; n < 1000 && !succeeded; n++) {
         int left = n;
         loaded model;
-        rf_memory_set_hook(fail_at, &left);
+        rf_memory_set_hook(fail_after, &left);
         rf_status status = load(folder, RF_HEAD_BIAS_AUTO, &model, NULL);
         rf_memory_set_hook(NULL, NULL);
         succeeded = status == RF_OK;

@@ -1,6 +1,7 @@
 /* A layer by itself against the oracle in double, its gradients against differences of the oracle
  * with the buckets held, and what it refuses. */
 #include "devices.h"
+#include "no_memory.h"
 
 #include "base/memory.h"
 #include "model/layer.h"
@@ -324,13 +325,6 @@ static void test_refusals(void **state)
     rf_layer_destroy(layer);
 }
 
-static bool allow(void *user, size_t size)
-{
-    int *left = user;
-    (void)size;
-    return (*left)-- != 0;
-}
-
 static void test_memory(void **state)
 {
     (void)state;
@@ -343,7 +337,7 @@ static void test_memory(void **state)
         int left = n;
         rf_layer *layer = NULL;
         assert_true(n < 1000);
-        rf_memory_set_hook(allow, &left);
+        rf_memory_set_hook(fail_after, &left);
         status = rf_layer_create(&options, &layer, NULL);
         if (status == RF_OK) {
             status = rf_layer_forward(layer, a->x, NULL, 1, 30, a->y, NULL);

@@ -1,6 +1,7 @@
 /* The table of parameters: names, shapes, counts of two published models, layout of a block, first
  * values. */
 #include "config_support.h"
+#include "no_memory.h"
 
 #include "base/memory.h"
 #include "model/parameters.h"
@@ -307,13 +308,6 @@ static void test_first_values_are_keyed(void **state)
     rf_config_clear(&config);
 }
 
-static bool fail_at(void *user, size_t size)
-{
-    int *left = user;
-    (void)size;
-    return (*left)-- != 0;
-}
-
 static void test_no_memory(void **state)
 {
     (void)state;
@@ -322,7 +316,7 @@ static void test_no_memory(void **state)
     for (int n = 0; n < 31; n++) { /* the table and 30 names */
         int left = n;
         rf_parameters parameters;
-        rf_memory_set_hook(fail_at, &left);
+        rf_memory_set_hook(fail_after, &left);
         rf_status status = rf_parameters_create(&config, &parameters, NULL);
         rf_memory_set_hook(NULL, NULL);
         assert_int_equal(status, RF_ERR_MEMORY);

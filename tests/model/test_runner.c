@@ -1,6 +1,7 @@
 /* A whole model in a runner: exact reversal, same bits whatever the threads, slices and
  * accumulation that change nothing, gradients along a random direction, memory that does not grow
  * with depth, steps that do not allocate. */
+#include "no_memory.h"
 #include "support.h"
 
 #include "base/memory.h"
@@ -331,13 +332,6 @@ static void test_steps_do_not_allocate(void **state)
     close_run(&r);
 }
 
-static bool fail_at(void *user, size_t size)
-{
-    (void)size;
-    int64_t *left = user;
-    return (*left)-- != 0;
-}
-
 /* Every allocation of creation fails once: a status, no leak (the sanitizer build sees those), and
  * the next try works. */
 static void test_creation_without_memory(void **state)
@@ -346,11 +340,11 @@ static void test_creation_without_memory(void **state)
     rf_model *model = small_model_create(&small_model_default, 1);
     rf_runner_options options = {.batch = 1, .length = 64, .training = true};
     bool succeeded = false;
-    for (int64_t n = 0; !succeeded; n++) {
-        int64_t left = n;
+    for (int n = 0; !succeeded; n++) {
+        int left = n;
         rf_runner *runner = NULL;
         rf_error error = {0};
-        rf_memory_set_hook(fail_at, &left);
+        rf_memory_set_hook(fail_after, &left);
         rf_status status = rf_runner_create(model, &options, &runner, &error);
         rf_memory_set_hook(NULL, NULL);
         succeeded = status == RF_OK;

@@ -227,6 +227,11 @@ static void test_save_and_load(void **state)
     assert_ok(rf_model_save(model, test_folder(), NULL, error));
     assert_ok(rf_model_load(test_folder(), &options, &again, error));
     assert_true(again->config.standard_residual);
+    assert_int_equal(rf_model_parameter_count(again), rf_model_parameter_count(model));
+    char *text = NULL;
+    assert_ok(rf_model_config_text(again, &text, error));
+    assert_non_null(strstr(text, "\"residual\": \"standard\""));
+    rf_text_release(text);
     assert_ok(rf_model_logits(model, ids, NULL, BATCH, LENGTH, LENGTH - 1, 1, logits[0], error));
     assert_ok(rf_model_logits(again, ids, NULL, BATCH, LENGTH, LENGTH - 1, 1, logits[1], error));
     assert_memory_equal(logits[0], logits[1], sizeof logits[0]);

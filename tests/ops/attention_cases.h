@@ -39,6 +39,13 @@ typedef struct attention_case {
     bool whole, corrected, zero_rows, exact;
 } attention_case;
 
+/* For rows of the tables: the sizes of a plan, and the options of the paper's attention. */
+#define SHAPE(BATCH, HEADS, PARTS, LENGTH, SLOTS, BLOCK, WIDTH)                                    \
+    .batch = (BATCH), .heads = (HEADS), .parts = (PARTS), .length = (LENGTH), .slots = (SLOTS),    \
+    .block = (BLOCK), .width = (WIDTH)
+#define AS_THE_PAPER                                                                               \
+    .last_resort = true, .normalise = true, .corrected = true, .exact = true, .zero_rows = true
+
 enum {
     ATTENTION_WRITTEN = 50,
     ATTENTION_PAPER = 31,

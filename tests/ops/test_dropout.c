@@ -28,14 +28,36 @@ static void build(check_state *check)
     }
 }
 
-static rf_status run(rf_context *context, const check_state *check, rf_error *error)
+static rf_dropout dropout_of(const check_state *check)
 {
     const dropout_shape *s = check->which->parameters;
-    rf_dropout dropout = {.x = check_tensor(check, X),
-                          .y = check_tensor(check, s->in_place ? X : Y),
-                          .probability = s->probability,
-                          .key = key,
-                          .first_row = s->first_row};
+    return (rf_dropout){.x = check_tensor(check, X),
+                        .y = check_tensor(check, s->in_place ? X : Y),
+                        .probability = s->probability,
+                        .key = key,
+                        .first_row = s->first_row};
+}
+
+static rf_status run(rf_context *context, const check_state *check, rf_error *error)
+{
+    const rf_dropout dropout = dropout_of(check);
+    return rf_op_dropout(context, &dropout, error);
+}
+
+/* The same with column sums of what is written, in the last buffer. */
+static void build_summed(check_state *check)
+{
+    const dropout_shape *s = check->which->parameters;
+    build(check);
+    check_buffer sums = check_vector("bias_gradient", CHECK_UPDATED, s->width, -1, 1);
+    sums.tolerance = s->bf16 || s->bf16_y ? 1e-2 : 1e-5; /* of rounded numbers */
+    check_add(check, &sums);
+}
+
+static rf_status run_summed(rf_context *context, const check_state *check, rf_error *error)
+{
+    rf_dropout dropout = dropout_of(check);
+    dropout.bias_gradient = check_tensor(check, check->count - 1);
     return rf_op_dropout(context, &dropout, error);
 }
 
@@ -44,6 +66,16 @@ static void oracle(const check_state *check, double *const *values)
     const dropout_shape *s = check->which->parameters;
     oracle_dropout(&key, (double)s->probability, s->first_row, s->rows, s->width, values[X],
                    values[s->in_place ? X : Y]);
+}
+
+static void oracle_summed(const check_state *check, double *const *values)
+{
+    const dropout_shape *s = check->which->parameters;
+    const double *y = values[s->in_place ? X : Y];
+    oracle(check, values);
+    for (int64_t i = 0; i < s->rows * s->width; i++) {
+        values[check->count - 1][i % s->width] += y[i];
+    }
 }
 
 /* The share that is kept, and that a slice draws the mask of the whole. */
@@ -101,6 +133,9 @@ static void test_rejected(void **state)
     dropout.probability = 1.0F;
     check_rejected(RF_OP_DROPOUT, &dropout, RF_ERR_ARGUMENT, "probability is 1");
     dropout.probability = 0.5F;
+    dropout.bias_gradient = rf_tensor_1(NULL, RF_F32, 3);
+    check_rejected(RF_OP_DROPOUT, &dropout, RF_ERR_ARGUMENT,
+                   "bias_gradient is [3] f32, but x [3, 4] f32 needs [4] f32");
     dropout.x.dtype = RF_BF16;
     dropout.y.dtype = RF_F16;
     check_rejected(RF_OP_DROPOUT, &dropout, RF_ERR_ARGUMENT, "needs [3, 4] f32");
@@ -115,6 +150,7 @@ static const dropout_shape shapes[] = {
     {7, 33, 1, 0.0F, false, true, true},        {0, 7, 0, 0.5F, false, true, true},
     {41, 301, 3, 0.1F, false, false, true},     {40, 32, 3, 0.1F, false, false, true},
     {7, 33, 1, 0.0F, false, false, true},       {41, 33, 3, 0.5F, false, true, false},
+    {700, 132, 3, 0.1F, false, false, true},    {70, 260, 1, 0.0F, true, false, false},
 };
 static const check_case cases[] = {
     {"small", 1, build, run, oracle, &shapes[0]},
@@ -133,6 +169,16 @@ static const check_case cases[] = {
     {"f32 to bf16, whole quads", 14, build, run, oracle, &shapes[13]},
     {"f32 to bf16, copy", 15, build, run, oracle, &shapes[14]},
     {"bf16 to f32", 16, build, run, oracle, &shapes[15]},
+    {"summed, small", 17, build_summed, run_summed, oracle_summed, &shapes[0]},
+    {"summed, large", 18, build_summed, run_summed, oracle_summed, &shapes[1]},
+    {"summed, large in place", 19, build_summed, run_summed, oracle_summed, &shapes[2]},
+    {"summed, copy", 20, build_summed, run_summed, oracle_summed, &shapes[3]},
+    {"summed, copy in place", 21, build_summed, run_summed, oracle_summed, &shapes[17]},
+    {"summed, no rows", 22, build_summed, run_summed, oracle_summed, &shapes[6]},
+    {"summed, bf16 in place", 23, build_summed, run_summed, oracle_summed, &shapes[9]},
+    {"summed, f32 to bf16, whole quads", 24, build_summed, run_summed, oracle_summed, &shapes[16]},
+    {"summed, f32 to bf16, copy", 25, build_summed, run_summed, oracle_summed, &shapes[14]},
+    {"summed, bf16 to f32", 26, build_summed, run_summed, oracle_summed, &shapes[15]},
 };
 
 int main(int argc, char **argv)

@@ -65,7 +65,7 @@ static void oracle_forward(const check_state *check, double *const *values)
 
 /* ---- backward ---- */
 
-enum { X, Y, Y_GRADIENT, X_GRADIENT };
+enum { X, Y, Y_GRADIENT, X_GRADIENT, BIAS, BIAS_GRADIENT };
 
 static void build_backward(check_state *check)
 {
@@ -86,15 +86,51 @@ static void build_backward(check_state *check)
     check_add(check, &x_gradient);
 }
 
-static rf_status run_backward(rf_context *context, const check_state *check, rf_error *error)
+static rf_activate_backward backward_of(const check_state *check)
 {
     const activation_shape *s = check->which->parameters;
-    rf_activate_backward backward = {.x = check_tensor(check, X),
-                                     .y_gradient = check_tensor(check, Y_GRADIENT),
-                                     .x_gradient = check_tensor(check, X_GRADIENT),
-                                     .kind = s->kind,
-                                     .factor = s->factor};
+    return (rf_activate_backward){.x = check_tensor(check, X),
+                                  .y_gradient = check_tensor(check, Y_GRADIENT),
+                                  .x_gradient = check_tensor(check, X_GRADIENT),
+                                  .kind = s->kind,
+                                  .factor = s->factor};
+}
+
+static rf_status run_backward(rf_context *context, const check_state *check, rf_error *error)
+{
+    const rf_activate_backward backward = backward_of(check);
     return rf_op_activate_backward(context, &backward, error);
+}
+
+/* The same with the gradient of a bias of 0 that was added to x. */
+static void build_biased(check_state *check)
+{
+    const activation_shape *s = check->which->parameters;
+    build_backward(check);
+    check_buffer bias = check_vector("bias", CHECK_INPUT, s->width, 0, 0);
+    check_buffer bias_gradient =
+        check_vector("bias_gradient", CHECK_GRADIENT_ADDED, s->width, -1, 1);
+    bias_gradient.of = "bias";
+    bias_gradient.tolerance = s->dtype == RF_BF16 ? 1e-2 : 0.0; /* of rounded numbers */
+    check_add(check, &bias);
+    check_add(check, &bias_gradient);
+}
+
+static rf_status run_biased(rf_context *context, const check_state *check, rf_error *error)
+{
+    rf_activate_backward backward = backward_of(check);
+    backward.bias_gradient = check_tensor(check, BIAS_GRADIENT);
+    return rf_op_activate_backward(context, &backward, error);
+}
+
+static void oracle_biased(const check_state *check, double *const *values)
+{
+    const activation_shape *s = check->which->parameters;
+    for (int64_t i = 0; i < s->rows * s->width; i++) {
+        const double sum = values[X][i] + values[BIAS][i % s->width];
+        oracle_activate(s->kind, 1, &sum, &values[Y][i]);
+        values[Y][i] *= (double)s->factor;
+    }
 }
 
 /* ---- addition ---- */
@@ -288,11 +324,14 @@ static const char *const kind_names[KINDS] = {"relu",      "gelu",       "gelu_n
 static const add_shape add_shapes[] = {
     {1, 1.0F, 2}, {40001, -0.3F, 2}, {37, 2.0F, 0}, {40000, 0.5F, 1}, {0, 1.0F, 2}};
 
-/* Per kind and type: forward (odd width), forward in place (large), backward; then addition. */
+enum { PER_KIND = 4 };
+
+/* Per kind and type: forward (odd width), forward in place (large), backward, backward with a bias;
+ * then addition. */
 static size_t list_cases(check_case *cases)
 {
-    static activation_shape shapes[6 * KINDS];
-    static char names[6 * KINDS][40];
+    static activation_shape shapes[2 * PER_KIND * KINDS];
+    static char names[2 * PER_KIND * KINDS][40];
     size_t count = 0;
     for (int which = 0; which < 2 * KINDS; which++) {
         const int kind = which % KINDS;
@@ -303,16 +342,22 @@ static size_t list_cases(check_case *cases)
         s[1] = (activation_shape){(rf_activation)kind, 41, 1000, true, dtype, 1.0F};
         s[2] = (activation_shape){(rf_activation)kind,         11, 1 + 6 * kind, false, dtype,
                                   kind % 2 == 0 ? 1.25F : 1.0F};
+        s[3] = (activation_shape){
+            (rf_activation)kind, 150, kind % 3 == 0 ? 132 : 1 + kind, false, dtype, 1.25F};
         (void)snprintf(names[count], sizeof names[0], "%s%s", type, kind_names[kind]);
         (void)snprintf(names[count + 1], sizeof names[0], "%s%s in place", type, kind_names[kind]);
         (void)snprintf(names[count + 2], sizeof names[0], "%s%s backward", type, kind_names[kind]);
-        for (size_t i = 0; i < 3; i++) {
+        (void)snprintf(names[count + 3], sizeof names[0], "%s%s biased", type, kind_names[kind]);
+        for (size_t i = 0; i < PER_KIND; i++) {
             cases[count + i] = (check_case){names[count + i], 10 + count,     build_forward,
                                             run_forward,      oracle_forward, &s[i]};
         }
         cases[count + 2].build = build_backward;
         cases[count + 2].run = run_backward;
-        count += 3;
+        cases[count + 3].build = build_biased;
+        cases[count + 3].run = run_biased;
+        cases[count + 3].oracle = oracle_biased;
+        count += PER_KIND;
     }
     static const char *const add_names[] = {"add one", "add many", "add into a", "add into b",
                                             "add nothing"};
@@ -325,7 +370,7 @@ static size_t list_cases(check_case *cases)
 
 int main(int argc, char **argv)
 {
-    static check_case cases[6 * KINDS + 8];
+    static check_case cases[2 * PER_KIND * KINDS + 8];
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_extremes),     cmocka_unit_test(test_kinks),
         cmocka_unit_test(test_not_a_number), cmocka_unit_test(test_backward_in_place),

@@ -3,6 +3,8 @@
 
 #include "oracle/oracle.h"
 
+#include <string.h>
+
 typedef struct norm_shape {
     int64_t rows, width, width2; /* width2 0: one stream */
     rf_dtype dtype;
@@ -76,7 +78,7 @@ static void oracle(const check_state *check, double *const *values)
 
 /* ---- backward ---- */
 
-enum { Y_GRADIENT = Y + 1, X_GRADIENT, X2_GRADIENT, GAIN_GRADIENT, BIAS_GRADIENT };
+enum { Y_GRADIENT = Y + 1, X_GRADIENT, X2_GRADIENT, GAIN_GRADIENT, BIAS_GRADIENT, Y_AGAIN };
 
 static void add_gradient(check_state *check, const char *name, int of, bool write, bool bf16)
 {
@@ -107,7 +109,7 @@ static void build_backward(check_state *check)
     add_gradient(check, "bias_gradient", BIAS, false, false);
 }
 
-static rf_status run_backward(rf_context *context, const check_state *check, rf_error *error)
+static rf_layer_norm_backward backward_of(const check_state *check)
 {
     const norm_shape *s = check->which->parameters;
     rf_layer_norm_backward backward = {.x = check_tensor(check, X),
@@ -123,7 +125,39 @@ static rf_status run_backward(rf_context *context, const check_state *check, rf_
         backward.x2 = check_tensor(check, X2);
         backward.x2_gradient = check_tensor(check, X2_GRADIENT);
     }
+    return backward;
+}
+
+static rf_status run_backward(rf_context *context, const check_state *check, rf_error *error)
+{
+    const rf_layer_norm_backward backward = backward_of(check);
     return rf_op_layer_norm_backward(context, &backward, error);
+}
+
+/* The backward that gives y too. */
+static void build_again(check_state *check)
+{
+    build_backward(check);
+    check_buffer y = check->buffers[Y];
+    y.name = "y again";
+    y.role = CHECK_OUTPUT;
+    y.weight = NULL;
+    check_add(check, &y);
+}
+
+static rf_status run_again(rf_context *context, const check_state *check, rf_error *error)
+{
+    rf_layer_norm_backward backward = backward_of(check);
+    backward.bias = check_tensor(check, BIAS);
+    backward.y = check_tensor(check, Y_AGAIN);
+    return rf_op_layer_norm_backward(context, &backward, error);
+}
+
+static void oracle_again(const check_state *check, double *const *values)
+{
+    oracle(check, values);
+    memcpy(values[Y_AGAIN], values[Y],
+           (size_t)check_count(&check->buffers[Y]) * sizeof values[Y][0]);
 }
 
 static void test_rejected(void **state)
@@ -194,6 +228,9 @@ static const norm_shape shapes[] = {
     {600, 256, 0, RF_FIXED32, 3, 0, 1e-12, false, false, true, true},
     {67, 1000, 0, RF_FIXED32, 3, 0, 1e-12, true, false, false, false},
     {19, 1028, 0, RF_F32, 3, 0, 1e-12, false, false, true, false},
+    {150, 256, 256, RF_FIXED32, 3, 0, 1e-12, true, false, true, false},
+    {37, 300, 724, RF_F32, 3, 0, 1e-12, false, false, true, true},
+    {41, 64, 32, RF_FIXED32, 3, 0, 1e-12, false, false, false, false},
 };
 static const check_case cases[] = {
     {"floats", 1, build, run, oracle, &shapes[0]},
@@ -241,6 +278,22 @@ static const check_case cases[] = {
     {"bf16, 256 columns backward", 41, build_backward, run_backward, oracle, &shapes[23]},
     {"1000 columns backward, written", 42, build_backward, run_backward, oracle, &shapes[24]},
     {"bf16, 1028 columns backward", 43, build_backward, run_backward, oracle, &shapes[25]},
+    {"bf16, two streams of 256", 44, build, run, oracle, &shapes[26]},
+    {"bf16, streams of 300 and 724", 45, build, run, oracle, &shapes[27]},
+    {"two streams of 64 and 32", 46, build, run, oracle, &shapes[28]},
+    {"bf16, two streams of 256 backward, written", 47, build_backward, run_backward, oracle,
+     &shapes[26]},
+    {"bf16, streams of 300 and 724 backward", 48, build_backward, run_backward, oracle,
+     &shapes[27]},
+    {"two streams of 64 and 32 backward", 49, build_backward, run_backward, oracle, &shapes[28]},
+    {"floats backward, y again", 50, build_again, run_again, oracle_again, &shapes[0]},
+    {"two streams backward, y again", 51, build_again, run_again, oracle_again, &shapes[2]},
+    {"bf16, 256 columns backward, y again", 52, build_again, run_again, oracle_again, &shapes[23]},
+    {"bf16, 1024 columns backward, y again", 53, build_again, run_again, oracle_again, &shapes[21]},
+    {"bf16, 1028 columns backward, y again", 54, build_again, run_again, oracle_again, &shapes[25]},
+    {"bf16, streams of 300 and 724 backward, y again", 55, build_again, run_again, oracle_again,
+     &shapes[27]},
+    {"no rows backward, y again", 56, build_again, run_again, oracle_again, &shapes[7]},
 };
 
 int main(int argc, char **argv)

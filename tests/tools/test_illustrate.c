@@ -1,5 +1,6 @@
 /* Pictures: what is drawn is what operations give, worked out here once more; the files are
  * well-formed, and the same twice. */
+#include "no_memory.h"
 #include "support.h"
 #include "xml.h"
 
@@ -488,13 +489,6 @@ static void test_classes(void **state)
         rf_release(folder);
         rf_release(text_of_config);
     }
-}
-
-static bool fail_after(void *user, size_t size)
-{
-    int *left = user;
-    (void)size;
-    return (*left)-- != 0;
 }
 
 static void test_no_memory(void **state)

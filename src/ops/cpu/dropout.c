@@ -41,22 +41,28 @@ static void drop_block(const rf_dropout *dropout, int64_t first, int64_t end)
     }
 }
 
-rf_status rf_cpu_dropout(rf_device *device, const void *arguments, void *scratch, rf_error *error)
+static void drop_all(const rf_device *device, const rf_dropout *dropout)
 {
-    const rf_dropout *dropout = arguments;
-    (void)scratch;
-    (void)error;
     int64_t count = rf_tensor_count(&dropout->x);
     if (dropout->probability == 0.0F && dropout->x.dtype == dropout->y.dtype) {
         if (dropout->y.data != dropout->x.data && count > 0) {
             memcpy(dropout->y.data, dropout->x.data, rf_tensor_size(&dropout->x));
         }
-        return RF_OK;
+        return;
     }
     int64_t blocks = rf_cpu_blocks(count, BLOCK);
 #pragma omp parallel for schedule(static) num_threads(rf_cpu_threads(device, blocks, BLOCK))
     for (int64_t b = 0; b < blocks; b++) {
         drop_block(dropout, b * BLOCK, b * BLOCK + rf_cpu_block_length(count, BLOCK, b));
     }
+}
+
+rf_status rf_cpu_dropout(rf_device *device, const void *arguments, void *scratch, rf_error *error)
+{
+    const rf_dropout *dropout = arguments;
+    (void)scratch;
+    (void)error;
+    drop_all(device, dropout);
+    rf_cpu_add_columns(device, &dropout->y, &dropout->bias_gradient);
     return RF_OK;
 }

@@ -412,6 +412,7 @@ rf_status rf_cpu_activate_backward(rf_device *device, const void *arguments, voi
     for (int64_t b = 0; b < blocks; b++) {
         differentiate_block(backward, b * BLOCK, b * BLOCK + rf_cpu_block_length(count, BLOCK, b));
     }
+    rf_cpu_add_columns(device, &backward->x_gradient, &backward->bias_gradient);
     return RF_OK;
 }
 

@@ -358,7 +358,6 @@ rf_status rf_cpu_layer_norm_backward(rf_device *device, const void *arguments, v
                                      rf_error *error)
 {
     const rf_layer_norm_backward *backward = arguments;
-    (void)error;
     int64_t rows = backward->y_gradient.shape[0];
     int64_t width = backward->y_gradient.shape[1];
     int64_t per_block = rows_per_block(rows);
@@ -376,5 +375,15 @@ rf_status rf_cpu_layer_norm_backward(rf_device *device, const void *arguments, v
         add_to(backward->gain_gradient.data, sums + b * size, width);
         add_to(backward->bias_gradient.data, sums + b * size + width, width);
     }
-    return RF_OK;
+    if (rf_tensor_is_absent(&backward->y)) {
+        return RF_OK;
+    }
+    const rf_layer_norm norm = {.x = backward->x,
+                                .x2 = backward->x2,
+                                .fraction_bits = backward->fraction_bits,
+                                .gain = backward->gain,
+                                .bias = backward->bias,
+                                .epsilon = backward->epsilon,
+                                .y = backward->y};
+    return rf_cpu_layer_norm(device, &norm, NULL, error);
 }

@@ -91,10 +91,12 @@ RF_VECTOR_CLONES static void add_columns_bf16(const rf_tensor *x, int64_t column
     add_columns(x, true, column, columns, y);
 }
 
-static void column_sum(const rf_device *device, const rf_reduce *reduce)
+void rf_cpu_add_columns(const rf_device *device, const rf_tensor *x, const rf_tensor *to)
 {
-    const rf_tensor *x = &reduce->x;
-    float *y = reduce->y.data;
+    if (rf_tensor_is_absent(to)) {
+        return;
+    }
+    float *y = to->data;
     int64_t width = x->shape[1];
     int64_t blocks = rf_cpu_blocks(width, COLUMNS);
     int threads = rf_cpu_threads(device, blocks, x->shape[0] * COLUMNS);
@@ -153,7 +155,7 @@ rf_status rf_cpu_reduce(rf_device *device, const void *arguments, void *scratch,
     const rf_reduce *reduce = arguments;
     (void)error;
     if (reduce->kind == RF_REDUCE_COLUMN_SUM) {
-        column_sum(device, reduce);
+        rf_cpu_add_columns(device, &reduce->x, &reduce->y);
     } else if (reduce->kind == RF_REDUCE_CHECKSUM) {
         checksum(device, reduce);
     } else {

@@ -1,7 +1,8 @@
 /* Sums over rows, column by column, in an order that the shape alone decides: the rows are cut into
  * at most 256 chunks; a block of 32 columns x 8 threads sums a chunk, each thread every eighth row,
  * then the eight in order, into partial sums [chunks, Sums, width]; a second kernel adds the chunks
- * in order to the result. One read of memory. */
+ * in order to the result. One read of memory; none where the rows are being written anyway (at the
+ * end). */
 #ifndef RF_OPS_CUDA_COLUMN_SUM_CUH
 #define RF_OPS_CUDA_COLUMN_SUM_CUH
 
@@ -16,10 +17,9 @@ struct rf_cuda_column_cut {
     int64_t rows, width, chunk, chunks; /* `chunk` rows each */
 };
 
-static inline rf_cuda_column_cut rf_cuda_cut_columns(int64_t rows, int64_t width)
+static inline rf_cuda_column_cut
+rf_cuda_cut_columns(int64_t rows, int64_t width, int64_t most_chunks = 256, int64_t least_rows = 64)
 {
-    const int64_t most_chunks = 256;
-    const int64_t least_rows = 64;
     int64_t chunk = rf_cuda_blocks(rows, most_chunks);
     chunk = chunk > least_rows ? chunk : least_rows;
     return {rows, width, chunk, rf_cuda_blocks(rows, chunk)};
@@ -130,6 +130,88 @@ static void rf_cuda_add_columns(cudaStream_t stream, const Terms &terms,
         <<<dim3(columns, static_cast<unsigned>(cut.chunks)), threads, 0, stream>>>(terms, cut,
                                                                                    partial);
     rf_cuda_finish_columns<Sums>(stream, cut, partial, results);
+}
+
+/* ---- sums of what a pass over rows writes ---- */
+
+constexpr int rf_cuda_written_rows = 2; /* of a thread, on their way at once */
+
+/* How a pass that also sums is cut: more blocks than for sums alone, since it writes too. */
+static inline rf_cuda_column_cut rf_cuda_cut_written(const rf_tensor *written)
+{
+    return rf_cuda_cut_columns(written->shape[0], written->shape[1], 512, 64);
+}
+
+/* Scratch of a pass over `written` whose sums go to `sums`; none where that is absent. */
+static inline size_t rf_cuda_written_scratch(const rf_tensor *written, const rf_tensor *sums)
+{
+    return rf_tensor_is_absent(sums) ? 0 : rf_cuda_column_scratch(rf_cuda_cut_written(written), 1);
+}
+
+/* pass.load(row, column) reads what four neighbours need, pass.write(that, row, column) writes them
+ * and gives what it wrote, 0 beyond the width; partial [chunks, width]. Block (x, y): 128 columns
+ * x, chunk y; a thread every eighth row. */
+template <typename Pass>
+__global__ void __launch_bounds__(rf_cuda_column_block *rf_cuda_column_lanes, 4)
+    rf_cuda_written_kernel(const __grid_constant__ Pass pass, rf_cuda_column_cut cut,
+                           float *__restrict__ partial)
+{
+    __shared__ rf_cuda_quad<float> shared[rf_cuda_column_lanes][rf_cuda_column_block];
+    const int lane = static_cast<int>(threadIdx.x);
+    const int part = static_cast<int>(threadIdx.y);
+    const int64_t column = 4 * (static_cast<int64_t>(blockIdx.x) * rf_cuda_column_block + lane);
+    const int64_t first = static_cast<int64_t>(blockIdx.y) * cut.chunk;
+    const int64_t chunk_end = first + cut.chunk < cut.rows ? first + cut.chunk : cut.rows;
+    const int64_t end = column < cut.width ? chunk_end : first; /* none for those beyond */
+    constexpr int64_t apart = rf_cuda_column_lanes;
+    rf_cuda_quad<float> sums = {};
+    for (int64_t row = first + part; row < end; row += rf_cuda_written_rows * apart) {
+        typename Pass::input in[rf_cuda_written_rows];
+#pragma unroll
+        for (int r = 0; r < rf_cuda_written_rows; r++) {
+            if (row + r * apart < end) {
+                in[r] = pass.load(row + r * apart, column);
+            }
+        }
+#pragma unroll
+        for (int r = 0; r < rf_cuda_written_rows; r++) {
+            if (row + r * apart < end) {
+                const rf_cuda_quad<float> out = pass.write(in[r], row + r * apart, column);
+#pragma unroll
+                for (int j = 0; j < 4; j++) {
+                    sums.v[j] += out.v[j];
+                }
+            }
+        }
+    }
+    shared[part][lane] = sums;
+    __syncthreads();
+    const int thread = part * rf_cuda_column_block + lane;
+    const int64_t place = 4 * static_cast<int64_t>(blockIdx.x) * rf_cuda_column_block + thread;
+    if (thread < 4 * rf_cuda_column_block && place < cut.width) {
+        float total = shared[0][thread / 4].v[thread % 4];
+        for (int i = 1; i < rf_cuda_column_lanes; i++) {
+            total += shared[i][thread / 4].v[thread % 4];
+        }
+        partial[static_cast<int64_t>(blockIdx.y) * cut.width + place] = total;
+    }
+}
+
+/* Run the pass over all of `written` [rows, width], and add the column sums of what it wrote to
+ * `sums` [width]. */
+template <typename Pass>
+static void rf_cuda_write_and_sum(cudaStream_t stream, const Pass &pass, const rf_tensor *written,
+                                  const rf_tensor *sums, void *scratch)
+{
+    const rf_cuda_column_cut cut = rf_cuda_cut_written(written);
+    const unsigned columns =
+        static_cast<unsigned>(rf_cuda_blocks(cut.width, 4 * rf_cuda_column_block));
+    float *partial = static_cast<float *>(scratch);
+    rf_cuda_written_kernel<Pass>
+        <<<dim3(columns, static_cast<unsigned>(cut.chunks)),
+           dim3(rf_cuda_column_block, rf_cuda_column_lanes), 0, stream>>>(pass, cut, partial);
+    float *const results[1] = {rf_cuda_data<float>(sums)};
+    rf_cuda_finish_columns<1>(stream, cut, partial, results);
 }
 
 #endif

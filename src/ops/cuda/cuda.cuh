@@ -206,6 +206,21 @@ __device__ __forceinline__ void rf_cuda_store_reals(T *y, int64_t i, int64_t cou
     rf_cuda_store_quad(y, i, count, aligned, stored);
 }
 
+/* The same, giving the floats that were stored. */
+template <typename T>
+__device__ __forceinline__ rf_cuda_quad<float>
+rf_cuda_store_rounded(T *y, int64_t i, int64_t count, bool aligned, rf_cuda_quad<float> quad)
+{
+    rf_cuda_quad<T> stored;
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        stored.v[j] = rf_cuda_store<T>(quad.v[j]);
+        quad.v[j] = rf_cuda_load(stored.v[j], 1.0F);
+    }
+    rf_cuda_store_quad(y, i, count, aligned, stored);
+    return quad;
+}
+
 /* 2^-bits for fixed point, 1 for other types. */
 static inline float rf_cuda_unit(rf_dtype dtype, int fraction_bits)
 {

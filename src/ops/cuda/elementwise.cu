@@ -2,7 +2,7 @@
  * one read and one write of memory (two reads for derivatives and sums). Formulas as in PyTorch and
  * Hugging Face's table of activations (Hendrycks, Gimpel 2016 for GELU; Misra 2019 for mish), the
  * same as in ops/cpu/elementwise.c with CUDA's own exp, tanh and erfc. */
-#include "ops/cuda/cuda.cuh"
+#include "ops/cuda/column_sum.cuh"
 
 namespace
 {
@@ -218,6 +218,37 @@ __global__ void backward_kernel(const T *x, const T *y_gradient, T *x_gradient, 
     }
 }
 
+/* The same over rows of `width`, for column_sum.cuh. */
+template <typename Formula, typename T> struct backward_pass {
+    const T *x, *y_gradient; /* [rows, width] */
+    T *x_gradient;           /* [rows, width], may be y_gradient */
+    int64_t width;
+    float factor;
+    bool aligned;
+
+    struct input {
+        rf_cuda_quad<T> at, upper;
+    };
+
+    __device__ __forceinline__ input load(int64_t row, int64_t column) const
+    {
+        return {rf_cuda_load_quad(x + row * width, column, width, aligned),
+                rf_cuda_load_quad(y_gradient + row * width, column, width, aligned)};
+    }
+
+    __device__ __forceinline__ rf_cuda_quad<float> write(const input &in, int64_t row,
+                                                         int64_t column) const
+    {
+        rf_cuda_quad<float> out;
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            out.v[j] = rf_cuda_load(in.upper.v[j], 1.0F) *
+                       Formula::slope(rf_cuda_load(in.at.v[j], 1.0F)) * factor;
+        }
+        return rf_cuda_store_rounded(x_gradient + row * width, column, width, aligned, out);
+    }
+};
+
 /* y = a + factor * b; y may be a or b. */
 __global__ void add_kernel(const float *a, const float *b, float factor, float *y, int64_t count,
                            bool aligned)
@@ -250,8 +281,9 @@ void forward(const rf_device *device, const rf_activate *activate, int64_t count
 }
 
 template <typename Formula>
-void backward(const rf_device *device, const rf_activate_backward *call, int64_t count)
+void backward(const rf_device *device, const rf_activate_backward *call, void *scratch)
 {
+    const int64_t count = rf_tensor_count(&call->x);
     rf_cuda_by_real(call->x.dtype, [&](auto number) {
         typedef decltype(number) real;
         const real *x = rf_cuda_data<const real>(&call->x);
@@ -259,6 +291,14 @@ void backward(const rf_device *device, const rf_activate_backward *call, int64_t
         real *x_gradient = rf_cuda_data<real>(&call->x_gradient);
         const bool aligned = rf_cuda_is_aligned(x, 4) && rf_cuda_is_aligned(y_gradient, 4) &&
                              rf_cuda_is_aligned(x_gradient, 4);
+        if (!rf_tensor_is_absent(&call->bias_gradient)) {
+            const int64_t width = call->x.shape[1];
+            const backward_pass<Formula, real> pass = {
+                x, y_gradient, x_gradient, width, call->factor, aligned && width % 4 == 0};
+            rf_cuda_write_and_sum(rf_cuda_stream(device), pass, &call->x_gradient,
+                                  &call->bias_gradient, scratch);
+            return;
+        }
         backward_kernel<Formula, real>
             <<<rf_cuda_grid(device, count, 4 * rf_cuda_threads), rf_cuda_threads, 0,
                rf_cuda_stream(device)>>>(x, y_gradient, x_gradient, call->factor, count, aligned);
@@ -267,7 +307,7 @@ void backward(const rf_device *device, const rf_activate_backward *call, int64_t
 
 struct activation {
     void (*forward)(const rf_device *device, const rf_activate *activate, int64_t count);
-    void (*backward)(const rf_device *device, const rf_activate_backward *call, int64_t count);
+    void (*backward)(const rf_device *device, const rf_activate_backward *call, void *scratch);
 };
 
 template <typename Formula> constexpr activation activation_of()
@@ -300,15 +340,20 @@ rf_status rf_cuda_activate(rf_device *device, const void *arguments, void *, rf_
     return rf_cuda_launched(device, "activate", error);
 }
 
-rf_status rf_cuda_activate_backward(rf_device *device, const void *arguments, void *,
+size_t rf_cuda_activate_backward_scratch_size(const rf_device *, const void *arguments)
+{
+    const rf_activate_backward *call = static_cast<const rf_activate_backward *>(arguments);
+    return rf_cuda_written_scratch(&call->x_gradient, &call->bias_gradient);
+}
+
+rf_status rf_cuda_activate_backward(rf_device *device, const void *arguments, void *scratch,
                                     rf_error *error)
 {
     const rf_activate_backward *call = static_cast<const rf_activate_backward *>(arguments);
-    const int64_t count = rf_tensor_count(&call->x);
-    if (count == 0) {
+    if (rf_tensor_count(&call->x) == 0) {
         return RF_OK;
     }
-    activations[call->kind].backward(device, call, count);
+    activations[call->kind].backward(device, call, scratch);
     return rf_cuda_launched(device, "activate_backward", error);
 }
 

@@ -1,10 +1,11 @@
-/* Layer normalisation (Ba, Kiros, Hinton 2016) of one stream of up to 1024 columns: a warp a row,
- * which stays in registers, a lane four neighbours of every 128 columns.
+/* Layer normalisation (Ba, Kiros, Hinton 2016) of one stream, or of two side by side, of up to 1024
+ * columns in all: a warp a row, which stays in registers, a lane four neighbours of every 128
+ * columns.
  *
  * Forward: one read of x, one write of y. Backward: one read of x, of y_gradient and of x_gradient,
- * one write of x_gradient; a block takes a chunk of rows, keeps the chunk's sums of the gradients
- * of gain and bias in registers, a lane its own columns, and leaves them in scratch for
- * column_sum.cuh's second kernel. */
+ * one write of x_gradient, and of y where it is wanted again; a block takes a chunk of rows, keeps
+ * the chunk's sums of the gradients of gain and bias in registers, a lane its own columns, and
+ * leaves them in scratch for column_sum.cuh's second kernel. */
 #include "ops/cuda/layer_norm/fast.cuh"
 
 #include <initializer_list>
@@ -20,14 +21,14 @@ constexpr int warps = rf_cuda_threads / rf_cuda_warp;
 /* T: float, or int32_t with unit = 2^-fraction_bits; Y: y's type, or y_gradient's; X: x_gradient's.
  */
 template <typename T, typename Y, typename X> struct norm_call {
-    const T *x; /* [rows, width] */
+    const T *x[2]; /* [rows, split], [rows, width - split] */
     int64_t rows;
-    int width;
+    int width, split; /* one stream: split is the width */
     float unit, epsilon;
     const float *gain, *bias; /* [width] */
-    Y *y;                     /* [rows, width] */
+    Y *y;                     /* [rows, width]; backward: or NULL */
     const Y *y_gradient;      /* [rows, width] */
-    X *x_gradient;            /* [rows, width] */
+    X *x_gradient[2];         /* as x */
     bool write;               /* x_gradient, instead of adding to it */
     int64_t chunk;            /* rows of a block, backward */
     float *partial;           /* [chunks, 2, width] */
@@ -39,17 +40,48 @@ __device__ __forceinline__ int column_of(int q)
     return 4 * (static_cast<int>(threadIdx.x) % rf_cuda_warp) + columns_of_quads * q;
 }
 
+/* A row of one array, or the places of one in both streams. */
+template <typename T> struct one_row {
+    T *row;
+    __device__ __forceinline__ T *at(int column) const
+    {
+        return row + column;
+    }
+};
+
+/* `second` is where column 0 would stand if its columns went on before `split`. */
+template <typename T> struct two_rows {
+    T *first, *second;
+    int split;
+    __device__ __forceinline__ T *at(int column) const
+    {
+        return (column < split ? first : second) + column;
+    }
+};
+
+template <bool Two, typename T, typename Call>
+__device__ __forceinline__ auto stream_row(T *const (&streams)[2], const Call &call, int64_t row)
+{
+    if constexpr (Two) {
+        const int64_t second = row * (call.width - call.split) - call.split;
+        return two_rows<T>{streams[0] + row * call.split, streams[1] + second, call.split};
+    } else {
+        return one_row<T>{streams[0] + row * call.width};
+    }
+}
+
 /* A row's part of this lane; 0 beyond the width. */
-template <int Quads, typename T>
-__device__ __forceinline__ void load_row(const T *row, int width, float unit,
+template <int Quads, typename Row>
+__device__ __forceinline__ void load_row(const Row &row, int width, float unit,
                                          float (&values)[Quads][4])
 {
+    typedef std::remove_cv_t<std::remove_pointer_t<decltype(row.at(0))>> number;
 #pragma unroll
     for (int q = 0; q < Quads; q++) {
         const int c = column_of(q);
-        rf_cuda_quad<T> quad = {};
+        rf_cuda_quad<number> quad = {};
         if (c < width) {
-            quad = *reinterpret_cast<const rf_cuda_quad<T> *>(row + c);
+            quad = *reinterpret_cast<const rf_cuda_quad<number> *>(row.at(c));
         }
 #pragma unroll
         for (int j = 0; j < 4; j++) {
@@ -90,7 +122,22 @@ __device__ __forceinline__ float normalise(float (&x)[Quads][4], int width, floa
     return inverse;
 }
 
-template <typename T, typename Y, int Quads>
+/* Columns c ... c + 3 of y's row from the normalised x. */
+template <typename Call>
+__device__ __forceinline__ void write_quad(const Call &call, int64_t row, int c,
+                                           const float (&x)[4])
+{
+    const rf_cuda_quad<float> gain = rf_cuda_load_quad(call.gain, c, call.width, true);
+    const rf_cuda_quad<float> bias = rf_cuda_load_quad(call.bias, c, call.width, true);
+    rf_cuda_quad<float> out;
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        out.v[j] = x[j] * gain.v[j] + bias.v[j];
+    }
+    rf_cuda_store_reals(call.y + row * call.width, c, call.width, true, out);
+}
+
+template <typename T, typename Y, int Quads, bool Two>
 __global__ void forward_kernel(const norm_call<T, Y, float> call)
 {
     const int64_t row = rf_cuda_first() / rf_cuda_warp;
@@ -98,20 +145,13 @@ __global__ void forward_kernel(const norm_call<T, Y, float> call)
         return;
     }
     float x[Quads][4];
-    load_row(call.x + row * call.width, call.width, call.unit, x);
+    load_row(stream_row<Two>(call.x, call, row), call.width, call.unit, x);
     (void)normalise(x, call.width, call.epsilon);
 #pragma unroll
     for (int q = 0; q < Quads; q++) {
         const int c = column_of(q);
         if (c < call.width) {
-            const rf_cuda_quad<float> gain = rf_cuda_load_quad(call.gain, c, call.width, true);
-            const rf_cuda_quad<float> bias = rf_cuda_load_quad(call.bias, c, call.width, true);
-            rf_cuda_quad<float> out;
-#pragma unroll
-            for (int j = 0; j < 4; j++) {
-                out.v[j] = x[q][j] * gain.v[j] + bias.v[j];
-            }
-            rf_cuda_store_reals(call.y + row * call.width, c, call.width, true, out);
+            write_quad(call, row, c, x[q]);
         }
     }
 }
@@ -120,6 +160,8 @@ __global__ void forward_kernel(const norm_call<T, Y, float> call)
  * blocks find room on a multiprocessor ---- */
 
 constexpr int backward_quads = 4; /* of a lane, at most */
+constexpr int few_quads =
+    2; /* the same where there are two streams, or y is written: more places */
 
 /* A lane's place: its row within the block's, and its first column of quad q. */
 template <int Quads, int Warps> struct row_place {
@@ -135,16 +177,17 @@ template <int Quads, int Warps> struct row_place {
     }
 };
 
-template <int Quads, int Warps, typename T>
-__device__ __forceinline__ void load_part(const T *row, int width, float unit, bool is_there,
+template <int Quads, int Warps, typename Row>
+__device__ __forceinline__ void load_part(const Row &row, int width, float unit, bool is_there,
                                           float (&values)[Quads][4])
 {
+    typedef std::remove_cv_t<std::remove_pointer_t<decltype(row.at(0))>> number;
 #pragma unroll
     for (int q = 0; q < Quads; q++) {
         const int c = row_place<Quads, Warps>::column(q);
-        rf_cuda_quad<T> quad = {};
+        rf_cuda_quad<number> quad = {};
         if (is_there && c < width) {
-            quad = *reinterpret_cast<const rf_cuda_quad<T> *>(row + c);
+            quad = *reinterpret_cast<const rf_cuda_quad<number> *>(row.at(c));
         }
 #pragma unroll
         for (int j = 0; j < 4; j++) {
@@ -262,7 +305,7 @@ __device__ __forceinline__ void add_rows(const float (&sums)[Quads][4], int widt
     __syncthreads(); /* it will be used again */
 }
 
-template <typename T, typename Y, typename X, int Quads, int Warps>
+template <typename T, typename Y, typename X, int Quads, int Warps, bool Two>
 __global__ void __launch_bounds__(rf_cuda_threads, 2) backward_kernel(const norm_call<T, Y, X> call)
 {
     __shared__ float shared[4][warps];
@@ -279,11 +322,12 @@ __global__ void __launch_bounds__(rf_cuda_threads, 2) backward_kernel(const norm
         float upper[Quads][4];
         float gain[Quads][4];
         float sum[Quads][4]; /* x_gradient */
-        load_part<Quads, Warps>(call.x + row * width, width, call.unit, is_there, x);
-        load_part<Quads, Warps>(call.y_gradient + row * width, width, 1.0F, is_there, upper);
-        load_part<Quads, Warps>(call.x_gradient + row * width, width, 1.0F, is_there && !call.write,
-                                sum);
-        load_part<Quads, Warps>(call.gain, width, 1.0F, true, gain);
+        const auto to = stream_row<Two>(call.x_gradient, call, row);
+        const one_row<const Y> from = {call.y_gradient + row * width};
+        load_part<Quads, Warps>(stream_row<Two>(call.x, call, row), width, call.unit, is_there, x);
+        load_part<Quads, Warps>(from, width, 1.0F, is_there, upper);
+        load_part<Quads, Warps>(to, width, 1.0F, is_there && !call.write, sum);
+        load_part<Quads, Warps>(one_row<const float>{call.gain}, width, 1.0F, true, gain);
         const float inverse = normalise_part<Quads, Warps>(x, width, call.epsilon, shared);
 #pragma unroll
         for (int q = 0; q < Quads; q++) {
@@ -299,7 +343,16 @@ __global__ void __launch_bounds__(rf_cuda_threads, 2) backward_kernel(const norm
             const int c = place::column(q);
             if (is_there && c < width) {
                 const rf_cuda_quad<float> out = {sum[q][0], sum[q][1], sum[q][2], sum[q][3]};
-                rf_cuda_store_reals(call.x_gradient + row * width, c, width, true, out);
+                rf_cuda_store_reals(to.at(c), 0, 4, true, out);
+            }
+        }
+        if (Quads <= few_quads && call.y != nullptr) {
+#pragma unroll
+            for (int q = 0; q < Quads; q++) {
+                const int c = place::column(q);
+                if (is_there && c < width) {
+                    write_quad(call, row, c, x[q]);
+                }
             }
         }
     }
@@ -311,66 +364,75 @@ __global__ void __launch_bounds__(rf_cuda_threads, 2) backward_kernel(const norm
 /* ---- launching ---- */
 
 /* Few enough chunks for the second kernel, enough blocks to fill a device. */
-rf_cuda_column_cut cut_rows(int64_t rows, int64_t width)
+rf_cuda_column_cut cut_of(const rf_layer_norm_backward *norm)
 {
-    const int64_t most_chunks = 512;
-    const int64_t least_rows = 4 * warps;
-    int64_t chunk = rf_cuda_blocks(rows, most_chunks);
-    chunk = chunk > least_rows ? chunk : least_rows;
-    return {rows, width, chunk, rf_cuda_blocks(rows, chunk)};
+    return rf_cuda_cut_columns(norm->y_gradient.shape[0], norm->y_gradient.shape[1], 512,
+                               4 * warps);
 }
 
 template <typename T, typename Y, int Quads>
 void forward(const rf_device *device, const rf_layer_norm *norm)
 {
     norm_call<T, Y, float> call = {};
-    call.x = rf_cuda_data<const T>(&norm->x);
+    call.x[0] = rf_cuda_data<const T>(&norm->x);
+    call.x[1] = rf_cuda_data<const T>(&norm->x2);
     call.rows = norm->y.shape[0];
     call.width = static_cast<int>(norm->y.shape[1]);
+    call.split = static_cast<int>(norm->x.shape[1]);
     call.unit = rf_cuda_unit(norm->x.dtype, norm->fraction_bits);
     call.epsilon = norm->epsilon;
     call.gain = rf_cuda_data<const float>(&norm->gain);
     call.bias = rf_cuda_data<const float>(&norm->bias);
     call.y = rf_cuda_data<Y>(&norm->y);
-    forward_kernel<T, Y, Quads><<<static_cast<unsigned>(rf_cuda_blocks(call.rows, warps)),
-                                  rf_cuda_threads, 0, rf_cuda_stream(device)>>>(call);
+    const auto kernel = call.split < call.width ? forward_kernel<T, Y, Quads, true>
+                                                : forward_kernel<T, Y, Quads, false>;
+    kernel<<<static_cast<unsigned>(rf_cuda_blocks(call.rows, warps)), rf_cuda_threads, 0,
+             rf_cuda_stream(device)>>>(call);
 }
 
 template <typename T, typename Y, typename X, int Quads>
 void backward(const rf_device *device, const rf_layer_norm_backward *norm, float *scratch)
 {
-    const rf_cuda_column_cut cut = cut_rows(norm->x.shape[0], norm->x.shape[1]);
+    const rf_cuda_column_cut cut = cut_of(norm);
     const cudaStream_t stream = rf_cuda_stream(device);
     norm_call<T, Y, X> call = {};
-    call.x = rf_cuda_data<const T>(&norm->x);
+    call.x[0] = rf_cuda_data<const T>(&norm->x);
+    call.x[1] = rf_cuda_data<const T>(&norm->x2);
     call.rows = cut.rows;
     call.width = static_cast<int>(cut.width);
+    call.split = static_cast<int>(norm->x.shape[1]);
     call.unit = rf_cuda_unit(norm->x.dtype, norm->fraction_bits);
     call.epsilon = norm->epsilon;
     call.gain = rf_cuda_data<const float>(&norm->gain);
     call.y_gradient = rf_cuda_data<const Y>(&norm->y_gradient);
-    call.x_gradient = rf_cuda_data<X>(&norm->x_gradient);
+    call.bias = rf_cuda_data<const float>(&norm->bias);
+    call.y = rf_cuda_data<Y>(&norm->y);
+    call.x_gradient[0] = rf_cuda_data<X>(&norm->x_gradient);
+    call.x_gradient[1] = rf_cuda_data<X>(&norm->x2_gradient);
     call.write = norm->write;
     call.chunk = cut.chunk;
     call.partial = scratch;
-    constexpr int row_warps = Quads > backward_quads ? Quads / backward_quads : 1;
-    backward_kernel<T, Y, X, Quads / row_warps, row_warps>
-        <<<static_cast<unsigned>(cut.chunks), rf_cuda_threads, 0, stream>>>(call);
+    constexpr int usual = Quads > backward_quads ? Quads / backward_quads : 1; /* warps a row */
+    constexpr int more = Quads > few_quads ? Quads / few_quads : 1;
+    const auto kernel = call.split < call.width ? backward_kernel<T, Y, X, Quads / more, more, true>
+                        : call.y != nullptr ? backward_kernel<T, Y, X, Quads / more, more, false>
+                                            : backward_kernel<T, Y, X, Quads / usual, usual, false>;
+    kernel<<<static_cast<unsigned>(cut.chunks), rf_cuda_threads, 0, stream>>>(call);
     float *const results[2] = {rf_cuda_data<float>(&norm->gain_gradient),
                                rf_cuda_data<float>(&norm->bias_gradient)};
     rf_cuda_finish_columns<2>(stream, cut, scratch, results);
 }
 
 /* call(a number of T, a value whose type says Quads) */
-template <typename Call> void by_width(const rf_tensor *x, const Call &call)
+template <typename Call> void by_width(rf_dtype dtype, int64_t width, const Call &call)
 {
-    const bool fixed = x->dtype == RF_FIXED32;
+    const bool fixed = dtype == RF_FIXED32;
     const auto choose = [&](auto number) {
-        if (x->shape[1] <= columns_of_quads) {
+        if (width <= columns_of_quads) {
             call(number, std::integral_constant<int, 1>());
-        } else if (x->shape[1] <= 2 * columns_of_quads) {
+        } else if (width <= 2 * columns_of_quads) {
             call(number, std::integral_constant<int, 2>());
-        } else if (x->shape[1] <= 4 * columns_of_quads) {
+        } else if (width <= 4 * columns_of_quads) {
             call(number, std::integral_constant<int, 4>());
         } else {
             call(number, std::integral_constant<int, most_quads>());
@@ -383,43 +445,41 @@ template <typename Call> void by_width(const rf_tensor *x, const Call &call)
     }
 }
 
-bool is_whole(const rf_tensor *tensor, int64_t width)
+/* Rows of whole quads. */
+bool is_whole(const rf_tensor *tensor)
 {
     const size_t quad = 4 * rf_dtype_size(tensor->dtype);
-    return rf_tensor_is_absent(tensor) ||
-           (reinterpret_cast<uintptr_t>(tensor->data) % quad == 0 && width % 4 == 0);
+    return rf_tensor_is_absent(tensor) || (reinterpret_cast<uintptr_t>(tensor->data) % quad == 0 &&
+                                           tensor->shape[tensor->rank - 1] % 4 == 0);
 }
 
-bool takes(const rf_device *device, const rf_tensor *x, const rf_tensor *x2)
+bool takes(const rf_device *device, int64_t width, std::initializer_list<const rf_tensor *> tensors)
 {
-    const bool is_one = rf_tensor_is_absent(x2) || x2->shape[1] == 0;
-    return !device->plain_kernels && is_one &&
-           x->shape[1] <= static_cast<int64_t>(most_quads) * columns_of_quads;
+    bool takes = !device->plain_kernels && width <= int64_t{most_quads} * columns_of_quads;
+    for (const rf_tensor *tensor : tensors) {
+        takes = takes && is_whole(tensor);
+    }
+    return takes;
 }
 
 } // namespace
 
 bool rf_fast_takes_norm(const rf_device *device, const rf_layer_norm *norm)
 {
-    bool whole = takes(device, &norm->x, &norm->x2);
-    for (const rf_tensor *tensor : {&norm->x, &norm->gain, &norm->bias, &norm->y}) {
-        whole = whole && is_whole(tensor, norm->x.shape[1]);
-    }
-    return whole;
+    return takes(device, norm->y.shape[1],
+                 {&norm->x, &norm->x2, &norm->gain, &norm->bias, &norm->y});
 }
 
 bool rf_fast_takes_norm_backward(const rf_device *device, const rf_layer_norm_backward *norm)
 {
-    bool whole = takes(device, &norm->x, &norm->x2);
-    for (const rf_tensor *tensor : {&norm->x, &norm->gain, &norm->y_gradient, &norm->x_gradient}) {
-        whole = whole && is_whole(tensor, norm->x.shape[1]);
-    }
-    return whole;
+    return takes(device, norm->y_gradient.shape[1],
+                 {&norm->x, &norm->x2, &norm->gain, &norm->bias, &norm->y_gradient,
+                  &norm->x_gradient, &norm->x2_gradient, &norm->y});
 }
 
 void rf_fast_norm(const rf_device *device, const rf_layer_norm *norm)
 {
-    by_width(&norm->x, [&](auto number, auto quads) {
+    by_width(norm->x.dtype, norm->y.shape[1], [&](auto number, auto quads) {
         rf_cuda_by_real(norm->y.dtype, [&](auto real) {
             forward<decltype(number), decltype(real), decltype(quads)::value>(device, norm);
         });
@@ -428,13 +488,13 @@ void rf_fast_norm(const rf_device *device, const rf_layer_norm *norm)
 
 size_t rf_fast_norm_backward_scratch_size(const rf_layer_norm_backward *norm)
 {
-    return rf_cuda_column_scratch(cut_rows(norm->x.shape[0], norm->x.shape[1]), 2);
+    return rf_cuda_column_scratch(cut_of(norm), 2);
 }
 
 void rf_fast_norm_backward(const rf_device *device, const rf_layer_norm_backward *norm,
                            float *scratch)
 {
-    by_width(&norm->x, [&](auto number, auto quads) {
+    by_width(norm->x.dtype, norm->y_gradient.shape[1], [&](auto number, auto quads) {
         rf_cuda_by_real(norm->y_gradient.dtype, [&](auto upper) {
             rf_cuda_by_real(norm->x_gradient.dtype, [&](auto lower) {
                 backward<decltype(number), decltype(upper), decltype(lower),

@@ -303,6 +303,11 @@ rf_status rf_cuda_layer_norm_backward(rf_device *device, const void *arguments, 
         rf_fast_norm_backward(device, norm, static_cast<float *>(scratch));
         return rf_cuda_launched(device, "layer_norm_backward", error);
     }
+    if (!rf_tensor_is_absent(&norm->y)) {
+        const rf_layer_norm again = {
+            norm->x, norm->x2, norm->fraction_bits, norm->gain, norm->bias, norm->epsilon, norm->y};
+        RF_TRY(rf_cuda_layer_norm(device, &again, nullptr, error));
+    }
     const bool fixed = norm->x.dtype == RF_FIXED32;
     rf_cuda_by_real(norm->y_gradient.dtype, [&](auto upper) {
         rf_cuda_by_real(norm->x_gradient.dtype, [&](auto lower) {
