@@ -64,7 +64,7 @@ typedef struct rf_logit_bias {
 } rf_logit_bias;
 
 typedef struct rf_sampling {
-    double temperature;        /* 0, or less than 1e-30 = greedy */
+    double temperature;        /* 0, or less than 1e-20 = greedy */
     int64_t top_k;             /* 0 = off */
     double top_p;              /* 1 = off */
     double min_p;              /* 0 = off */
@@ -192,10 +192,10 @@ typedef struct rf_score_options {
 } rf_score_options;
 
 typedef struct rf_score_result {
-    int64_t tokens;                      /* of the text */
-    int64_t scored_tokens, scored_bytes; /* after the first token */
-    double log_probability;              /* their sum, in nats */
-    double bits_per_token, bits_per_byte;
+    int64_t tokens;                       /* of the text */
+    int64_t scored_tokens, scored_bytes;  /* after the first token */
+    double log_probability;               /* their sum, in nats */
+    double bits_per_token, bits_per_byte; /* NAN where there is none to score */
 } rf_score_result;
 
 /* Score a text with a causal model in one forward pass, as in training: LSH layers attend as for a

@@ -49,6 +49,16 @@ RF_MUST_CHECK rf_status rf_folder_rename(const char *from, const char *to,
                                          rf_error *error); /* and fsync of the parent */
 RF_MUST_CHECK rf_status
 rf_folder_remove(const char *path, rf_error *error); /* with all that is in it; missing is fine */
+/* A folder is for one writer at a time; a lock ends with its process, whatever ends that, and
+ * leaves no file. RF_ERR_FILE where another one has it. Where the file system has no locks none is
+ * held, and nothing is said. */
+typedef struct rf_folder_lock {
+    int descriptor;
+    bool held;
+} rf_folder_lock;
+RF_MUST_CHECK rf_status rf_folder_lock_take(const char *path, rf_folder_lock *lock,
+                                            rf_error *error);
+void rf_folder_lock_release(rf_folder_lock *lock); /* one that is not held: nothing */
 RF_MUST_CHECK rf_status rf_file_size(const char *path, uint64_t *size, rf_error *error);
 /* Sorted names in a folder, without . and ..; release each and the list with rf_names_release. */
 RF_MUST_CHECK rf_status rf_folder_list(const char *path, char ***names, size_t *count,

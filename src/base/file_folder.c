@@ -7,9 +7,11 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -222,7 +224,10 @@ rf_status rf_file_find(const char *pattern, char ***names, size_t *count, rf_err
         is_path ? add_path(pattern, &list, error) : add_matches(pattern, &list, error);
     if (status == RF_OK && list.count == 0) {
         status =
-            rf_error_set(error, RF_ERR_FILE, "%s: no such file, and no file matches it", pattern);
+            rf_folder_exists(pattern)
+                ? rf_error_set(error, RF_ERR_FILE, "%s: there is no file in this folder", pattern)
+                : rf_error_set(error, RF_ERR_FILE, "%s: no such file, and no file matches it",
+                               pattern);
     }
     if (status != RF_OK) {
         rf_names_release(list.names, list.count);
@@ -232,4 +237,32 @@ rf_status rf_file_find(const char *pattern, char ***names, size_t *count, rf_err
     *names = list.names;
     *count = list.count;
     return RF_OK;
+}
+
+rf_status rf_folder_lock_take(const char *path, rf_folder_lock *lock, rf_error *error)
+{
+    *lock = (rf_folder_lock){0};
+    int descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor < 0) {
+        return rf_file_error(error, "open the folder", path, errno);
+    }
+    if (flock(descriptor, LOCK_EX | LOCK_NB) == 0) {
+        *lock = (rf_folder_lock){.descriptor = descriptor, .held = true};
+        return RF_OK;
+    }
+    bool taken = errno == EWOULDBLOCK;
+    (void)close(descriptor);
+    return taken ? rf_error_set(error, RF_ERR_FILE,
+                                "%s: another run is writing to this folder; wait for its end, or "
+                                "choose another one",
+                                path)
+                 : RF_OK;
+}
+
+void rf_folder_lock_release(rf_folder_lock *lock)
+{
+    if (lock->held) {
+        (void)close(lock->descriptor);
+    }
+    *lock = (rf_folder_lock){0};
 }

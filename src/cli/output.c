@@ -291,6 +291,10 @@ void rf_output_prompt(rf_output *output, const rf_score_result *score)
 {
     if (output->kind != RF_OUTPUT_JSON) {
         FILE *to = output->kind == RF_OUTPUT_STANDARD ? stdout : stderr;
+        if (score->scored_tokens == 0) {
+            fprintf(to, "prompt: one token, before which there is nothing to judge it by\n");
+            return;
+        }
         fprintf(to,
                 "prompt: log-probability %.4f of %lld tokens, %.4f bits a token, %.4f bits a "
                 "byte\n",

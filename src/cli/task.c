@@ -3,6 +3,7 @@
 
 #include "message.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { LARGEST_TEXT = 1 << 30 };
@@ -77,6 +78,7 @@ rf_status rf_task_each(rf_task *task, rf_task_visitor visit, void *user, rf_erro
     for (size_t at = 0; at < all;) {
         const char *newline = memchr(text + at, '\n', all - at);
         size_t size = newline != NULL ? (size_t)(newline - text) - at : all - at;
+        task->line = number + 1;
         rf_status status = visit(task, number++, text + at, size, user, error);
         if (status != RF_OK) {
             return status;
@@ -91,15 +93,19 @@ rf_status rf_task_tokens(rf_task *task, const char *text, size_t size, rf_encodi
 {
     rf_status status =
         rf_tokenizer_tokenize(task->tokenizer, (const uint8_t *)text, size, encoding, error);
+    char name[40] = "the text";
+    if (task->line > 0) {
+        (void)snprintf(name, sizeof name, "line %lld", (long long)task->line);
+    }
     if (status == RF_OK && encoding->count == 0) {
-        return rf_cli_fail(error, RF_ERR_ARGUMENT, "a text has no token; give one that has");
+        return rf_cli_fail(error, RF_ERR_ARGUMENT, "%s has no token; give one that has", name);
     }
     if (status == RF_OK && encoding->count > rf_model_max_length(task->model)) {
         return rf_cli_fail(
             error, RF_ERR_ARGUMENT,
-            "a text has %lld tokens, but the model has %lld positions; shorten it, or give "
+            "%s has %lld tokens, but the model has %lld positions; shorten it, or give "
             "--extend-positions %lld",
-            (long long)encoding->count, (long long)rf_model_max_length(task->model),
+            name, (long long)encoding->count, (long long)rf_model_max_length(task->model),
             (long long)encoding->count);
     }
     return status;

@@ -13,6 +13,7 @@ typedef struct rf_task {
     rf_model *model;
     rf_tokenizer *tokenizer;
     rf_bytes input;
+    int64_t line; /* with --lines: that which is looked at, from 1; else 0 */
 } rf_task;
 
 /* Load --model and its tokenizer, and read --text, --data or standard input. rf_task_finish

@@ -90,6 +90,20 @@ static rf_status append_pieces(const rf_tokenizer *tokenizer, rf_tokens *tokens,
     return RF_OK;
 }
 
+/* What is kept as long as the text is used is no larger than what a plan counts. */
+static rf_status shrink(rf_tokens *tokens, int64_t capacity, rf_error *error)
+{
+    void *memory = tokens->pieces;
+    size_t size = (size_t)tokens->count * sizeof *tokens->pieces;
+    if (capacity == tokens->count) {
+        return RF_OK;
+    }
+    RF_TRY(rf_reallocate(&memory, (size_t)capacity * sizeof *tokens->pieces, size,
+                         "the text's tokens", error));
+    tokens->pieces = memory;
+    return RF_OK;
+}
+
 /* Documents one by one, so that no piece is of two. */
 static rf_status view_pieces(const rf_tokenizer *tokenizer, const int64_t *ends, rf_tokens *tokens,
                              rf_error *error)
@@ -100,7 +114,8 @@ static rf_status view_pieces(const rf_tokenizer *tokenizer, const int64_t *ends,
                        error)); /* not NULL, however empty the text is */
     tokens->pieces = memory;
     if (ends == NULL) {
-        return append_pieces(tokenizer, tokens, 0, tokens->size, &capacity, error);
+        RF_TRY(append_pieces(tokenizer, tokens, 0, tokens->size, &capacity, error));
+        return shrink(tokens, capacity, error);
     }
     size_t from = 0;
     for (int64_t i = 0; i < tokens->documents; i++) {
@@ -108,7 +123,7 @@ static rf_status view_pieces(const rf_tokenizer *tokenizer, const int64_t *ends,
         from = (size_t)ends[i];
         tokens->starts[i + 1] = tokens->count;
     }
-    return RF_OK;
+    return shrink(tokens, capacity, error);
 }
 
 /* ---- both -------------------------------------------------------------------------------- */

@@ -52,6 +52,9 @@ void rf_chooser_clear(rf_chooser *chooser)
 
 /* ---- on the host ------------------------------------------------------------------------- */
 
+/* What no bias or penalty exceeds (sampler.c), even where several do. */
+static const float largest_score = 1e12F;
+
 static rf_status copy_scores(const rf_chooser *chooser, const float *logits, rf_error *error)
 {
     for (int64_t i = 0; i < chooser->request->model->config.vocabulary; i++) {
@@ -67,7 +70,7 @@ static rf_status copy_scores(const rf_chooser *chooser, const float *logits, rf_
 }
 
 /* Rules, then a draw by the operation, whose scores have to be finite: what is forbidden gets the
- * lowest one, which no draw takes while there is another. */
+ * lowest one, which no draw takes while there is another; biases that add up end at the largest. */
 static rf_status draw(const rf_chooser *chooser, const rf_draft *draft, int64_t of_try,
                       int32_t *token, rf_error *error)
 {
@@ -78,7 +81,9 @@ static rf_status draw(const rf_chooser *chooser, const rf_draft *draft, int64_t 
     rf_processors_apply(&chooser->request->options->sampling, &context, vocabulary, chooser->scores,
                         chooser->counts);
     for (int64_t i = 0; i < vocabulary; i++) {
-        chooser->scores[i] = chooser->scores[i] < -FLT_MAX ? -FLT_MAX : chooser->scores[i];
+        float score = chooser->scores[i];
+        score = score > largest_score ? largest_score : score;
+        chooser->scores[i] = score < -FLT_MAX ? -FLT_MAX : score;
     }
     rf_sample sample = host_sample(chooser);
     sample.state = rf_tensor_2(words, RF_I32, 1, RF_STEP_WORDS);

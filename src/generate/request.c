@@ -4,9 +4,8 @@
 #include "base/memory.h"
 #include "generate/sampler.h"
 
+#include <math.h>
 #include <stdio.h>
-
-enum { MOST_LIKELIEST = 1000 };
 
 /* ---- prompts ----------------------------------------------------------------------------- */
 
@@ -48,6 +47,10 @@ static rf_status encode_prompts(rf_request *request, rf_error *error)
     const rf_generate_options *options = request->options;
     size_t count = options->prompt_count > 0 ? options->prompt_count : 1;
     void *memory = NULL;
+    if (options->prompt_count > 0 && options->prompts == NULL) {
+        return rf_error_set(error, RF_ERR_ARGUMENT, "%zu prompts were named, but none was given",
+                            options->prompt_count);
+    }
     RF_TRY(rf_allocate_zeroed(count * sizeof *request->prompts, "prompts", &memory, error));
     request->prompts = memory;
     request->prompt_count = (int64_t)count;
@@ -167,10 +170,12 @@ static rf_status check_counts(const rf_generate_options *options, rf_error *erro
                             "%lld samples were asked for; expected 1 or more (0 = 1)",
                             (long long)options->samples);
     }
+    RF_TRY(check_count("tokens of a text and its prompt (max_length)", options->max_length,
+                       INT64_MAX, error));
     RF_TRY(check_count("texts to choose the best of", options->best_of, INT32_MAX, error));
     RF_TRY(check_count("beams", options->beams, 1 << 16, error));
     RF_TRY(check_count("texts side by side", options->batch, INT32_MAX, error));
-    RF_TRY(check_count("likeliest tokens", options->likeliest, MOST_LIKELIEST, error));
+    RF_TRY(check_count("likeliest tokens", options->likeliest, RF_MOST_LIKELIEST, error));
     if (options->end_token_count > RF_MAX_END_TOKENS) {
         return rf_error_set(error, RF_ERR_ARGUMENT, "%zu end tokens; expected at most %d",
                             options->end_token_count, RF_MAX_END_TOKENS);
@@ -204,6 +209,10 @@ static rf_status check_beams(const rf_request *request, rf_error *error)
                             options->best_of > 0  ? "the best of several samples"
                             : options->window > 0 ? "a window"
                                                   : "the likeliest tokens of each place");
+    }
+    if (!isfinite(options->length_penalty)) {
+        return rf_error_set(error, RF_ERR_ARGUMENT, "length penalty is %g; expected a number",
+                            options->length_penalty);
     }
     if (request->texts > request->beams) {
         return rf_error_set(error, RF_ERR_ARGUMENT,

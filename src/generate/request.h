@@ -6,6 +6,8 @@
 #include "reformer/generate.h"
 #include "tokenizer/tokenizer.h"
 
+enum { RF_MOST_LIKELIEST = 1000 }; /* tokens that are told of one place */
+
 typedef struct rf_request_prompt {
     int32_t *ids; /* [count], owned */
     int64_t count;

@@ -6,10 +6,12 @@
 
 /* Scores are divided by the temperature in float: below this they would leave its range, where no
  * two that differ have shares of the same order anyway. */
-static const double least_temperature = 1e-30;
+static const double least_temperature = 1e-20;
 
-/* Penalties up to here leave a score's range as it is. */
+/* Penalties, and what is added to scores, up to here stay within a float's range even when they are
+ * divided by that. */
 static const double largest_penalty = 1e6;
+static const double largest_addition = 1e12;
 
 void rf_sampling_default(rf_sampling *sampling)
 {
@@ -48,11 +50,13 @@ static rf_status check_options(const rf_sampling *options, rf_error *error)
 /* Rules that need the text; the sampling operation does not have them. */
 static rf_status check_rules(const rf_sampling *options, rf_error *error)
 {
-    if (!isfinite(options->presence_penalty) || !isfinite(options->frequency_penalty)) {
+    if (!(fabs(options->presence_penalty) <= largest_addition &&
+          fabs(options->frequency_penalty) <= largest_addition)) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
                             "presence penalty is %g and frequency penalty %g; expected numbers "
-                            "(0 = off)",
-                            options->presence_penalty, options->frequency_penalty);
+                            "between %g and %g (0 = off)",
+                            options->presence_penalty, options->frequency_penalty,
+                            -largest_addition, largest_addition);
     }
     if (options->no_repeat_ngram < 0) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
@@ -66,11 +70,13 @@ rf_status rf_sampler_check_bias(const rf_sampling *options, int64_t vocabulary, 
 {
     for (size_t i = 0; i < options->bias_count; i++) {
         const rf_logit_bias *bias = &options->bias[i];
-        if (bias->token < 0 || bias->token >= vocabulary || !isfinite(bias->value)) {
+        if (bias->token < 0 || bias->token >= vocabulary ||
+            !(fabs((double)bias->value) <= largest_addition)) {
             return rf_error_set(error, RF_ERR_ARGUMENT,
-                                "a bias of %g for token %ld; the model has tokens 0 to %lld",
-                                (double)bias->value, (long)bias->token,
-                                (long long)(vocabulary - 1));
+                                "a bias of %g for token %ld; the model has tokens 0 to %lld, and a "
+                                "bias is between %g and %g",
+                                (double)bias->value, (long)bias->token, (long long)(vocabulary - 1),
+                                -largest_addition, largest_addition);
         }
     }
     return RF_OK;

@@ -98,6 +98,11 @@ static rf_status prepare(scoring *of, rf_error *error)
     const rf_score_options *options = of->options;
     size_t likeliest = options->likeliest > 0 ? (size_t)options->likeliest : 1;
     void *memory = NULL;
+    if (options->likeliest < 0 || options->likeliest > RF_MOST_LIKELIEST) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "likeliest tokens: %lld were asked for; expected 0 to %d",
+                            (long long)options->likeliest, (int)RF_MOST_LIKELIEST);
+    }
     RF_TRY(rf_request_tokenizer(of->model, &of->tokenizer, error));
     RF_TRY(rf_tokenizer_tokenize(of->tokenizer, options->text, options->size, &of->text, error));
     RF_TRY(check(of, error));
@@ -142,8 +147,10 @@ static rf_status run(scoring *of, rf_error *error)
     result->tokens = of->text.count;
     result->scored_tokens = of->text.count - 1;
     result->scored_bytes = (int64_t)of->options->size - of->text.ends[0];
-    result->bits_per_token = result->scored_tokens > 0 ? bits / (double)result->scored_tokens : 0.0;
-    result->bits_per_byte = result->scored_bytes > 0 ? bits / (double)result->scored_bytes : 0.0;
+    result->bits_per_token =
+        result->scored_tokens > 0 ? bits / (double)result->scored_tokens : (double)NAN;
+    result->bits_per_byte =
+        result->scored_bytes > 0 ? bits / (double)result->scored_bytes : (double)NAN;
     return RF_OK;
 }
 

@@ -27,6 +27,10 @@ static rf_status check_options(const rf_model *model, const rf_session_options *
                                rf_error *error)
 {
     int64_t positions = rf_config_max_length(&model->config);
+    if (options == NULL) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "a session needs options: how many tokens it is to hold (capacity)");
+    }
     if (options->batch < 0 || options->batch > INT32_MAX) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
                             "a session of %lld sequences; expected 1 or more (0 = 1)",

@@ -153,6 +153,9 @@ int64_t rf_config_layout(const rf_config *config, int64_t length)
     if (!chunks) {
         return 0;
     }
+    if (length > INT64_MAX - multiple) {
+        return INT64_MAX; /* no multiple of the chunks is as large */
+    }
     return length <= least ? least : rf_config_padded_length(config, length);
 }
 

@@ -412,6 +412,10 @@ rf_status rf_config_set_labels(rf_config *config, int64_t labels, const char *co
         (void)snprintf(key, sizeof key, "%lld", (long long)i);
         (void)snprintf(preset, sizeof preset, "LABEL_%lld", (long long)i);
         const char *text = names != NULL ? names[i] : preset;
+        if (text == NULL) {
+            return rf_error_set(error, RF_ERR_ARGUMENT, "label %lld of %lld has no name",
+                                (long long)i, (long long)labels);
+        }
         if (json_object_get(back, text) != NULL) {
             return rf_error_set(error, RF_ERR_CONFIG, "two labels are called \"%.80s\"", text);
         }

@@ -132,6 +132,10 @@ rf_status rf_model_token_vectors(const rf_model *model, const int32_t *ids, int6
 {
     const rf_parameter *table = rf_parameters_find(&model->parameters, RF_PARAMETER_WORD, -1, 0);
     int64_t hidden = model->config.hidden;
+    if (count < 0) {
+        return rf_error_set(error, RF_ERR_ARGUMENT, "%lld tokens, expected 0 or more",
+                            (long long)count);
+    }
     for (int64_t i = 0; i < count; i++) {
         if (ids[i] < 0 || ids[i] >= model->config.vocabulary) {
             return rf_error_set(error, RF_ERR_ARGUMENT, "token %lld is %d, expected 0 to %lld",

@@ -184,6 +184,13 @@ rf_status rf_model_round(rf_model *model, rf_error *error)
                       error);
 }
 
+static rf_status require(const char *text, const char *what, rf_error *error)
+{
+    return text != NULL
+               ? RF_OK
+               : rf_error_set(error, RF_ERR_ARGUMENT, "%s is needed, NULL was given", what);
+}
+
 /* What the options make of a configuration; *choice is pointed at `space`, or NULL. */
 static rf_status choose_class(const rf_model_options *options, rf_class_choice *space,
                               const rf_class_choice **choice, rf_error *error)
@@ -191,6 +198,11 @@ static rf_status choose_class(const rf_model_options *options, rf_class_choice *
     *choice = NULL;
     if (options == NULL) {
         return RF_OK;
+    }
+    if (options->labels < 0) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "%lld labels, expected 1 or more (0: as config.json says)",
+                            (long long)options->labels);
     }
     *space = (rf_class_choice){.labels = options->labels, .names = options->label_names};
     return rf_class_choose(options->task, options->direction, space, choice, error);
@@ -221,6 +233,7 @@ rf_status rf_model_load(const char *folder, const rf_model_options *options, rf_
     float *block = NULL;
     rf_status status = RF_OK;
     *result = NULL;
+    RF_TRY_DONE(require(folder, "a model's folder", error));
     RF_TRY_DONE(rf_head_bias_parse(options != NULL ? options->lm_head_bias : NULL, &bias, error));
     RF_TRY_DONE(choose_class(options, &space, &choice, error));
     RF_TRY_DONE(
@@ -269,6 +282,7 @@ rf_status rf_model_create(const char *config_text, uint64_t seed, const char *in
     rf_model *model = NULL;
     rf_status status = RF_OK;
     *result = NULL;
+    RF_TRY_DONE(require(config_text, "a configuration", error));
     RF_TRY_DONE(rf_head_bias_parse(options != NULL ? options->lm_head_bias : NULL, &bias, error));
     RF_TRY_DONE(choose_class(options, &space, &choice, error));
     RF_TRY_DONE(rf_json_parse_object("model configuration", config_text, strlen(config_text),
@@ -322,6 +336,7 @@ rf_status rf_model_save(const rf_model *model, const char *folder, const rf_save
                              .generation = model->generation};
     float *block = NULL;
     rf_status status = RF_OK;
+    RF_TRY(require(folder, "a folder to save to", error));
     RF_TRY(parse_dtype(options != NULL ? options->dtype : NULL, &storage.store_as, error));
     RF_TRY(parse_format(options != NULL ? options->format : NULL, &storage.as_torch, error));
     RF_TRY(host_block_open(model, &block, error));

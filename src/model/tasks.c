@@ -259,6 +259,10 @@ static rf_status check_fill(const rf_model *model, int64_t rows, const int64_t *
         return rf_error_set(error, RF_ERR_ARGUMENT, "top is %lld, expected 1 to %lld",
                             (long long)top, (long long)model->config.vocabulary);
     }
+    if (count < 0) {
+        return rf_error_set(error, RF_ERR_ARGUMENT, "%lld places, expected 0 or more",
+                            (long long)count);
+    }
     for (int64_t i = 0; i < count; i++) {
         if (places[i] < 0 || places[i] >= rows) {
             return rf_error_set(error, RF_ERR_ARGUMENT, "place %lld is outside the %lld tokens",
@@ -389,6 +393,11 @@ static rf_status find_range(const rf_answer_options *options, const uint8_t *mas
 {
     s->first = options != NULL && options->first != NULL ? options->first[row] : 0;
     s->longest = options != NULL ? options->longest : 0;
+    if (s->longest < 0) {
+        return rf_error_set(error, RF_ERR_ARGUMENT,
+                            "longest is %lld, expected 1 or more tokens (0: 30)",
+                            (long long)s->longest);
+    }
     if (s->first < 0 || s->first > length) {
         return rf_error_set(error, RF_ERR_ARGUMENT,
                             "answers of row %lld start at %lld, but it has %lld tokens",

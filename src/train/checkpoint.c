@@ -305,8 +305,10 @@ static bool ends_with(const char *text, const char *ending)
  * removed. */
 static bool is_stray(const char *name)
 {
-    static const char *const ours[] = {"model",       "config.json.",   "generation_config.json.",
-                                       "train.json.", "metrics.jsonl.", "loss."};
+    static const char *const ours[] = {"model",         "config.json.",   "generation_config.json.",
+                                       "train.json.",   "metrics.jsonl.", "loss.",
+                                       "spiece.model.", "tokenizer",      "added_tokens.",
+                                       "special_",      "step-"}; /* a sample */
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
         if (strncmp(name, ours[i], strlen(ours[i])) == 0 && ends_with(name, ".tmp")) {
             return true;
@@ -315,9 +317,22 @@ static bool is_stray(const char *name)
     return false;
 }
 
+static rf_status remove_strays(const char *folder, rf_error *error)
+{
+    char **names = NULL;
+    size_t count = 0;
+    rf_status status = rf_folder_list(folder, &names, &count, error);
+    for (size_t i = 0; i < count && status == RF_OK; i++) {
+        status = is_stray(names[i]) ? remove_in(folder, names[i], error) : RF_OK;
+    }
+    rf_names_release(names, count);
+    return status;
+}
+
 rf_status rf_checkpoint_clean(const char *output, rf_error *error)
 {
     char *folder = NULL;
+    char *samples = NULL;
     char **names = NULL;
     size_t count = 0;
     rf_status status = RF_OK;
@@ -327,18 +342,13 @@ rf_status rf_checkpoint_clean(const char *output, rf_error *error)
             RF_TRY_DONE(remove_in(folder, names[i], error));
         }
     }
-    rf_names_release(names, count);
-    names = NULL;
-    count = 0;
-    RF_TRY_DONE(rf_folder_list(output, &names, &count, error));
-    for (size_t i = 0; i < count; i++) {
-        if (is_stray(names[i])) {
-            RF_TRY_DONE(remove_in(output, names[i], error));
-        }
-    }
+    RF_TRY_DONE(remove_strays(output, error));
+    RF_TRY_DONE(rf_path_join(output, "samples", &samples, error));
+    RF_TRY_DONE(rf_folder_exists(samples) ? remove_strays(samples, error) : RF_OK);
 done:
     rf_names_release(names, count);
     rf_release(folder);
+    rf_release(samples);
     return status;
 }
 

@@ -570,6 +570,7 @@ rf_status rf_trainer_open(rf_trainer *trainer, const rf_train_options *options,
 
 void rf_trainer_clear(rf_trainer *trainer)
 {
+    rf_folder_lock_release(&trainer->lock);
     rf_recorder_close(trainer->recorder);
     rf_judge_clear(&trainer->judge);
     rf_source_clear(&trainer->source);

@@ -53,6 +53,9 @@ static rf_status check_contents(const char *output, bool resume, rf_error *error
 rf_status rf_trainer_check_folder(rf_trainer *trainer, rf_error *error)
 {
     const char *output = trainer->options.output;
+    if (rf_folder_exists(output)) {
+        RF_TRY(rf_folder_lock_take(output, &trainer->lock, error));
+    }
     RF_TRY(rf_checkpoint_find(output, &trainer->resumed_from, error));
     if (trainer->resumed_from == NULL) {
         return check_contents(output, trainer->options.resume, error);
@@ -114,6 +117,9 @@ rf_status rf_trainer_claim_folder(rf_trainer *trainer, rf_error *error)
     const char *output = trainer->options.output;
     char *checkpoints = NULL;
     RF_TRY(rf_folder_create(output, error));
+    if (!trainer->lock.held) {
+        RF_TRY(rf_folder_lock_take(output, &trainer->lock, error));
+    }
     RF_TRY(rf_checkpoint_clean(output, error));
     if (trainer->resumed_from == NULL) {
         RF_TRY(remove_records(output, error));

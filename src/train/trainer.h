@@ -3,6 +3,7 @@
 #ifndef RF_TRAIN_TRAINER_H
 #define RF_TRAIN_TRAINER_H
 
+#include "base/file.h"
 #include "data/sampler.h"
 #include "data/text.h"
 #include "train/checkpoint.h"
@@ -42,8 +43,9 @@ typedef struct rf_trainer {
     rf_train_options options; /* with length filled in */
     const rf_trainer_hooks *hooks;
     rf_schedule schedule;
-    char *resumed_from; /* the checkpoint, NULL for a new run */
-    char *freeze;       /* of the run that is resumed */
+    char *resumed_from;  /* the checkpoint, NULL for a new run */
+    rf_folder_lock lock; /* of the run's folder */
+    char *freeze;        /* of the run that is resumed */
     rf_train_state state;
     json_t *recipe;   /* of this part of the run */
     rf_config config; /* until the model takes it over */

@@ -111,6 +111,7 @@ static void test_find(void **state)
     assert_non_null(strstr(problem.message, "/no/such/*.txt"));
     char *path = in_folder("tree/empty");
     assert_int_equal(rf_file_find(path, &names, &count, &problem), RF_ERR_FILE);
+    assert_non_null(strstr(problem.message, "no file in this folder"));
     assert_null(names);
     rf_release(path);
 }
@@ -162,12 +163,32 @@ static void test_no_memory(void **state)
     rf_release(path);
 }
 
+static void test_one_writer(void **state)
+{
+    (void)state;
+    char *path = in_folder("tree/b");
+    rf_folder_lock lock;
+    rf_folder_lock other;
+    rf_error reason = {0};
+    assert_ok(rf_folder_lock_take(path, &lock, error));
+    assert_true(lock.held);
+    assert_int_equal(rf_folder_lock_take(path, &other, &reason), RF_ERR_FILE);
+    assert_non_null(strstr(reason.message, "another run is writing"));
+    rf_folder_lock_release(&other);
+    rf_folder_lock_release(&lock);
+    assert_ok(rf_folder_lock_take(path, &other, error));
+    rf_folder_lock_release(&other);
+    rf_release(path);
+    assert_int_equal(rf_folder_lock_take("/nowhere", &other, &reason), RF_ERR_FILE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_create_over_a_file),
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_find),
+        cmocka_unit_test(test_one_writer),
         cmocka_unit_test(test_remove),
         cmocka_unit_test(test_no_memory),
     };

@@ -91,6 +91,9 @@ if [ "$(wc -l <"$work/out")" -ne 2 ]; then fault "not a vector a line"; fi
 says out '{"text": 1, "embedding": ['
 expect 0 embed --model "$work/a" --text one --pool none --layer 1
 says out '"token": 2, "id": 103, "begin": 2, "end": 3, "string": "e"'
+printf 'one\n\ntwo\n' >"$work/blank"
+expect 2 embed --model "$work/a" --data "$work/blank" --lines
+says err 'line 2 has no token'
 expect 0 embed --model "$work/a" --data "$work/lines" --lines --normalize --output "$work/v.npy"
 if [ "$(wc -c <"$work/v.npy")" -ne $((128 + 2 * 32 * 4)) ]; then fault "v.npy has $(wc -c <"$work/v.npy") bytes"; fi
 expect 0 embed --model "$work/a" --data "$work/lines" --lines --output "$work/v.safetensors"

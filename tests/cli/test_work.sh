@@ -61,6 +61,7 @@ test ! -e "$work/toobig" || fault "a refused run wrote a folder"
 # Interrupted once: the step is finished and saved, exit code 130, and resuming goes on.
 # interrupts SIGNAL FOLDER
 interrupts() {
+    : >"$work/err"
     "$program" train --config "$work/tiny.json" --data "$work/text" --output "$2" --steps 100000000 --eval-every 0 2>"$work/err" >"$work/out" &
     child=$!
     tries=0

@@ -84,6 +84,27 @@ static void test_reading(void **state)
     rf_tokenizer_destroy(tokenizer);
 }
 
+/* Many documents make the list grow by and by; what stays is as large as its tokens. */
+static void test_memory(void **state)
+{
+    (void)state;
+    enum { DOCUMENTS = 700 };
+    rf_tokenizer *tokenizer = load();
+    rf_corpus corpus = make_corpus("a a\n", DOCUMENTS);
+    int64_t ends[DOCUMENTS];
+    rf_tokens tokens;
+    for (int64_t i = 0; i < DOCUMENTS; i++) {
+        ends[i] = 4 * (i + 1);
+    }
+    size_t before = rf_memory_in_use();
+    assert_ok(rf_tokens_view_documents(tokenizer, corpus.bytes, ends, DOCUMENTS, &tokens, error));
+    size_t wanted = (size_t)tokens.count * sizeof(int32_t) + sizeof ends;
+    assert_true(rf_memory_in_use() - before <= wanted + 256);
+    rf_tokens_clear(&tokens);
+    rf_release(corpus.bytes);
+    rf_tokenizer_destroy(tokenizer);
+}
+
 /* 5 bytes a unit and 2 tokens: what is held out grows until a window fits, and is cut at a
  * character. */
 static void test_splitting(void **state)
@@ -144,6 +165,7 @@ int main(void)
         cmocka_unit_test(test_boundaries),
 #if RF_WITH_SENTENCEPIECE
         cmocka_unit_test(test_reading),
+        cmocka_unit_test(test_memory),
         cmocka_unit_test(test_splitting),
         cmocka_unit_test(test_stretches),
 #endif

@@ -6,6 +6,7 @@
 #include "reformer/generate.h"
 #include "support.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { MOST_SAMPLES = 4, TEXT_BYTES = 2048 };
@@ -241,12 +242,39 @@ static void test_refusals(void **state)
     options = options_for("a", 5, &to);
     options.sampling.top_p = 2.0;
     expect_refusal(model, &options, RF_ERR_ARGUMENT, "top-p is 2");
+    options = options_for("a", 5, &to);
+    options.max_length = -1;
+    expect_refusal(model, &options, RF_ERR_ARGUMENT, "max_length): -1");
+    options = options_for("a", 5, &to);
+    options.beams = 2;
+    options.length_penalty = (double)NAN;
+    expect_refusal(model, &options, RF_ERR_ARGUMENT, "length penalty is nan");
     const char *empty[] = {""};
     options = options_for("a", 5, &to);
     options.stop = empty;
     options.stop_count = 1;
     expect_refusal(model, &options, RF_ERR_ARGUMENT, "stop string 1 is empty");
     assert_int_equal(to.calls, 0);
+    rf_model_destroy(model);
+}
+
+/* Biases that add up beyond all scores, at any temperature, take their token. */
+static void test_the_largest_biases(void **state)
+{
+    (void)state;
+    rf_model *model = create_fixed_byte_model("[\"local\", \"lsh\"]");
+    const rf_logit_bias bias[] = {{'q' + 2, 1e12F}, {'q' + 2, 1e12F}, {'y' + 2, -1e12F}};
+    static const double temperatures[] = {0.0, 1e-20, 0.1, 1.0};
+    for (size_t i = 0; i < sizeof temperatures / sizeof temperatures[0]; i++) {
+        collected to;
+        rf_generate_options options = options_for("a", 3, &to);
+        options.sampling.temperature = temperatures[i];
+        options.sampling.bias = bias;
+        options.sampling.bias_count = 3;
+        assert_ok(rf_generate(model, &options, NULL, error));
+        assert_int_equal(to.size[0], 3);
+        assert_memory_equal(to.text[0], "qqq", 3);
+    }
     rf_model_destroy(model);
 }
 
@@ -276,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_whole_characters),
         cmocka_unit_test(test_callbacks_end_it),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_the_largest_biases),
         cmocka_unit_test(test_up_to_the_last_position),
     };
     return run_on_devices("generate", tests, sizeof tests / sizeof tests[0]);

@@ -36,7 +36,7 @@ static void test_the_least_temperatures_are_greedy(void **state)
 {
     (void)state;
     rf_sample sample;
-    rf_sampling options = options_with(1e-40);
+    rf_sampling options = options_with(1e-21);
     assert_ok(rf_sampler_arguments(&options, &sample, error));
     assert_true(sample.temperature == 0.0);
     options = options_with(1e-20);
@@ -69,6 +69,9 @@ static void test_bad_options_are_named(void **state)
     options = options_with(1.0);
     options.min_p = 1.5;
     expect_refusal(options, "min-p is 1.5");
+    options = options_with(1.0);
+    options.presence_penalty = -1e300;
+    expect_refusal(options, "presence penalty is -1e+300");
     options = options_with(1.0);
     options.repetition_penalty = 1e300;
     expect_refusal(options, "repetition penalty is 1e+300");

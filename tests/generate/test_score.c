@@ -88,7 +88,10 @@ static void test_ends(void **state)
     options = options_for(&got);
     options.size = 1;
     assert_ok(rf_score(model, &options, &result, error));
-    assert_true(result.tokens == 1 && result.scored_tokens == 0 && result.bits_per_byte == 0.0);
+    assert_true(result.tokens == 1 && result.scored_tokens == 0 && isnan(result.bits_per_byte));
+    options.likeliest = -1;
+    assert_int_equal(rf_score(model, &options, &result, &fault), RF_ERR_ARGUMENT);
+    options.likeliest = 0;
     options.size = 0;
     assert_int_equal(rf_score(model, &options, &result, &fault), RF_ERR_ARGUMENT);
     assert_non_null(strstr(fault.message, "has 0 tokens; expected 1 to the model's 256"));

@@ -281,6 +281,28 @@ static void what_is_not_of_a_run_stays(void **state)
     expect_refusal(&options, RF_ERR_FILE, "no complete checkpoint", "init_from");
 }
 
+/* Of two runs in one folder the second is refused, new or resumed, and harms nothing. */
+static int start_another(void *user)
+{
+    rf_train_options options = *(rf_train_options *)user;
+    options.should_stop = NULL;
+    expect_refusal(&options, RF_ERR_FILE, options.output, "another run is writing");
+    options.resume = true;
+    expect_refusal(&options, RF_ERR_FILE, options.output, "another run is writing");
+    return 0;
+}
+
+static void a_folder_has_one_run_at_a_time(void **state)
+{
+    (void)state;
+    rf_train_options options = small_run("alone");
+    options.steps = 2;
+    options.should_stop = start_another;
+    options.user = &options;
+    train(&options);
+    assert_true(rf_file_exists(scratch("alone/checkpoints/step-2/state.json")));
+}
+
 static void nothing_to_resume_is_said(void **state)
 {
     (void)state;
@@ -420,6 +442,12 @@ static void the_highest_complete_checkpoint_is_resumed(void **state)
     assert_ok(rf_folder_create(scratch("highest/checkpoints/step-9"), error));
     assert_ok(rf_folder_create(scratch("highest/checkpoints/unfinished-6"), error));
     assert_ok(rf_folder_create(scratch("highest/checkpoints/step-x"), error));
+    static const char *const strays[] = {"highest/samples/step-3.txt.7-0.tmp",
+                                         "highest/spiece.model.7-1.tmp"};
+    assert_ok(rf_folder_create(scratch("highest/samples"), error));
+    for (size_t i = 0; i < 2; i++) {
+        assert_ok(rf_file_write_atomic(scratch(strays[i]), "x", 1, error));
+    }
     char *path = NULL;
     assert_ok(rf_checkpoint_find(options.output, &path, error));
     assert_non_null(path);
@@ -428,6 +456,7 @@ static void the_highest_complete_checkpoint_is_resumed(void **state)
     options.resume = true;
     train(&options);
     assert_false(rf_folder_exists(scratch("highest/checkpoints/unfinished-6")));
+    assert_false(rf_file_exists(scratch(strays[0])) || rf_file_exists(scratch(strays[1])));
     assert_true(rf_file_exists(scratch("highest/checkpoints/step-4/state.json")));
 }
 
@@ -475,6 +504,7 @@ int main(void)
         cmocka_unit_test(a_folder_that_cannot_be_written_is_refused),
         cmocka_unit_test(a_folder_with_a_model_is_not_overwritten),
         cmocka_unit_test(what_is_not_of_a_run_stays),
+        cmocka_unit_test(a_folder_has_one_run_at_a_time),
         cmocka_unit_test(nothing_to_resume_is_said),
         cmocka_unit_test(another_model_is_not_resumed),
         cmocka_unit_test(a_foreign_checkpoint_is_told_by_its_configuration),
