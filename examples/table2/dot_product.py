@@ -5,7 +5,8 @@ Full attention of a model whose queries are also its keys can be read in two way
 approximates: keys of length one, and a token does not see itself. The usual dot product of queries and keys, to which one
 matrix is given for both, leaves keys as long as they are, divides by the root of the width, and lets a token see itself.
 
-    dot_product.py judge MODEL [--seed 1001] [--sequences 256]     weights of MODEL with either, and with half of the difference
+    dot_product.py judge MODEL [--seed 1001] [--sequences 256]     weights of MODEL with either, with half of the difference, and with
+                                                                   scores divided by the root of the width once more
     dot_product.py train LIKE OUTPUT [--seed 1] [--steps 600]      a model of the shape of LIKE that learns with the usual dot
                                                                    product; `reformer eval` reads it
 
@@ -22,8 +23,13 @@ import numpy
 import torch
 
 LAYER = "reformer.encoder.layers.0."
-FULL = {"shared QK, as reformer": (True, False), "keys of their own length": (False, False), "a token sees itself": (True, True),
-        "both: the usual dot product": (False, True)}  # (keys of length one, a token sees itself)
+FULL = {  # keys of length one, a token sees itself, what scores are divided by once more: the width to this power
+    "shared QK, as reformer": (True, False, 0.0),
+    "keys of their own length": (False, False, 0.0),
+    "a token sees itself": (True, True, 0.0),
+    "both: the usual dot product": (False, True, 0.0),
+    "scores divided once more": (True, False, 0.5),
+}
 
 
 def philox(counter, seed):
@@ -72,11 +78,11 @@ def write(folder, weights, like):
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
 
 
-def attend(query, value, unit_keys, sees_itself):
+def attend(query, value, unit_keys, sees_itself, power):
     """query, value [batch, heads, length, width]"""
     length, width = query.shape[-2:]
     key = query * torch.rsqrt(query.square().mean(-1, keepdim=True) + 1e-6) if unit_keys else query
-    scores = query @ key.transpose(-1, -2) / math.sqrt(width)
+    scores = query @ key.transpose(-1, -2) / (math.sqrt(width) * width**power)
     if not sees_itself:
         scores = scores.masked_fill(torch.eye(length, dtype=torch.bool, device=query.device), -1e5)
     future = torch.ones(length, length, dtype=torch.bool, device=query.device).triu(1)
