@@ -38,10 +38,8 @@ typedef struct rf_train_progress {
     double seconds,
         seconds_left; /* of this run; estimate until the end, or the time limit if that is nearer */
     double padding;   /* share of padding in the last update's tokens */
-    bool has_validation; /* this call follows an evaluation */
-    double validation_loss, validation_bits_per_byte, validation_accuracy;
-    rf_figures validation; /* all figures of the task, including those above (accuracy NaN if it
-                              has none) */
+    bool has_validation;   /* this call follows an evaluation */
+    rf_figures validation; /* all of the task's */
     bool is_best;
 } rf_train_progress;
 

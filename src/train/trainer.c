@@ -218,10 +218,6 @@ static rf_status take_result(rf_trainer *trainer, const rf_outcome *outcome, rf_
     double loss = rf_figures_value(&progress->validation, "loss");
     double value = rf_figures_value(&progress->validation, by);
     progress->has_validation = true;
-    progress->validation_loss = loss;
-    progress->validation_bits_per_byte = rf_trainer_bits_per_byte(
-        trainer, &trainer->valid, outcome->nll_sum / (double)outcome->scored);
-    progress->validation_accuracy = rf_figures_value(&progress->validation, "accuracy");
     progress->is_best = isfinite(value) &&
                         (state->best_step < 0 || rf_figure_is_better(by, value, state->best_value));
     state->evaluated_step = state->step;
