@@ -8,7 +8,9 @@
 #include "oracle/attention.h"
 
 #include <math.h>
+#include <signal.h>
 #include <string.h>
+#include <time.h>
 
 enum { A, B, C, BIAS };
 
@@ -262,6 +264,54 @@ static void test_rejected_types(void **state)
     check_rejected(RF_OP_GEMM, &gemm, RF_ERR_ARGUMENT, "c is [1, 1] bf16");
 }
 
+enum { DEEP = 512, SIGNALS = 100 };
+static _Thread_local uintptr_t stack_place; /* 0 on OpenMP's threads, which rest meanwhile */
+static volatile sig_atomic_t signals_off_stack;
+static volatile sig_atomic_t signals_seen;
+
+static void see_where(int number)
+{
+    (void)number;
+    const uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    const uintptr_t away = here > stack_place ? here - stack_place : stack_place - here;
+    if (stack_place != 0 && away > (uintptr_t)1 << 22) {
+        signals_off_stack = signals_off_stack + 1;
+    }
+    signals_seen = signals_seen + 1;
+}
+
+/* A handler runs on the thread's stack whenever its signal comes, never on memory that a library
+ * took for a stack: its frame would be written over blocks of the heap. */
+static void test_signals_stay_on_stack(void **state)
+{
+    (void)state;
+    static float a[64 * DEEP], b[64 * DEEP], c[64 * 64];
+    const rf_cpu_tile tile = {.m = 64,
+                              .n = 64,
+                              .k = DEEP,
+                              .a = a,
+                              .a_leading = DEEP,
+                              .b = b,
+                              .b_leading = 64,
+                              .c = c,
+                              .c_leading = 64};
+    const struct itimerspec often = {{.tv_nsec = 200000}, {.tv_nsec = 200000}};
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+    struct sigaction action = {.sa_handler = see_where, .sa_flags = SA_RESTART};
+    struct sigaction before;
+    timer_t timer;
+    stack_place = (uintptr_t)__builtin_frame_address(0);
+    assert_int_equal(sigaction(SIGUSR1, &action, &before), 0);
+    assert_int_equal(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
+    assert_int_equal(timer_settime(timer, 0, &often, NULL), 0);
+    while (signals_seen < SIGNALS && signals_off_stack == 0) {
+        rf_cpu_gemm_tile(&tile);
+    }
+    assert_int_equal(timer_delete(timer), 0);
+    assert_int_equal(sigaction(SIGUSR1, &before, NULL), 0);
+    assert_int_equal(signals_off_stack, 0);
+}
+
 int main(int argc, char **argv)
 {
     check_case cases[CASES];
@@ -269,9 +319,8 @@ int main(int argc, char **argv)
         cases[i] = (check_case){listed[i].name, i + 1, build, run, oracle, &listed[i].shape};
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tiles),
-        cmocka_unit_test(test_bf16_bits),
-        cmocka_unit_test(test_rejected),
+        cmocka_unit_test(test_tiles),          cmocka_unit_test(test_signals_stay_on_stack),
+        cmocka_unit_test(test_bf16_bits),      cmocka_unit_test(test_rejected),
         cmocka_unit_test(test_rejected_types),
     };
     return check_main(argc, argv, cases, CASES, tests, sizeof tests / sizeof tests[0]);

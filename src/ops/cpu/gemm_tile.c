@@ -12,17 +12,44 @@
 
 #if RF_WITH_ONEDNN
 #include <dnnl.h>
+#include <signal.h>
+
+enum { DEPTH_ON_STACK = 64 };
+
+/* oneDNN's products for AVX and AVX-512 reach the panel that they pack by the stack pointer, in
+ * versions up to 3.11.1, and a panel of more than four pages lies in a block of the heap: from a
+ * depth of 253 on with AVX, of 85 with AVX-512. The frame of a signal's handler that ran then would
+ * be written over what lies below that block, so signals wait for the end of such a product. Faults
+ * of the product itself do not. */
+static void hold_signals(sigset_t *before)
+{
+    sigset_t held;
+    sigfillset(&held);
+    sigdelset(&held, SIGSEGV);
+    sigdelset(&held, SIGBUS);
+    sigdelset(&held, SIGILL);
+    sigdelset(&held, SIGFPE);
+    (void)pthread_sigmask(SIG_BLOCK, &held, before);
+}
 
 /* oneDNN takes its number of threads from OpenMP's settings of the calling thread. */
 static bool library_product(const rf_cpu_tile *tile)
 {
     const int threads = omp_get_max_threads();
+    const bool is_deep = tile->k > DEPTH_ON_STACK;
+    sigset_t before;
+    if (is_deep) {
+        hold_signals(&before);
+    }
     omp_set_num_threads(1);
     const dnnl_status_t status =
         dnnl_sgemm(tile->transpose_a ? 'T' : 'N', tile->transpose_b ? 'T' : 'N', tile->m, tile->n,
                    tile->k, 1.0F, tile->a, tile->a_leading, tile->b, tile->b_leading,
                    tile->accumulate ? 1.0F : 0.0F, tile->c, tile->c_leading);
     omp_set_num_threads(threads);
+    if (is_deep) {
+        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
     return status == dnnl_success;
 }
 #else
