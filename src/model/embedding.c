@@ -29,6 +29,12 @@ static rf_position position_arguments(const rf_pass *pass, rf_row_slice slice)
     return arguments;
 }
 
+/* Ordinary dropout of positions, which axial tables have not. */
+static bool drops_positions(const rf_pass *pass)
+{
+    return rf_pass_drops(pass) && pass->config->positions == RF_POSITIONS_LEARNED;
+}
+
 /* x += type[types]; spare is like x. */
 static rf_status add_token_types(rf_pass *pass, rf_row_slice slice, const rf_tensor *x,
                                  const rf_tensor *spare, rf_error *error)
@@ -44,29 +50,42 @@ static rf_status add_token_types(rf_pass *pass, rf_row_slice slice, const rf_ten
                      error);
 }
 
+/* x += positions, a learned table's behind dropout; spare is like x. */
+static rf_status add_positions(rf_pass *pass, rf_row_slice slice, const rf_tensor *x,
+                               const rf_tensor *spare, rf_error *error)
+{
+    rf_position position = position_arguments(pass, slice);
+    if (!drops_positions(pass)) {
+        position.y = *x;
+        position.add = true;
+        return rf_op_position(&pass->context, &position, error);
+    }
+    position.y = *spare;
+    RF_TRY(rf_op_position(&pass->context, &position, error));
+    RF_TRY(rf_pass_dropout(pass, spare, RF_PURPOSE_POSITION_DROPOUT, -1, slice.first, error));
+    return rf_op_add(&pass->context, &(rf_add){.a = *x, .b = *spare, .y = *x, .factor = 1.0F},
+                     error);
+}
+
 static rf_status embed_slice(rf_pass *pass, rf_row_slice slice, const rf_tensor streams[2],
                              rf_error *error)
 {
     rf_tensor x;
-    rf_position position = position_arguments(pass, slice);
+    rf_tensor spare = {0};
     RF_TRY(rf_pass_take_f32(pass, "embeddings", slice.count, pass->config->hidden, &x, error));
-    RF_TRY(
-        rf_pass_take_f32(pass, "positions", slice.count, pass->config->hidden, &position.y, error));
+    if (drops_positions(pass) || !rf_tensor_is_absent(&pass->token_types)) {
+        RF_TRY(
+            rf_pass_take_f32(pass, "positions", slice.count, pass->config->hidden, &spare, error));
+    }
     RF_TRY(
         rf_op_embedding(&pass->context,
                         &(rf_embedding){.ids = rf_tensor_rows(&pass->ids, slice.first, slice.count),
                                         .table = rf_pass_value(pass, RF_PARAMETER_WORD, -1, 0),
                                         .y = x},
                         error));
-    RF_TRY(add_token_types(pass, slice, &x, &position.y, error));
+    RF_TRY(add_token_types(pass, slice, &x, &spare, error));
     RF_TRY(rf_pass_dropout(pass, &x, RF_PURPOSE_EMBEDDING_DROPOUT, -1, slice.first, error));
-    RF_TRY(rf_op_position(&pass->context, &position, error));
-    if (pass->config->positions == RF_POSITIONS_LEARNED) {
-        RF_TRY(rf_pass_dropout(pass, &position.y, RF_PURPOSE_POSITION_DROPOUT, -1, slice.first,
-                               error));
-    }
-    RF_TRY(rf_op_add(&pass->context, &(rf_add){.a = x, .b = position.y, .y = x, .factor = 1.0F},
-                     error));
+    RF_TRY(add_positions(pass, slice, &x, &spare, error));
     RF_TRY(rf_pass_start(pass, &streams[0], slice, &x, error));
     return pass->config->standard_residual ? RF_OK
                                            : rf_pass_start(pass, &streams[1], slice, &x, error);
@@ -97,7 +116,7 @@ static rf_status positions_backward(rf_pass *pass, rf_row_slice slice, const rf_
         arguments.table_gradients[axis] =
             rf_tensor_reshape_2(&table, rf_tensor_count(&table) / width, width);
     }
-    if (pass->dropout && pass->config->positions == RF_POSITIONS_LEARNED) {
+    if (drops_positions(pass)) {
         RF_TRY(rf_device_copy(pass->context.device, spare->data, x_gradient->data,
                               rf_tensor_size(x_gradient), error));
         RF_TRY(rf_pass_dropout(pass, spare, RF_PURPOSE_POSITION_DROPOUT, -1, slice.first, error));

@@ -129,7 +129,8 @@ typedef struct rf_embedding_backward {
 } rf_embedding_backward;
 
 typedef enum rf_position_kind { RF_POSITION_TABLES, RF_POSITION_SINUSOIDAL } rf_position_kind;
-/* y[r] = embedding of position offset + (first_row + r) mod length. y [rows, width] f32, written.
+/* y[r] = embedding of position offset + (first_row + r) mod length. y [rows, width] f32, written,
+ * or with `add` added to, behind the rounding of the product with the dropout's scale.
  * TABLES: position p has row-major mixed-radix digits over the axes (table k has n_k rows; the last
  * axis runs fastest); y is the concatenation of one row of each table (spec of Hugging Face's axial
  * embeddings; one axis = a learned table). Positions must be < the product of the n_k.
@@ -147,11 +148,12 @@ typedef struct rf_position {
     float probability;
     rf_random_key key;
     rf_tensor y;
+    bool add; /* to y, instead of writing it */
 } rf_position;
 /* table_gradients[k][digit] += y_gradient's columns of axis k, rows in order; accumulates. Same
  * dropout. TABLES only. */
 typedef struct rf_position_backward {
-    rf_position forward; /* y is unused */
+    rf_position forward; /* y and add are unused */
     rf_tensor y_gradient;
     rf_tensor table_gradients[RF_MAX_RANK];
 } rf_position_backward;

@@ -3,6 +3,9 @@
 
 #include "oracle/oracle.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 enum { MAX_AXES = 3 };
 
 typedef struct position_shape {
@@ -50,6 +53,16 @@ static void build(check_state *check)
     check_add(check, &y);
 }
 
+static void build_added(check_state *check)
+{
+    const position_shape *s = check->which->parameters;
+    build(check);
+    check_buffer *y = &check->buffers[s->axes];
+    y->role = CHECK_UPDATED;
+    y->low = -1;
+    y->high = 1;
+}
+
 static void build_backward(check_state *check)
 {
     static const char *const names[MAX_AXES] = {"gradient 0", "gradient 1", "gradient 2"};
@@ -67,7 +80,7 @@ static void build_backward(check_state *check)
     }
 }
 
-static rf_status run(rf_context *context, const check_state *check, rf_error *error)
+static rf_status embed(rf_context *context, const check_state *check, bool add, rf_error *error)
 {
     const position_shape *s = check->which->parameters;
     rf_position position = position_of(s);
@@ -75,7 +88,13 @@ static rf_status run(rf_context *context, const check_state *check, rf_error *er
         position.tables[axis] = check_tensor(check, axis);
     }
     position.y = check_tensor(check, s->axes);
+    position.add = add;
     return rf_op_position(context, &position, error);
+}
+
+static rf_status run(rf_context *context, const check_state *check, rf_error *error)
+{
+    return embed(context, check, false, error);
 }
 
 static rf_status run_backward(rf_context *context, const check_state *check, rf_error *error)
@@ -90,12 +109,32 @@ static rf_status run_backward(rf_context *context, const check_state *check, rf_
     return rf_op_position_backward(context, &backward, error);
 }
 
+static rf_status run_added(rf_context *context, const check_state *check, rf_error *error)
+{
+    return embed(context, check, true, error);
+}
+
 static void oracle(const check_state *check, double *const *values)
 {
     const position_shape *s = check->which->parameters;
     rf_position position = position_of(s);
     const double *const tables[MAX_AXES] = {values[0], values[1], values[2]};
     oracle_position(&position, s->rows, width_of(s), tables, values[s->axes]);
+}
+
+static void oracle_added(const check_state *check, double *const *values)
+{
+    const position_shape *s = check->which->parameters;
+    const int64_t count = s->rows * width_of(s);
+    double *y = values[s->axes];
+    double *before = malloc((size_t)(count + 1) * sizeof *before);
+    assert_non_null(before);
+    memcpy(before, y, (size_t)count * sizeof *y);
+    oracle(check, values);
+    for (int64_t i = 0; i < count; i++) {
+        y[i] += before[i];
+    }
+    free(before);
 }
 
 /* A position has the same bits whether it is asked for alone or among others: generation sees what
@@ -198,6 +237,10 @@ static const check_case cases[] = {
     {"learned table, dropout, backward", 15, build_backward, run_backward, oracle, &shapes[3]},
     {"large backward", 16, build_backward, run_backward, oracle, &shapes[4]},
     {"no rows backward", 17, build_backward, run_backward, oracle, &shapes[5]},
+    {"two axes, dropout, added", 18, build_added, run_added, oracle_added, &shapes[1]},
+    {"large, added", 19, build_added, run_added, oracle_added, &shapes[4]},
+    {"sinusoids, odd width, added", 20, build_added, run_added, oracle_added, &shapes[9]},
+    {"no rows, added", 21, build_added, run_added, oracle_added, &shapes[5]},
 };
 
 int main(int argc, char **argv)

@@ -1,7 +1,7 @@
 /* Position embeddings: rows of tables chosen by the digits of the position (axial embeddings,
  * Kitaev et al. 2020, section 4), or sinusoids (Vaswani et al. 2017, section 3.5, interleaved). One
- * write of y; the backward reads its gradient once, a thread a range of columns, so that sums have
- * one order. */
+ * write of y, or one read and write; the backward reads its gradient once, a thread a range of
+ * columns, so that sums have one order. */
 #include "ops/cpu/cpu.h"
 
 #include <math.h>
@@ -50,6 +50,11 @@ static float scale_of(const rf_position *position, const digit_set *digits, int6
     return uniform >= position->probability ? 1.0F / (1.0F - position->probability) : 0.0F;
 }
 
+static inline void put(const rf_position *position, float *y, float value)
+{
+    *y = position->add ? *y + value : value;
+}
+
 /* ---- tables ------------------------------------------------------------------------------ */
 
 static void look_up_row(const rf_position *position, const digit_set *digits, int64_t row, float *y)
@@ -61,7 +66,7 @@ static void look_up_row(const rf_position *position, const digit_set *digits, in
         const float *table = position->tables[axis].data; /* [n_k, d_k] */
         const float *from = table + digit_of(digits, axis, place) * width;
         for (int64_t c = 0; c < width; c++) {
-            y[c] = scale * from[c];
+            put(position, &y[c], scale * from[c]);
         }
         y += width;
     }
@@ -94,9 +99,9 @@ static void fill_wave(const rf_position *position, int64_t i, int64_t first, int
             wave_cos = wave_cos * turn_cos - wave_sin * turn_sin;
             wave_sin = next;
         }
-        y[row * width + 2 * i] = (float)wave_sin;
+        put(position, &y[row * width + 2 * i], (float)wave_sin);
         if (2 * i + 1 < width) {
-            y[row * width + 2 * i + 1] = (float)wave_cos;
+            put(position, &y[row * width + 2 * i + 1], (float)wave_cos);
         }
     }
 }

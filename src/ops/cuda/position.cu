@@ -1,10 +1,10 @@
 /* Position embeddings: rows of tables chosen by the digits of the position (axial embeddings,
  * Kitaev et al. 2020, section 4), or sinusoids (Vaswani et al. 2017, section 3.5, interleaved).
  *
- * Forward: a warp a row; one write of y. Sinusoids: a thread a wave and 32 positions, in double.
- * Backward: a block a digit of an axis and 32 columns; it steps from one run of rows with its digit
- * to the next without looking at those between, 8 rows at a time, so that the gradient is read once
- * and every sum has one order. */
+ * Forward: a warp a row; one write of y, or one read and write. Sinusoids: a thread a wave and 32
+ * positions, in double. Backward: a block a digit of an axis and 32 columns; it steps from one run
+ * of rows with its digit to the next without looking at those between, 8 rows at a time, so that
+ * the gradient is read once and every sum has one order. */
 #include "ops/cuda/cuda.cuh"
 
 namespace
@@ -50,8 +50,14 @@ __device__ __forceinline__ float scale_of(const position_call &call, int64_t row
                : 0.0F;
 }
 
+/* *y = value, or += value, both rounded: the sum has the bits of an addition that comes after. */
+template <bool Adds> __device__ __forceinline__ void put(float *y, float value)
+{
+    *y = Adds ? __fadd_rn(*y, value) : value;
+}
+
 /* y [rows, width] */
-__global__ void look_up_kernel(const position_call call, float *__restrict__ y)
+template <bool Adds> __global__ void look_up_kernel(const position_call call, float *__restrict__ y)
 {
     const int lane = static_cast<int>(threadIdx.x) % rf_cuda_warp;
     const int64_t warps = rf_cuda_stride() / rf_cuda_warp;
@@ -63,13 +69,14 @@ __global__ void look_up_kernel(const position_call call, float *__restrict__ y)
             const float *from = axis.table + digit_of(axis, place) * axis.width;
             float *to = y + row * call.width + axis.origin;
             for (int64_t c = lane; c < axis.width; c += rf_cuda_warp) {
-                to[c] = scale * from[c];
+                put<Adds>(&to[c], __fmul_rn(scale, from[c]));
             }
         }
     }
 }
 
 /* Columns 2 i and 2 i + 1 of y [rows, width] for wave i. */
+template <bool Adds>
 __global__ void waves_kernel(int64_t rows, int64_t width, int64_t first_row, int64_t length,
                              int64_t offset, float *__restrict__ y)
 {
@@ -85,9 +92,9 @@ __global__ void waves_kernel(int64_t rows, int64_t width, int64_t first_row, int
             double wave_sin;
             double wave_cos;
             sincos(static_cast<double>(place) * rate, &wave_sin, &wave_cos);
-            y[row * width + 2 * i] = static_cast<float>(wave_sin);
+            put<Adds>(&y[row * width + 2 * i], static_cast<float>(wave_sin));
             if (2 * i + 1 < width) {
-                y[row * width + 2 * i + 1] = static_cast<float>(wave_cos);
+                put<Adds>(&y[row * width + 2 * i + 1], static_cast<float>(wave_cos));
             }
         }
     }
@@ -229,11 +236,13 @@ rf_status rf_cuda_position(rf_device *device, const void *arguments, void *, rf_
     }
     if (position->kind == RF_POSITION_SINUSOIDAL) {
         const int64_t tasks = rf_cuda_blocks(call.rows, wave_rows) * rf_cuda_blocks(call.width, 2);
-        waves_kernel<<<rf_cuda_grid(device, tasks, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(
+        const auto kernel = position->add ? waves_kernel<true> : waves_kernel<false>;
+        kernel<<<rf_cuda_grid(device, tasks, rf_cuda_threads), rf_cuda_threads, 0, stream>>>(
             call.rows, call.width, call.first_row, call.length, call.offset, y);
     } else {
         const unsigned grid = rf_cuda_grid(device, call.rows, rf_cuda_threads / rf_cuda_warp);
-        look_up_kernel<<<grid, rf_cuda_threads, 0, stream>>>(call, y);
+        const auto kernel = position->add ? look_up_kernel<true> : look_up_kernel<false>;
+        kernel<<<grid, rf_cuda_threads, 0, stream>>>(call, y);
     }
     return rf_cuda_launched(device, "position", error);
 }
