@@ -50,10 +50,21 @@ static rf_tensor second_rows(const rf_pass *pass, const rf_tensor both[2], rf_ro
                                            : rf_tensor_rows(&both[1], slice.first, slice.count);
 }
 
+/* Of the dropout behind the norm. */
+static float probability_of(const rf_pass *pass)
+{
+    return rf_pass_drops(pass) ? (float)pass->config->hidden_dropout : 0.0F;
+}
+
+static int64_t first_row_of(const rf_pass *pass, rf_row_slice slice)
+{
+    return pass->first_sample * pass->length + slice.first;
+}
+
 rf_status rf_head_join(rf_pass *pass, const rf_tensor streams[2], rf_row_slice slice,
                        const rf_tensor *y, rf_error *error)
 {
-    RF_TRY(rf_op_layer_norm(
+    return rf_op_layer_norm(
         &pass->context,
         &(rf_layer_norm){.x = rf_tensor_rows(&streams[0], slice.first, slice.count),
                          .x2 = second_rows(pass, streams, slice),
@@ -61,16 +72,17 @@ rf_status rf_head_join(rf_pass *pass, const rf_tensor streams[2], rf_row_slice s
                          .gain = rf_pass_value(pass, RF_PARAMETER_FINAL_NORM_GAIN, -1, 0),
                          .bias = rf_pass_value(pass, RF_PARAMETER_FINAL_NORM_BIAS, -1, 0),
                          .epsilon = (float)pass->config->layer_norm_epsilon,
-                         .y = *y},
-        error));
-    return rf_pass_dropout(pass, y, RF_PURPOSE_FINAL_DROPOUT, -1, slice.first, error);
+                         .y = *y,
+                         .probability = probability_of(pass),
+                         .key = rf_pass_key(pass, RF_PURPOSE_FINAL_DROPOUT, -1),
+                         .first_row = first_row_of(pass, slice)},
+        error);
 }
 
 rf_status rf_head_join_backward(rf_pass *pass, const rf_tensor streams[2], rf_row_slice slice,
                                 const rf_tensor *y_gradient, const rf_tensor gradients[2],
                                 rf_error *error)
 {
-    RF_TRY(rf_pass_dropout(pass, y_gradient, RF_PURPOSE_FINAL_DROPOUT, -1, slice.first, error));
     return rf_op_layer_norm_backward(
         &pass->context,
         &(rf_layer_norm_backward){
@@ -84,7 +96,10 @@ rf_status rf_head_join_backward(rf_pass *pass, const rf_tensor streams[2], rf_ro
             .x2_gradient = second_rows(pass, gradients, slice),
             .write = !pass->adds_gradients,
             .gain_gradient = rf_pass_gradient(pass, RF_PARAMETER_FINAL_NORM_GAIN, -1, 0),
-            .bias_gradient = rf_pass_gradient(pass, RF_PARAMETER_FINAL_NORM_BIAS, -1, 0)},
+            .bias_gradient = rf_pass_gradient(pass, RF_PARAMETER_FINAL_NORM_BIAS, -1, 0),
+            .probability = probability_of(pass),
+            .key = rf_pass_key(pass, RF_PURPOSE_FINAL_DROPOUT, -1),
+            .first_row = first_row_of(pass, slice)},
         error);
 }
 

@@ -249,6 +249,13 @@ static rf_status check_dropout(const rf_check_scope *scope, const void *argument
     return rf_check_probability(scope, (double)dropout->probability);
 }
 
+rf_status rf_check_norm_keeps(const rf_check_scope *scope, const rf_layer_norm *norm)
+{
+    return norm->probability == 0.0F ? RF_OK
+                                     : rf_error_set(scope->error, RF_ERR_ARGUMENT,
+                                                    "%s: the norm has a dropout", scope->op);
+}
+
 static rf_status check_residual(const rf_check_scope *scope, const void *arguments)
 {
     const rf_residual *residual = arguments;
@@ -390,6 +397,8 @@ static rf_status check_layer_norm(const rf_check_scope *scope, const void *argum
     RF_TRY(check_streams(scope, x, &norm->x2, norm->fraction_bits, &width));
     RF_TRY(rf_check_like(scope, "gain", &norm->gain, rf_tensor_1(NULL, RF_F32, width), "x", x));
     RF_TRY(rf_check_like(scope, "bias", &norm->bias, rf_tensor_1(NULL, RF_F32, width), "x", x));
+    RF_TRY(rf_check_probability(scope, (double)norm->probability));
+    RF_TRY(rf_check_range(scope, "first_row", norm->first_row, 0, INT64_MAX));
     return rf_check_shape(scope, "y", &norm->y, RF_CHECK_REAL,
                           rf_tensor_2(NULL, RF_F32, x->shape[0], width), "x", x);
 }
@@ -408,6 +417,8 @@ static rf_status check_layer_norm_backward(const rf_check_scope *scope, const vo
     RF_TRY(rf_check_shape(scope, "y_gradient", &back->y_gradient, RF_CHECK_REAL,
                           rf_tensor_2(NULL, RF_F32, x->shape[0], width), "x", x));
     RF_TRY(rf_check_shape(scope, "x_gradient", &back->x_gradient, RF_CHECK_REAL, *x, "x", x));
+    RF_TRY(rf_check_probability(scope, (double)back->probability));
+    RF_TRY(rf_check_range(scope, "first_row", back->first_row, 0, INT64_MAX));
     if (!rf_tensor_is_absent(&back->y)) {
         RF_TRY(rf_check_like(scope, "bias", &back->bias, columns, "x", x));
         RF_TRY(

@@ -50,6 +50,8 @@ RF_MUST_CHECK rf_status rf_check_range(const rf_check_scope *scope, const char *
                                        int64_t low, int64_t high);
 /* 0 <= probability < 1 */
 RF_MUST_CHECK rf_status rf_check_probability(const rf_check_scope *scope, double probability);
+/* A norm that is part of another operation has no dropout. */
+rf_status rf_check_norm_keeps(const rf_check_scope *scope, const rf_layer_norm *norm);
 
 /* rf_project (check_project.c): the input's width is the products' inner size; what goes with what.
  */

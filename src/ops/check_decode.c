@@ -58,6 +58,7 @@ static rf_status check_projected(const rf_check_scope *scope, const rf_layer_nor
     }
     RF_TRY(rf_check_free(scope, "x", x, RF_CHECK_F32 | RF_CHECK_FIXED32, 2));
     RF_TRY(rf_check_range(scope, "fraction_bits", norm->fraction_bits, 0, 30));
+    RF_TRY(rf_check_norm_keeps(scope, norm));
     *k = x->shape[1];
     if (!rf_tensor_is_absent(&norm->x2)) {
         RF_TRY(rf_check_free(scope, "x2", &norm->x2, 1U << x->dtype, 2));

@@ -14,6 +14,7 @@ static rf_status check_input(const rf_check_scope *scope, const rf_project *proj
     *input = x;
     RF_TRY(rf_check_free(scope, "x", x, RF_CHECK_F32 | RF_CHECK_FIXED32, 2));
     RF_TRY(rf_check_range(scope, "fraction_bits", norm->fraction_bits, 0, 30));
+    RF_TRY(rf_check_norm_keeps(scope, norm));
     if (!rf_tensor_is_absent(&norm->x2)) {
         return rf_error_set(scope->error, RF_ERR_ARGUMENT, "%s: the norm is of one stream",
                             scope->op);

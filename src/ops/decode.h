@@ -47,7 +47,7 @@ typedef struct rf_projection {
  * y_i = activation(z weight_i^T + bias_i); with a residual the one result goes there instead. With
  * bf16 weights z is rounded to bf16; sums and all else are f32. */
 typedef struct rf_step_project {
-    rf_layer_norm norm; /* y is unused; without gain only x is read, [rows, k] f32 */
+    rf_layer_norm norm; /* y is unused, no dropout; without gain only x is read, [rows, k] f32 */
     int count;
     rf_projection projections[RF_MAX_PROJECTIONS]; /* y absent with a residual */
     rf_activation activation; /* RF_ACTIVATION_LINEAR: none; the only one with a residual */

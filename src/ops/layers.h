@@ -163,18 +163,22 @@ typedef struct rf_position_backward {
 /* y = (x - mean) / sqrt(variance + epsilon) * gain + bias over the last dimension, biased variance
  * computed as mean((x - mean)^2). x [rows, width] f32 or fixed32; the optional second stream makes
  * the row the concatenation of x and x2 (width W = sum of both). gain, bias [W] f32; y [rows, W]
- * real. */
+ * real, behind rf_dropout's of `probability` (as if called on y: rounded to its type in between).
+ * */
 typedef struct rf_layer_norm {
     rf_tensor x, x2;
     int fraction_bits;
     rf_tensor gain, bias;
     float epsilon;
     rf_tensor y;
+    float probability; /* 0 <= probability < 1 */
+    rf_random_key key;
+    int64_t first_row; /* of y, for the mask */
 } rf_layer_norm;
 /* Recomputes mean and deviation from x. y_gradient is real. x_gradient and x2_gradient (real, of
  * one type) accumulate, or are written if `write`; gain_gradient and bias_gradient accumulate. y is
  * optional, of y_gradient's type: rf_layer_norm's y once more, which then needs the bias; it may
- * not be y_gradient. */
+ * not be y_gradient. Dropout as in rf_layer_norm: y_gradient is of what comes behind it. */
 typedef struct rf_layer_norm_backward {
     rf_tensor x, x2;
     int fraction_bits;
@@ -185,6 +189,9 @@ typedef struct rf_layer_norm_backward {
     bool write;
     rf_tensor gain_gradient, bias_gradient;
     rf_tensor bias, y;
+    float probability;
+    rf_random_key key;
+    int64_t first_row;
 } rf_layer_norm_backward;
 
 /* ---- project: matrix products between two states of a stream ----------------------------- */
@@ -205,8 +212,8 @@ typedef struct rf_product {
  */
 typedef struct rf_project {
     rf_tensor x;        /* [rows, k] of the weights' type; unused with a norm */
-    rf_layer_norm norm; /* optional: it has a gain. One stream. y [rows, k] is z, or absent where z
-                           is not kept */
+    rf_layer_norm norm; /* optional: it has a gain. One stream, no dropout. y [rows, k] is z, or
+                           absent where z is not kept */
     int count;
     rf_product products[RF_MAX_PROJECTIONS]; /* y absent with a residual */
     bool relu;

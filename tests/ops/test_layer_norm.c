@@ -14,9 +14,12 @@ typedef struct norm_shape {
     bool constant; /* all values of a row are equal */
     bool bf16;     /* y and its gradient */
     bool bf16_x;   /* the gradients of the streams */
+    float probability;
 } norm_shape;
 
-enum { FRACTION_BITS = 22 };
+enum { FRACTION_BITS = 22, FIRST_ROW = 3 };
+
+static const rf_random_key key = {.seed = 5, .step = 9, .purpose = RF_PURPOSE_FINAL_DROPOUT};
 
 /* Buffers of the forward; x2 is there always, and empty where there is one stream. */
 enum { X, X2, GAIN, BIAS, Y };
@@ -62,7 +65,10 @@ static rf_status run(rf_context *context, const check_state *check, rf_error *er
                           .gain = check_tensor(check, GAIN),
                           .bias = check_tensor(check, BIAS),
                           .epsilon = (float)s->epsilon,
-                          .y = check_tensor(check, Y)};
+                          .y = check_tensor(check, Y),
+                          .probability = s->probability,
+                          .key = key,
+                          .first_row = FIRST_ROW};
     if (s->width2 > 0) {
         norm.x2 = check_tensor(check, X2);
     }
@@ -74,6 +80,10 @@ static void oracle(const check_state *check, double *const *values)
     const norm_shape *s = check->which->parameters;
     oracle_layer_norm(s->rows, s->width, values[X], s->width2, values[X2], values[GAIN],
                       values[BIAS], s->epsilon, values[Y]);
+    if (s->probability > 0.0F) {
+        oracle_dropout(&key, (double)s->probability, FIRST_ROW, s->rows, s->width + s->width2,
+                       values[Y], values[Y]);
+    }
 }
 
 /* ---- backward ---- */
@@ -120,7 +130,10 @@ static rf_layer_norm_backward backward_of(const check_state *check)
                                        .x_gradient = check_tensor(check, X_GRADIENT),
                                        .write = s->write,
                                        .gain_gradient = check_tensor(check, GAIN_GRADIENT),
-                                       .bias_gradient = check_tensor(check, BIAS_GRADIENT)};
+                                       .bias_gradient = check_tensor(check, BIAS_GRADIENT),
+                                       .probability = s->probability,
+                                       .key = key,
+                                       .first_row = FIRST_ROW};
     if (s->width2 > 0) {
         backward.x2 = check_tensor(check, X2);
         backward.x2_gradient = check_tensor(check, X2_GRADIENT);
@@ -170,6 +183,9 @@ static void test_rejected(void **state)
     check_rejected(RF_OP_LAYER_NORM, &norm, RF_ERR_ARGUMENT,
                    "gain is [4] f32, but x [3, 8] f32 needs [8] f32");
     norm.gain = norm.bias;
+    norm.probability = 1.0F;
+    check_rejected(RF_OP_LAYER_NORM, &norm, RF_ERR_ARGUMENT, "probability is 1, outside [0, 1)");
+    norm.probability = 0.0F;
     norm.x2 = rf_tensor_2(NULL, RF_FIXED32, 3, 8);
     check_rejected(RF_OP_LAYER_NORM, &norm, RF_ERR_ARGUMENT,
                    "x2 is [3, 8] fixed32, but x [3, 8] f32 needs [3, 8] f32");
@@ -202,35 +218,42 @@ static void test_mixed_gradients(void **state)
 }
 
 static const norm_shape shapes[] = {
-    {5, 33, 0, RF_F32, 2, 0, 1e-12, false, false, false, false},
-    {5, 33, 0, RF_FIXED32, 2, 0, 1e-12, true, false, false, false},
-    {7, 16, 16, RF_F32, 2, 1, 1e-12, true, false, false, false},
-    {7, 19, 5, RF_FIXED32, 100, 0, 1e-5, false, false, false, false},
-    {90, 200, 100, RF_FIXED32, 3, 0, 1e-12, false, false, false, false},
-    {300, 70, 0, RF_F32, 2, 0, 1e-12, true, false, false, false},
-    {1, 1, 0, RF_F32, 2, 0, 1e-12, false, false, false, false},
-    {0, 9, 0, RF_F32, 2, 0, 1e-12, true, false, false, false},
-    {1, 3, 2, RF_F32, 2, 0, 1e-12, true, false, false, false},
-    {9, 40, 0, RF_F32, 1, 1000, 1e-12, false, false, false, false},
-    {4, 40, 0, RF_F32, 0, 0.75, 1e-12, false, true, false, false},
-    {4, 40, 0, RF_F32, 1e15, 0, 1e-12, false, false, false, false},
-    {4, 40, 0, RF_F32, 1e-8, 0, 1e-12, false, false, false, false},
-    {5000, 3, 0, RF_FIXED32, 2, 0, 1e-12, false, false, false, false},
-    {5, 33, 0, RF_F32, 2, 0, 1e-12, false, false, true, true},
-    {7, 19, 5, RF_FIXED32, 100, 0, 1e-5, true, false, true, true},
-    {90, 200, 100, RF_FIXED32, 3, 0, 1e-12, false, false, true, true},
-    {40, 1500, 1100, RF_F32, 3, 0, 1e-12, true, false, true, false},
-    {7, 16, 16, RF_F32, 2, 1, 1e-12, false, false, false, true},
-    {6, 33, 0, RF_FIXED32, 2, 0, 1e-12, true, false, true, false},
-    {0, 9, 0, RF_F32, 2, 0, 1e-12, true, false, true, true},
-    {75, 1024, 0, RF_FIXED32, 3, 0, 1e-12, false, false, true, false},
-    {70, 512, 0, RF_F32, 3, 0, 1e-12, true, false, false, false},
-    {600, 256, 0, RF_FIXED32, 3, 0, 1e-12, false, false, true, true},
-    {67, 1000, 0, RF_FIXED32, 3, 0, 1e-12, true, false, false, false},
-    {19, 1028, 0, RF_F32, 3, 0, 1e-12, false, false, true, false},
-    {150, 256, 256, RF_FIXED32, 3, 0, 1e-12, true, false, true, false},
-    {37, 300, 724, RF_F32, 3, 0, 1e-12, false, false, true, true},
-    {41, 64, 32, RF_FIXED32, 3, 0, 1e-12, false, false, false, false},
+    {5, 33, 0, RF_F32, 2, 0, 1e-12, false, false, false, false, 0.0F},
+    {5, 33, 0, RF_FIXED32, 2, 0, 1e-12, true, false, false, false, 0.0F},
+    {7, 16, 16, RF_F32, 2, 1, 1e-12, true, false, false, false, 0.0F},
+    {7, 19, 5, RF_FIXED32, 100, 0, 1e-5, false, false, false, false, 0.0F},
+    {90, 200, 100, RF_FIXED32, 3, 0, 1e-12, false, false, false, false, 0.0F},
+    {300, 70, 0, RF_F32, 2, 0, 1e-12, true, false, false, false, 0.0F},
+    {1, 1, 0, RF_F32, 2, 0, 1e-12, false, false, false, false, 0.0F},
+    {0, 9, 0, RF_F32, 2, 0, 1e-12, true, false, false, false, 0.0F},
+    {1, 3, 2, RF_F32, 2, 0, 1e-12, true, false, false, false, 0.0F},
+    {9, 40, 0, RF_F32, 1, 1000, 1e-12, false, false, false, false, 0.0F},
+    {4, 40, 0, RF_F32, 0, 0.75, 1e-12, false, true, false, false, 0.0F},
+    {4, 40, 0, RF_F32, 1e15, 0, 1e-12, false, false, false, false, 0.0F},
+    {4, 40, 0, RF_F32, 1e-8, 0, 1e-12, false, false, false, false, 0.0F},
+    {5000, 3, 0, RF_FIXED32, 2, 0, 1e-12, false, false, false, false, 0.0F},
+    {5, 33, 0, RF_F32, 2, 0, 1e-12, false, false, true, true, 0.0F},
+    {7, 19, 5, RF_FIXED32, 100, 0, 1e-5, true, false, true, true, 0.0F},
+    {90, 200, 100, RF_FIXED32, 3, 0, 1e-12, false, false, true, true, 0.0F},
+    {40, 1500, 1100, RF_F32, 3, 0, 1e-12, true, false, true, false, 0.0F},
+    {7, 16, 16, RF_F32, 2, 1, 1e-12, false, false, false, true, 0.0F},
+    {6, 33, 0, RF_FIXED32, 2, 0, 1e-12, true, false, true, false, 0.0F},
+    {0, 9, 0, RF_F32, 2, 0, 1e-12, true, false, true, true, 0.0F},
+    {75, 1024, 0, RF_FIXED32, 3, 0, 1e-12, false, false, true, false, 0.0F},
+    {70, 512, 0, RF_F32, 3, 0, 1e-12, true, false, false, false, 0.0F},
+    {600, 256, 0, RF_FIXED32, 3, 0, 1e-12, false, false, true, true, 0.0F},
+    {67, 1000, 0, RF_FIXED32, 3, 0, 1e-12, true, false, false, false, 0.0F},
+    {19, 1028, 0, RF_F32, 3, 0, 1e-12, false, false, true, false, 0.0F},
+    {150, 256, 256, RF_FIXED32, 3, 0, 1e-12, true, false, true, false, 0.0F},
+    {37, 300, 724, RF_F32, 3, 0, 1e-12, false, false, true, true, 0.0F},
+    {41, 64, 32, RF_FIXED32, 3, 0, 1e-12, false, false, false, false, 0.0F},
+    {5, 33, 0, RF_F32, 2, 0, 1e-12, false, false, false, false, 0.1F},
+    {7, 19, 5, RF_FIXED32, 100, 0, 1e-5, true, false, true, true, 0.5F},
+    {75, 1024, 0, RF_FIXED32, 3, 0, 1e-12, false, false, true, false, 0.5F},
+    {150, 256, 256, RF_FIXED32, 3, 0, 1e-12, true, false, true, false, 0.5F},
+    {37, 300, 724, RF_F32, 3, 0, 1e-12, false, false, false, false, 0.3F},
+    {40, 1500, 1100, RF_F32, 3, 0, 1e-12, true, false, false, false, 0.2F},
+    {0, 9, 0, RF_F32, 2, 0, 1e-12, true, false, true, true, 0.1F},
 };
 static const check_case cases[] = {
     {"floats", 1, build, run, oracle, &shapes[0]},
@@ -294,6 +317,31 @@ static const check_case cases[] = {
     {"bf16, streams of 300 and 724 backward, y again", 55, build_again, run_again, oracle_again,
      &shapes[27]},
     {"no rows backward, y again", 56, build_again, run_again, oracle_again, &shapes[7]},
+    {"floats, dropout", 57, build, run, oracle, &shapes[29]},
+    {"bf16 of two streams in fixed point, dropout", 58, build, run, oracle, &shapes[30]},
+    {"bf16, 1024 columns, dropout", 59, build, run, oracle, &shapes[31]},
+    {"bf16, two streams of 256, dropout", 60, build, run, oracle, &shapes[32]},
+    {"streams of 300 and 724, dropout", 61, build, run, oracle, &shapes[33]},
+    {"wide, dropout", 62, build, run, oracle, &shapes[34]},
+    {"no rows, dropout", 63, build, run, oracle, &shapes[35]},
+    {"floats backward, dropout", 64, build_backward, run_backward, oracle, &shapes[29]},
+    {"bf16 of two streams in fixed point backward, dropout", 65, build_backward, run_backward,
+     oracle, &shapes[30]},
+    {"bf16, 1024 columns backward, dropout", 66, build_backward, run_backward, oracle, &shapes[31]},
+    {"bf16, two streams of 256 backward, dropout", 67, build_backward, run_backward, oracle,
+     &shapes[32]},
+    {"streams of 300 and 724 backward, dropout", 68, build_backward, run_backward, oracle,
+     &shapes[33]},
+    {"wide backward, dropout", 69, build_backward, run_backward, oracle, &shapes[34]},
+    {"no rows backward, dropout", 70, build_backward, run_backward, oracle, &shapes[35]},
+    {"bf16 of two streams in fixed point backward, y again, dropout", 71, build_again, run_again,
+     oracle_again, &shapes[30]},
+    {"bf16, 1024 columns backward, y again, dropout", 72, build_again, run_again, oracle_again,
+     &shapes[31]},
+    {"bf16, two streams of 256 backward, y again, dropout", 73, build_again, run_again,
+     oracle_again, &shapes[32]},
+    {"streams of 300 and 724 backward, y again, dropout", 74, build_again, run_again, oracle_again,
+     &shapes[33]},
 };
 
 int main(int argc, char **argv)

@@ -148,6 +148,20 @@ RF_VECTOR_CLONES static void normalise_fixed(const stream_row *row, const rf_lay
     normalise(row, true, norm, at);
 }
 
+/* Dropout of a row of y [width], which begins at `at`. */
+static void drop_row(const rf_layer_norm *norm, int64_t at, int64_t width)
+{
+    float run[RF_REAL_RUN];
+    uint64_t origin = (uint64_t)(norm->first_row * width + at);
+    for (int64_t c = 0; c < width; c += RF_REAL_RUN) {
+        int64_t count = width - c < RF_REAL_RUN ? width - c : RF_REAL_RUN;
+        const float *from = rf_cpu_real_read(&norm->y, at + c, count, run);
+        float *to = rf_cpu_real_target(&norm->y, at + c, run);
+        rf_cpu_drop(&norm->key, norm->probability, origin + (uint64_t)c, from, to, count);
+        rf_cpu_real_store(&norm->y, at + c, count, to);
+    }
+}
+
 static void normalise_rows(const rf_layer_norm *norm, int64_t first, int64_t count)
 {
     int64_t width = norm->y.shape[1];
@@ -155,6 +169,9 @@ static void normalise_rows(const rf_layer_norm *norm, int64_t first, int64_t cou
     for (int64_t r = first; r < first + count; r++) {
         stream_row row = row_at(&norm->x, &norm->x2, norm->fraction_bits, r);
         (fixed ? normalise_fixed : normalise_float)(&row, norm, r * width);
+        if (norm->probability > 0.0F) {
+            drop_row(norm, r * width, width);
+        }
     }
 }
 
@@ -265,8 +282,8 @@ differentiate_fixed(const stream_row *row, const rf_layer_norm_backward *backwar
     differentiate(row, true, backward, y_gradient, x_gradients, sums);
 }
 
-/* What a block works in. `real` [2, width] holds a row of y_gradient and one of x's gradients where
- * they are bf16. */
+/* What a block works in. `real` [2, width] holds a row of y_gradient, where it is bf16 or behind
+ * dropout, and one of x's gradients where they are bf16. */
 typedef struct block_scratch {
     column_sums block, run;
     float *real;
@@ -292,6 +309,22 @@ static void close_row(const rf_tensor *gradient, int64_t row, const float *from)
     }
 }
 
+/* Row `row` of y_gradient [width] as floats, before dropout: in place, or in `to`. */
+static const float *upper_row(const rf_layer_norm_backward *backward, int64_t row, float *to)
+{
+    int64_t width = backward->y_gradient.shape[1];
+    const float *from = rf_cpu_real_read(&backward->y_gradient, row * width, width, to);
+    if (backward->probability == 0.0F) {
+        return from;
+    }
+    uint64_t origin = (uint64_t)((backward->first_row + row) * width);
+    rf_cpu_drop(&backward->key, backward->probability, origin, from, to, width);
+    for (int64_t i = 0; i < width && backward->y_gradient.dtype == RF_BF16; i++) {
+        to[i] = rf_cpu_widen_one(rf_cpu_round_one(to[i]));
+    }
+    return to;
+}
+
 static void differentiate_rows(const rf_layer_norm_backward *backward, int64_t first, int64_t end,
                                const block_scratch *scratch)
 {
@@ -300,8 +333,7 @@ static void differentiate_rows(const rf_layer_norm_backward *backward, int64_t f
     float *gradients = scratch->real + width;
     for (int64_t r = first; r < end; r++) {
         stream_row row = row_at(&backward->x, &backward->x2, backward->fraction_bits, r);
-        const float *y_gradient =
-            rf_cpu_real_read(&backward->y_gradient, r * width, width, scratch->real);
+        const float *y_gradient = upper_row(backward, r, scratch->real);
         float *const x_gradients[2] = {
             open_row(&backward->x_gradient, r, backward->write, gradients),
             open_row(&backward->x2_gradient, r, backward->write, gradients + row.parts[0].width)};
@@ -384,6 +416,9 @@ rf_status rf_cpu_layer_norm_backward(rf_device *device, const void *arguments, v
                                 .gain = backward->gain,
                                 .bias = backward->bias,
                                 .epsilon = backward->epsilon,
-                                .y = backward->y};
+                                .y = backward->y,
+                                .probability = backward->probability,
+                                .key = backward->key,
+                                .first_row = backward->first_row};
     return rf_cpu_layer_norm(device, &norm, NULL, error);
 }

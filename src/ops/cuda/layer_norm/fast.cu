@@ -25,13 +25,14 @@ template <typename T, typename Y, typename X> struct norm_call {
     int64_t rows;
     int width, split; /* one stream: split is the width */
     float unit, epsilon;
-    const float *gain, *bias; /* [width] */
-    Y *y;                     /* [rows, width]; backward: or NULL */
-    const Y *y_gradient;      /* [rows, width] */
-    X *x_gradient[2];         /* as x */
-    bool write;               /* x_gradient, instead of adding to it */
-    int64_t chunk;            /* rows of a block, backward */
-    float *partial;           /* [chunks, 2, width] */
+    const float *gain, *bias;     /* [width] */
+    Y *y;                         /* [rows, width]; backward: or NULL */
+    const Y *y_gradient;          /* [rows, width] */
+    X *x_gradient[2];             /* as x */
+    bool write;                   /* x_gradient, instead of adding to it */
+    int64_t chunk;                /* rows of a block, backward */
+    float *partial;               /* [chunks, 2, width] */
+    rf_cuda_dropout_call dropout; /* of y */
 };
 
 /* This lane's first column of quad q. */
@@ -134,6 +135,8 @@ __device__ __forceinline__ void write_quad(const Call &call, int64_t row, int c,
     for (int j = 0; j < 4; j++) {
         out.v[j] = x[j] * gain.v[j] + bias.v[j];
     }
+    typedef std::remove_pointer_t<decltype(call.y)> number;
+    rf_norm_drop<number, true>(out, row * call.width + c, call.dropout);
     rf_cuda_store_reals(call.y + row * call.width, c, call.width, true, out);
 }
 
@@ -161,7 +164,7 @@ __global__ void forward_kernel(const norm_call<T, Y, float> call)
 
 constexpr int backward_quads = 4; /* of a lane, at most */
 constexpr int few_quads =
-    2; /* the same where there are two streams, or y is written: more places */
+    2; /* the same where there are two streams, y is written or y has a dropout */
 
 /* A lane's place: its row within the block's, and its first column of quad q. */
 template <int Quads, int Warps> struct row_place {
@@ -192,6 +195,26 @@ __device__ __forceinline__ void load_part(const Row &row, int width, float unit,
 #pragma unroll
         for (int j = 0; j < 4; j++) {
             values[q][j] = rf_cuda_load(quad.v[j], unit);
+        }
+    }
+}
+
+/* y_gradient's part, before dropout. */
+template <int Quads, int Warps, typename Call>
+__device__ __forceinline__ void drop_part(const Call &call, int64_t row, float (&values)[Quads][4])
+{
+    typedef std::remove_pointer_t<decltype(call.y)> number;
+    if (call.dropout.scale == 0.0F) {
+        return;
+    }
+#pragma unroll
+    for (int q = 0; q < Quads; q++) {
+        rf_cuda_quad<float> quad = {values[q][0], values[q][1], values[q][2], values[q][3]};
+        const int c = row_place<Quads, Warps>::column(q);
+        rf_norm_drop<number, true>(quad, row * call.width + c, call.dropout);
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            values[q][j] = quad.v[j]; /* 0 stays 0: also beyond the row and the rows */
         }
     }
 }
@@ -328,6 +351,9 @@ __global__ void __launch_bounds__(rf_cuda_threads, 2) backward_kernel(const norm
         load_part<Quads, Warps>(from, width, 1.0F, is_there, upper);
         load_part<Quads, Warps>(to, width, 1.0F, is_there && !call.write, sum);
         load_part<Quads, Warps>(one_row<const float>{call.gain}, width, 1.0F, true, gain);
+        if (Quads <= few_quads) {
+            drop_part<Quads, Warps>(call, row, upper);
+        }
         const float inverse = normalise_part<Quads, Warps>(x, width, call.epsilon, shared);
 #pragma unroll
         for (int q = 0; q < Quads; q++) {
@@ -384,6 +410,7 @@ void forward(const rf_device *device, const rf_layer_norm *norm)
     call.gain = rf_cuda_data<const float>(&norm->gain);
     call.bias = rf_cuda_data<const float>(&norm->bias);
     call.y = rf_cuda_data<Y>(&norm->y);
+    call.dropout = rf_norm_dropout(norm, &norm->y);
     const auto kernel = call.split < call.width ? forward_kernel<T, Y, Quads, true>
                                                 : forward_kernel<T, Y, Quads, false>;
     kernel<<<static_cast<unsigned>(rf_cuda_blocks(call.rows, warps)), rf_cuda_threads, 0,
@@ -412,11 +439,13 @@ void backward(const rf_device *device, const rf_layer_norm_backward *norm, float
     call.write = norm->write;
     call.chunk = cut.chunk;
     call.partial = scratch;
+    call.dropout = rf_norm_dropout(norm, &norm->y_gradient);
     constexpr int usual = Quads > backward_quads ? Quads / backward_quads : 1; /* warps a row */
     constexpr int more = Quads > few_quads ? Quads / few_quads : 1;
     const auto kernel = call.split < call.width ? backward_kernel<T, Y, X, Quads / more, more, true>
-                        : call.y != nullptr ? backward_kernel<T, Y, X, Quads / more, more, false>
-                                            : backward_kernel<T, Y, X, Quads / usual, usual, false>;
+                        : call.y != nullptr || norm->probability > 0.0F
+                            ? backward_kernel<T, Y, X, Quads / more, more, false>
+                            : backward_kernel<T, Y, X, Quads / usual, usual, false>;
     kernel<<<static_cast<unsigned>(cut.chunks), rf_cuda_threads, 0, stream>>>(call);
     float *const results[2] = {rf_cuda_data<float>(&norm->gain_gradient),
                                rf_cuda_data<float>(&norm->bias_gradient)};

@@ -30,6 +30,7 @@ template <typename T, typename Y, typename X> struct norm_call {
     float *moments;           /* [rows, 2] */
     bool write;               /* x_gradient, instead of adding to it */
     bool aligned;
+    rf_cuda_dropout_call dropout; /* of y */
 };
 
 /* mean, and 1 / sqrt(variance + epsilon) */
@@ -95,10 +96,23 @@ template <typename T, typename Y> __global__ void forward_kernel(const norm_call
                       for (int j = 0; j < 4; j++) {
                           out.v[j] = (values[j] - m.mean) * m.inverse * gain.v[j] + bias.v[j];
                       }
-                      rf_cuda_store_reals(call.y + row * call.width + part.origin, c, part.width,
-                                          call.aligned, out);
+                      const int64_t at = row * call.width + part.origin;
+                      rf_norm_drop<Y>(out, at + c, call.dropout);
+                      rf_cuda_store_reals(call.y + at, c, part.width, call.aligned, out);
                   });
     }
+}
+
+/* Column c ... c + 3 of a part of y_gradient's row, before dropout. */
+template <typename T, typename Y, typename X>
+__device__ __forceinline__ rf_cuda_quad<float>
+upper_quad(const norm_call<T, Y, X> &call, int64_t row, const stream_part<T, X> &part, int64_t c)
+{
+    const int64_t at = row * call.width + part.origin;
+    rf_cuda_quad<float> upper =
+        rf_cuda_load_reals(call.y_gradient + at, c, part.width, call.aligned);
+    rf_norm_drop<Y>(upper, at + c, call.dropout);
+    return upper;
 }
 
 /* With x' the normalised x and g = gain * y_gradient: x_gradient = inverse * (g - mean(g) - x' *
@@ -107,14 +121,12 @@ template <typename T, typename Y, typename X>
 __device__ __forceinline__ void differentiate(const norm_call<T, Y, X> &call, int64_t row,
                                               moments m)
 {
-    const Y *y_gradient = call.y_gradient + row * call.width;
     float sum = 0.0F;
     float product = 0.0F;
     each_quad(call, row, [&](const stream_part<T, X> &part, int64_t c, const float *values, int) {
         const rf_cuda_quad<float> gain =
             rf_cuda_load_quad(call.gain + part.origin, c, part.width, call.aligned);
-        const rf_cuda_quad<float> upper =
-            rf_cuda_load_reals(y_gradient + part.origin, c, part.width, call.aligned);
+        const rf_cuda_quad<float> upper = upper_quad(call, row, part, c);
         for (int j = 0; j < 4; j++) {
             const float g = __fmul_rn(gain.v[j], upper.v[j]);
             sum += g;
@@ -126,8 +138,7 @@ __device__ __forceinline__ void differentiate(const norm_call<T, Y, X> &call, in
     each_quad(call, row, [&](const stream_part<T, X> &part, int64_t c, const float *values, int) {
         const rf_cuda_quad<float> gain =
             rf_cuda_load_quad(call.gain + part.origin, c, part.width, call.aligned);
-        const rf_cuda_quad<float> upper =
-            rf_cuda_load_reals(y_gradient + part.origin, c, part.width, call.aligned);
+        const rf_cuda_quad<float> upper = upper_quad(call, row, part, c);
         X *to = part.x_gradient + row * part.width;
         rf_cuda_quad<float> out = {};
         if (!call.write) {
@@ -166,7 +177,10 @@ template <typename T, typename Y, typename X> struct gradient_terms {
     {
         const stream_part<T, X> &part = call.parts[column < call.parts[0].width ? 0 : 1];
         const T x = part.x[row * part.width + column - part.origin];
-        const float upper = rf_cuda_load(call.y_gradient[row * call.width + column], 1.0F);
+        const int64_t at = row * call.width + column;
+        rf_cuda_quad<float> quad = {rf_cuda_load(call.y_gradient[at], 1.0F)};
+        rf_norm_drop<Y>(quad, at, call.dropout);
+        const float upper = quad.v[0];
         const float normal =
             (rf_cuda_load(x, call.unit) - call.moments[2 * row]) * call.moments[2 * row + 1];
         values[0] = upper * normal;
@@ -212,6 +226,7 @@ template <typename T, typename Y> norm_call<T, Y, float> forward_call(const rf_l
     call.gain = rf_cuda_data<const float>(&norm->gain);
     call.bias = rf_cuda_data<const float>(&norm->bias);
     call.y = rf_cuda_data<Y>(&norm->y);
+    call.dropout = rf_norm_dropout(norm, &norm->y);
     call.aligned = is_aligned(call);
     return call;
 }
@@ -229,6 +244,7 @@ norm_call<T, Y, X> backward_call(const rf_layer_norm_backward *norm, float *mome
     call.gain = rf_cuda_data<const float>(&norm->gain);
     call.y_gradient = rf_cuda_data<const Y>(&norm->y_gradient);
     call.moments = moments;
+    call.dropout = rf_norm_dropout(norm, &norm->y_gradient);
     call.write = norm->write;
     call.aligned = is_aligned(call);
     return call;
@@ -305,7 +321,8 @@ rf_status rf_cuda_layer_norm_backward(rf_device *device, const void *arguments, 
     }
     if (!rf_tensor_is_absent(&norm->y)) {
         const rf_layer_norm again = {
-            norm->x, norm->x2, norm->fraction_bits, norm->gain, norm->bias, norm->epsilon, norm->y};
+            norm->x,       norm->x2, norm->fraction_bits, norm->gain, norm->bias,
+            norm->epsilon, norm->y,  norm->probability,   norm->key,  norm->first_row};
         RF_TRY(rf_cuda_layer_norm(device, &again, nullptr, error));
     }
     const bool fixed = norm->x.dtype == RF_FIXED32;
