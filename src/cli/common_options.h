@@ -17,16 +17,17 @@
 #define RF_COMMON_DATA                                                                             \
     .name = "data", .letter = 'd', .kind = RF_OPTION_STRING, .key = "data", .group = "main options"
 #define RF_COMMON_LINES                                                                            \
-    .name = "lines", .kind = RF_OPTION_FLAG, .key = "lines", .group = "main options",                      \
+    .name = "lines", .kind = RF_OPTION_FLAG, .key = "lines", .group = "main options",              \
     .help = "treat every line as a separate text"
 #define RF_COMMON_LAST_BYTES                                                                       \
     .name = "last-bytes", .kind = RF_OPTION_SIZE, .argument = "SIZE", .preset = "0",               \
-    .key = "last_bytes", .group = "main options", .help = "use only the last bytes of the data; 0: all"
+    .key = "last_bytes", .group = "main options",                                                  \
+    .help = "use only the last bytes of the data; 0: all"
 #define RF_COMMON_PACK                                                                             \
     .name = "pack", .kind = RF_OPTION_FLAG, .preset = "no", .key = "pack", .group = "main options"
 #define RF_COMMON_DOCUMENT_SEPARATOR                                                               \
     .name = "document-separator", .kind = RF_OPTION_STRING, .argument = "TEXT",                    \
-    .key = "document_separator", .group = "main options",                                                  \
+    .key = "document_separator", .group = "main options",                                          \
     .help = "with --pack: text that separates documents in a file, such as '\\n\\n'; default: "    \
             "one per file"
 #define RF_COMMON_TEXT_FIELD                                                                       \
@@ -43,11 +44,11 @@
     .high = 2147483647, .key = "distance", .group = "main options"
 #define RF_COMMON_SHORTEST                                                                         \
     .name = "shortest", .kind = RF_OPTION_INTEGER, .argument = "N", .preset = "0",                 \
-    .high = 2147483647, .key = "shortest", .group = "main options",                                        \
+    .high = 2147483647, .key = "shortest", .group = "main options",                                \
     .help = "copy, reverse, addition: rows of N to --length tokens; 0: all of --length"
 #define RF_COMMON_PAIRS                                                                            \
     .name = "pairs", .kind = RF_OPTION_INTEGER, .argument = "N", .preset = "0", .high = 63,        \
-    .key = "pairs", .group = "main options",                                                               \
+    .key = "pairs", .group = "main options",                                                       \
     .help = "recall: number of key-value pairs in a row's list; 0: 16"
 
 /* How a model is used. */

@@ -80,8 +80,8 @@ RF_MUST_CHECK rf_status rf_source_open_examples(rf_source *source, const rf_sour
 /* Rows of a drill, without end. batch and length are set by then. */
 RF_MUST_CHECK rf_status rf_source_open_drill(rf_source *source, const rf_drill_rows *rows,
                                              rf_error *error);
-/* Rows of the drill called `data` need a causal language model (`model` is its name) of as many ids;
- * no drill of that name: RF_OK. */
+/* Rows of the drill called `data` need a causal language model (`model` is its name) of as many
+ * ids; no drill of that name: RF_OK. */
 RF_MUST_CHECK rf_status rf_source_check_drill(const rf_config *config, const char *model,
                                               const char *data, rf_error *error);
 bool rf_source_is_made(const rf_source *source);

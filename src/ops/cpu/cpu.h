@@ -119,7 +119,7 @@ RF_INLINE float rf_cpu_exp(float x)
 
 /* y [width] f32 += the column sums of x [rows, width], real; nothing where y is absent. In
  * reduce.c. */
-void rf_cpu_add_columns(const rf_device *device, const rf_tensor *x, const rf_tensor *y);
+void rf_cpu_add_columns(const rf_device *device, const rf_tensor *x, const rf_tensor *to);
 /* Lanes added in order, and the sum of squares of x [count] by lanes; in reduce.c. */
 double rf_cpu_sum_doubles(const double lanes[RF_LANES]);
 double rf_cpu_sum_squares(const float *x, int64_t count);
