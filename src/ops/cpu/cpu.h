@@ -117,7 +117,7 @@ RF_INLINE float rf_cpu_exp(float x)
     return p * first * second;
 }
 
-/* y [width] f32 += the column sums of x [rows, width], real; nothing where y is absent. In
+/* to [width] f32 += the column sums of x [rows, width], real; nothing where it is absent. In
  * reduce.c. */
 void rf_cpu_add_columns(const rf_device *device, const rf_tensor *x, const rf_tensor *to);
 /* Lanes added in order, and the sum of squares of x [count] by lanes; in reduce.c. */
