@@ -4,6 +4,7 @@
 #include "support.h"
 #include "twin.h"
 
+#include "base/memory.h"
 #include "io/safetensors.h"
 #include "model/runner.h"
 
@@ -28,9 +29,11 @@ static void read_ids(subject *s)
     s->batch = entry->tensor.shape[0];
     s->length = entry->tensor.shape[1];
     s->rows = s->batch * s->length;
+    void *memory = NULL;
+    assert_ok(rf_allocate((size_t)s->rows * sizeof *s->ids, "token ids", &memory, error));
+    s->ids = memory;
     int64_t *wide = calloc((size_t)s->rows, sizeof *wide);
-    s->ids = calloc((size_t)s->rows, sizeof *s->ids);
-    assert_true(wide != NULL && s->ids != NULL);
+    assert_non_null(wide);
     assert_ok(rf_safetensors_read_i64(entry, wide, s->rows, error));
     for (int64_t i = 0; i < s->rows; i++) {
         s->ids[i] = (int32_t)wide[i];
@@ -56,7 +59,7 @@ static void open_subject(const char *name, subject *s)
 static void close_subject(subject *s)
 {
     twin_close(&s->twin);
-    free(s->ids);
+    rf_release(s->ids);
     free(s->segments);
     free(s->wide_segments);
     rf_safetensors_close(s->file);
