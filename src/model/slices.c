@@ -79,7 +79,7 @@ rf_slices rf_slices_wished(const rf_model *model, const rf_runner_options *optio
     const rf_config *config = &model->config;
     const int64_t size = (int64_t)rf_dtype_size(model->compute);
     /* On a GPU as large as the group of heads beside it allows; rows, whose passes gain from it to
-     * the last (524,288 tokens of hidden 256: 2 % a doubling), twice as large as those of the head.
+     * the last (524,288 tokens of hidden 256: 3 % a doubling), twice as large as those of the head.
      */
     const int64_t least = (int64_t)model->device->table->slice_size;
     const bool cpu = model->device->table->host_readable;
